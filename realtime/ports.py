@@ -1,0 +1,261 @@
+"""What a call needs from the world: ears, a mind, a voice, a carrier, tools, and a place for its recording."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+Json: TypeAlias = Any
+
+
+class EngineUnavailable(Exception):
+    """An engine could not be reached, refused us or broke off; `engine` names it for the record."""
+
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(f"{engine}: {reason}")
+        self.engine = engine
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFailed:
+    """Sent to a listener when a connected engine broke off. Nothing follows it on that stream."""
+
+    engine: str
+    reason: str
+
+
+# --- ears -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """Words recognised so far. Interims replace each other; finals are to be joined.
+
+    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond).
+    """
+
+    text: str
+    is_final: bool
+    from_finalize: bool
+    start_ms: int
+    end_ms: int
+    confidence: float
+
+
+HearingListener: TypeAlias = Callable[[Transcript | EngineFailed], None]
+
+
+class HearingStream(Protocol):
+    """One call's stream of audio into a recogniser."""
+
+    def send(self, mulaw: bytes) -> None:
+        """Give audio, 8 kHz mu-law. Never blocks; may gather frames before they go on the wire."""
+
+    def finalize(self) -> None:
+        """Ask for the final words of everything sent so far; one final Transcript follows, empty if nothing was said."""
+
+    async def close(self) -> None:
+        """End the stream. Idempotent; no listener call follows."""
+
+
+class SpeechToText(Protocol):
+    """A recogniser. `name` is its provider's (`deepgram/nova-3`); `embedded` says that it stands in for that provider."""
+
+    name: str
+    embedded: bool
+
+    async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> HearingStream:
+        """Open a stream for one call. `vocabulary`: phrases of the business. Raises EngineUnavailable.
+
+        The listener is called on the event loop and returns at once.
+        """
+
+
+# --- voice ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceAudio:
+    """A stretch of speech, 8 kHz mu-law, in the order of the texts given."""
+
+    mulaw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceFlushed:
+    """All audio of the texts up to and including `utterance` has been delivered."""
+
+    utterance: int
+
+
+VoiceListener: TypeAlias = Callable[[VoiceAudio | VoiceFlushed | EngineFailed], None]
+
+
+class VoiceStream(Protocol):
+    """One call's stream of text into a voice."""
+
+    def speak(self, utterance: int, text: str, *, flush: bool) -> None:
+        """Say `text`. With `flush` all text given so far is delivered now and a VoiceFlushed follows its audio."""
+
+    def clear(self) -> None:
+        """Forget what has not been delivered: after this call nothing of an earlier `speak` reaches the listener."""
+
+    async def close(self) -> None:
+        """End the stream. Idempotent; no listener call follows."""
+
+
+class TextToSpeech(Protocol):
+    """A voice. `name` is its provider's (`deepgram/aura-2`)."""
+
+    name: str
+    embedded: bool
+
+    async def connect(self, *, voice: str, listener: VoiceListener) -> VoiceStream:
+        """Open a stream for one call. Raises EngineUnavailable. The listener is called on the event loop."""
+
+
+# --- mind -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """The model asks for a tool; `arguments` is a JSON object."""
+
+    tool_use_id: str
+    name: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutcome:
+    """What a tool answered, told to the model."""
+
+    tool_use_id: str
+    content: Json
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One entry of the context. An assistant's entry may carry tool uses, the user's entry after it their outcomes."""
+
+    role: Literal["user", "assistant"]
+    text: str = ""
+    tool_uses: tuple[ToolUse, ...] = ()
+    tool_outcomes: tuple[ToolOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool as the model sees it; `input_schema` is a JSON Schema object."""
+
+    name: str
+    description: str
+    input_schema: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One question to the model. `model` is the provider's id, not our logical name."""
+
+    model: str
+    system: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    max_tokens: int
+    temperature: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsage:
+    """Tokens as the provider counted them; `estimated` when the stream was cut before it said so."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStopped:
+    """The reply is complete; `reason` is the provider's (`end_turn`, `tool_use`, `max_tokens`, …)."""
+
+    reason: str
+    usage: TokenUsage
+
+
+ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped
+
+
+class LanguageModel(Protocol):
+    """A model that streams. `name` is its provider's (`bedrock`)."""
+
+    name: str
+    embedded: bool
+
+    def converse(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Stream one reply, ending with ModelStopped. Cancelling the consuming task frees the connection at once.
+
+        Raises EngineUnavailable, also in mid-stream.
+        """
+
+
+# --- carrier, tools, storage ------------------------------------------------------------------------------------------
+
+
+class Telephony(Protocol):
+    """The carrier's control side."""
+
+    async def hang_up(self, call_sid: str) -> None:
+        """End the carrier's call. Idempotent: a call that has ended is no error. Raises EngineUnavailable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A tool of an agent: what the model sees, and how it is to be run."""
+
+    spec: ToolSpec
+    idempotent: bool
+    timeout_ms: int
+    fillers: tuple[str, ...]
+
+
+class Tools(Protocol):
+    """The tools of one agent's version."""
+
+    def offered(self) -> Sequence[Tool]: ...
+
+    async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
+        """Run a tool; returns its JSON answer. The same key runs a non-idempotent tool at most once.
+
+        Raises ToolFailed with words that may be told to the model.
+        """
+
+
+class ToolFailed(Exception):
+    """A tool answered with an error, or not in time; the text is for the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedStretch:
+    """Both sides of a stretch of call time, 8 kHz mu-law, equally long; `from_ms` counts from the call's answer."""
+
+    from_ms: int
+    caller: bytes
+    agent: bytes
+
+
+class RecordingStore(Protocol):
+    """Where sealed recordings lie."""
+
+    async def put(self, call_id: str, stretches: Sequence[RecordedStretch]) -> str:
+        """Seal and keep; returns the object's name. A second put for the same call replaces the first."""
+
+    async def get(self, call_id: str) -> Sequence[RecordedStretch]:
+        """Open what was kept; empty when there is nothing."""
