@@ -1,0 +1,127 @@
+"""Facts to bytes and back: Avro single-object encoding, read by the writer's own schema."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import fastavro
+from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
+
+from events.registry import EventType, Fact, UnknownEvent, type_named, type_of
+from events.schema import Schema, lowering, raising, schema_of
+
+MARKER = b"\xc3\x01"
+Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class UnknownSchema(LookupError):
+    """No schema is known for a fingerprint: the reader waits for `aybiza.schemas`, and never skips."""
+
+    def __init__(self, mark: bytes) -> None:
+        super().__init__(f"no schema with fingerprint {mark.hex()}")
+        self.mark = mark
+
+
+class BrokenBody(ValueError):
+    """The value is no single-object encoding, or does not fit its schema."""
+
+
+def fingerprint_of(schema: Schema) -> bytes:
+    """CRC-64-AVRO of the parsing canonical form, 8 bytes, little-endian as on the wire."""
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))[::-1]
+
+
+class _Kind:
+    """One kind of event, compiled."""
+
+    __slots__ = ("build", "lower", "mark", "parsed", "prefix", "schema", "type")
+
+    def __init__(self, kind: EventType) -> None:
+        self.type = kind
+        self.schema = schema_of(kind)
+        self.parsed = parse_schema(self.schema, {})
+        self.mark = fingerprint_of(self.schema)
+        self.prefix = MARKER + self.mark
+        self.lower = lowering(kind.cls)
+        self.build = raising(kind.cls)
+
+
+class Codec:
+    """Encodes with today's schemas; decodes with any schema it was told of. Holds no I/O.
+
+    `upcasts` maps the type of an old event version to the pure function that makes the next version's entry of it, and the
+    type it becomes: `{"call-ended.v1": ("call-ended.v2", add_stage)}`.
+    """
+
+    def __init__(self, upcasts: Mapping[str, tuple[str, Upcast]] | None = None) -> None:
+        self._kinds: dict[str, _Kind] = {}
+        self._by_mark: dict[bytes, _Kind] = {}
+        self._foreign: dict[bytes, tuple[Schema, str]] = {}
+        self._upcasts = dict(upcasts or {})
+
+    def encode(self, fact: Fact) -> bytes:
+        """Marker, fingerprint, body. Raises UnknownEvent for an object that is no event."""
+        kind = self._kind(type_of(fact))
+        out = io.BytesIO()
+        out.write(kind.prefix)
+        fastavro.schemaless_writer(out, kind.parsed, kind.lower(fact))
+        return out.getvalue()
+
+    def decode(self, value: bytes) -> Fact:
+        """Raises UnknownSchema (wait), UnknownEvent (a newer program's), BrokenBody (can never succeed)."""
+        if value[:2] != MARKER or len(value) < 10:
+            raise BrokenBody("the value does not begin with Avro's single-object marker")
+        mark = value[2:10]
+        kind = self._by_mark.get(mark)
+        body = io.BytesIO(value)
+        body.seek(10)
+        try:
+            if kind is not None:
+                return kind.build(fastavro.schemaless_reader(body, kind.parsed, None))  # type: ignore[arg-type]
+            return self._decode_foreign(mark, body)
+        except (EOFError, IndexError, KeyError, TypeError, ValueError) as cause:
+            if isinstance(cause, UnknownSchema | UnknownEvent):
+                raise
+            raise BrokenBody(f"{type(cause).__name__}: {cause}") from cause
+
+    def learn(self, schema: Schema) -> bytes:
+        """Take a schema as found on `aybiza.schemas`, or as JSON text; returns its fingerprint."""
+        parsed = json.loads(schema) if isinstance(schema, str | bytes) else schema
+        mark = fingerprint_of(parsed)
+        if mark not in self._by_mark:
+            self._foreign[mark] = (parse_schema(parsed, {}), f"{parsed['event']}.v{parsed['version']}")
+        return mark
+
+    def knows(self, mark: bytes) -> bool:
+        return mark in self._by_mark or mark in self._foreign
+
+    def schema(self, fact: Fact) -> tuple[bytes, Schema]:
+        """Fingerprint and schema with which a fact is encoded, for the writer to put on `aybiza.schemas` first."""
+        kind = self._kind(type_of(fact))
+        return kind.mark, kind.schema
+
+    def prepare(self, kinds: list[EventType]) -> None:
+        """Compile kinds ahead, so that their records are decoded without the schema topic."""
+        for kind in kinds:
+            self._kind(kind)
+
+    def _kind(self, kind: EventType) -> _Kind:
+        compiled = self._kinds.get(kind.ce_type)
+        if compiled is None:
+            compiled = self._kinds[kind.ce_type] = _Kind(kind)
+            self._by_mark[compiled.mark] = compiled
+        return compiled
+
+    def _decode_foreign(self, mark: bytes, body: io.BytesIO) -> Fact:
+        if mark not in self._foreign:
+            raise UnknownSchema(mark)
+        writer, ce_type = self._foreign[mark]
+        if ce_type not in self._upcasts:
+            kind = self._kind(type_named(ce_type))
+            return kind.build(fastavro.schemaless_reader(body, writer, kind.parsed))  # type: ignore[arg-type]
+        entry: Any = fastavro.schemaless_reader(body, writer, None)
+        while ce_type in self._upcasts:
+            ce_type, upcast = self._upcasts[ce_type]
+            entry = upcast(entry)
+        return self._kind(type_named(ce_type)).build(entry)

@@ -1,0 +1,106 @@
+"""The packed header `aybiza`: all that routing, admission and tracing need, without the body.
+
+Layout, big-endian, 154 bytes and the actor:
+
+    offset  size  field
+         0     1  layout (1)
+         1     1  kind: 0 event, 1 claim, 2 release, 3 barrier, 4 receipt
+         2     8  term of the writer's claim
+        10    16  claim id
+        26     8  stream version after this record (events from 1; a receipt carries the version it was given at)
+        34    16  commit id
+        50     2  index in the commit
+        52     2  records in the commit
+        54    16  command id
+        70    16  command digest (first 16 bytes of SHA-256 over what the caller sent)
+        86     8  when it happened, microseconds since 1970 UTC
+        94    16  causation: commit id of the causing record (zero: none)
+       110     2  causation: its index
+       112    16  correlation id
+       128    16  trace id (W3C)
+       144     8  span id (W3C)
+       152     1  depth of causation
+       153     1  length of the actor
+       154     n  actor, UTF-8
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+HEADER = "aybiza"
+_LAYOUT = struct.Struct(">BBQ16sQ16sHH16s16sq16sH16s16s8sBB")
+_VERSION = 1
+ZERO_16 = bytes(16)
+ZERO_8 = bytes(8)
+
+
+class Kind(IntEnum):
+    """What a record is: a fact, or a word among owners."""
+
+    EVENT = 0
+    CLAIM = 1
+    RELEASE = 2
+    BARRIER = 3
+    RECEIPT = 4
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+class BrokenHeader(ValueError):
+    """The packed header is missing, cut, or of an unknown layout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordHeader:
+    """The packed header's fields. Ids are 16 raw bytes; `occurred_at_us` counts from 1970 UTC."""
+
+    kind: Kind
+    term: int
+    claim_id: bytes
+    version: int = 0
+    commit_id: bytes = ZERO_16
+    index: int = 0
+    count: int = 1
+    command_id: bytes = ZERO_16
+    digest: bytes = ZERO_16
+    occurred_at_us: int = 0
+    causation_id: bytes = ZERO_16
+    causation_index: int = 0
+    correlation_id: bytes = ZERO_16
+    trace_id: bytes = ZERO_16
+    span_id: bytes = ZERO_8
+    depth: int = 0
+    actor: str = ""
+
+    def pack(self) -> bytes:
+        """Raises ValueError for an actor over 255 bytes."""
+        actor = self.actor.encode()
+        if len(actor) > 255:
+            raise ValueError("an actor's name may have 255 bytes")
+        return (
+            _LAYOUT.pack(
+                _VERSION, self.kind, self.term, self.claim_id, self.version, self.commit_id, self.index, self.count, self.command_id,
+                self.digest, self.occurred_at_us, self.causation_id, self.causation_index, self.correlation_id, self.trace_id,
+                self.span_id, self.depth, len(actor),
+            )
+            + actor
+        )  # fmt: skip
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "RecordHeader":
+        """Raises BrokenHeader."""
+        try:
+            (layout, kind, term, claim_id, version, commit_id, index, count, command_id, digest, occurred_at_us, causation_id,
+             causation_index, correlation_id, trace_id, span_id, depth, actor_bytes) = _LAYOUT.unpack_from(packed)  # fmt: skip
+            actor = packed[_LAYOUT.size : _LAYOUT.size + actor_bytes].decode()
+        except (struct.error, UnicodeDecodeError) as cause:
+            raise BrokenHeader(str(cause)) from cause
+        if layout != _VERSION or kind not in _KINDS or len(packed) != _LAYOUT.size + actor_bytes:
+            raise BrokenHeader(f"layout {layout}, kind {kind}, {len(packed)} bytes")
+        return cls(
+            kind=_KINDS[kind], term=term, claim_id=claim_id, version=version, commit_id=commit_id, index=index, count=count,
+            command_id=command_id, digest=digest, occurred_at_us=occurred_at_us, causation_id=causation_id,
+            causation_index=causation_index, correlation_id=correlation_id, trace_id=trace_id, span_id=span_id, depth=depth, actor=actor,
+        )  # fmt: skip

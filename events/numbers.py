@@ -1,0 +1,35 @@
+"""Facts about phone numbers: who answers them. A number's stream is a reservation: one business holds it at a time."""
+
+from dataclasses import dataclass
+
+from events.registry import event
+from events.sealing import Sealed
+
+
+@event("number-assigned", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberAssigned:
+    """Calls to the number are answered by an agent. `number` is sealed under the business's own key."""
+
+    organisation_id: str
+    agent_id: str
+    number: Sealed[str]
+
+
+@event("number-released", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberReleased:
+    """The business gave the number up; another may take it."""
+
+    organisation_id: str
+
+
+@event("number-called-unassigned", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnassignedNumberCalled:
+    """Somebody rang a number that nobody owns here; a spoken refusal was given."""
+
+    call_sid: str
+
+
+NumberEvent = NumberAssigned | NumberReleased | UnassignedNumberCalled

@@ -1,0 +1,87 @@
+"""A record as it lies on the log, and the fact that it carries."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from events.admission import Fence
+from events.codec import Codec
+from events.headers import HEADER, ZERO_16, BrokenHeader, Kind, RecordHeader
+from events.positions import Position
+from events.recorded import EventId, Recorded
+from events.registry import Fact
+from events.streams import StreamId
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """One Kafka record with its packed header read; `header` is None where there is none of ours or it is broken."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes
+    value: bytes
+    ce_type: str
+    header: RecordHeader | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedBatch:
+    """Admitted records of one partition, whole commits only, in order.
+
+    A reader that has dealt with them goes on at `next_offset` with `fence`. Receipts and barriers are among the records
+    (`header.kind`); claims, lost claims, superseded and foreign records are not, but are counted in `next_offset`.
+    """
+
+    topic: str
+    partition: int
+    records: Sequence[RawRecord]
+    next_offset: int
+    fence: Fence
+
+
+def read_header(headers: Iterable[tuple[str, bytes]]) -> tuple[str, RecordHeader | None]:
+    """The CloudEvents type and the packed header among a record's Kafka headers."""
+    ce_type, packed = "", None
+    for name, value in headers:
+        if name == HEADER:
+            packed = value
+        elif name == "ce_type":
+            ce_type = value.decode("utf-8", "replace")
+    if packed is None:
+        return ce_type, None
+    try:
+        return ce_type, RecordHeader.unpack(packed)
+    except BrokenHeader:
+        return ce_type, None
+
+
+def position_of(raw: RawRecord, header: RecordHeader) -> Position:
+    """An admitted record's fence is its own term and claim."""
+    return Position(raw.topic, raw.partition, raw.offset, Fence(header.term, header.claim_id))
+
+
+def recorded(raw: RawRecord, codec: Codec) -> Recorded[Fact]:
+    """Decode an admitted event. Raises as Codec.decode and StreamId.parse do; ValueError for a record that is no event."""
+    header = raw.header
+    if header is None or header.kind is not Kind.EVENT:
+        raise ValueError(f"{raw.topic}/{raw.partition}/{raw.offset} carries no event")
+    return Recorded(
+        fact=codec.decode(raw.value),
+        stream=StreamId.parse(raw.key),
+        version=header.version,
+        position=position_of(raw, header),
+        event_id=EventId(header.commit_id, header.index),
+        count=header.count,
+        command_id=header.command_id,
+        occurred_at=_EPOCH + timedelta(microseconds=header.occurred_at_us),
+        appended_at=_EPOCH + timedelta(milliseconds=raw.timestamp_ms),
+        causation=None if header.causation_id == ZERO_16 else EventId(header.causation_id, header.causation_index),
+        correlation_id=header.correlation_id,
+        depth=header.depth,
+        actor=header.actor,
+    )

@@ -1,0 +1,15 @@
+"""Imports every room, so that the registry knows every kind of event."""
+
+from events import agents, calls, consents, flags, numbers, organisations, ownership, usage
+from events.codec import Codec
+from events.registry import known_types
+
+ROOMS = ("agents", "calls", "consents", "flags", "numbers", "organisations", "usage")
+__all__ = ["agents", "calls", "consents", "flags", "numbers", "organisations", "ownership", "usage"]
+
+
+def prepared_codec() -> Codec:
+    """A codec that knows all of today's schemas."""
+    codec = Codec()
+    codec.prepare(list(known_types()))
+    return codec

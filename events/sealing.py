@@ -1,0 +1,102 @@
+"""Personal fields, encrypted under their subject's own key before they reach the log: destroy the key, and the person is gone."""
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed(Generic[T]):
+    """A value of T that only a holder of the subject's key can read: 12 bytes nonce, ciphertext, 16 bytes tag (AES-256-GCM)."""
+
+    subject: str
+    box: bytes
+
+
+class KeyErased(Exception):
+    """The subject's key was destroyed, or never was here: what it sealed cannot be read again."""
+
+
+class BrokenSeal(Exception):
+    """The box was altered, or sealed under another key."""
+
+
+class KeyStore(Protocol):
+    """Keeps wrapped keys. Implementations survive a crash right after `put_if_absent` returned."""
+
+    def get(self, subject: str) -> bytes | None:
+        """The wrapped key, or None."""
+
+    def put_if_absent(self, subject: str, wrapped: bytes) -> bytes:
+        """Keep a subject's first key; returns the one that is kept, whoever came first."""
+
+
+class KeyRing:
+    """Opens and seals with keys that a master key wraps. Not bound to a thread; keys are cached."""
+
+    def __init__(self, master: bytes, store: KeyStore) -> None:
+        if len(master) != 32:
+            raise ValueError("the master key has 32 bytes")
+        self._wrap = AESGCM(master)
+        self._reference_key = hmac.digest(master, b"aybiza reference", "sha256")
+        self._store = store
+        self._keys: dict[str, bytes] = {}
+
+    def seal(self, subject: str, text: str) -> Sealed[str]:
+        """Encrypt. The nonce is derived from key and text, so a repeated command has the same bytes and the same digest.
+
+        Equal texts of one subject are therefore seen to be equal; across subjects nothing is.
+        """
+        return Sealed(subject, self.seal_bytes(subject, text.encode()))
+
+    def open(self, sealed: Sealed[str]) -> str:
+        """Decrypt. Raises KeyErased or BrokenSeal."""
+        return self.open_bytes(sealed.subject, sealed.box).decode()
+
+    def seal_bytes(self, subject: str, plain: bytes) -> bytes:
+        """As `seal`, for bytes."""
+        key = self._keys.get(subject) or self._key(subject, create=True)
+        nonce = hmac.digest(key, b"nonce" + plain, "sha256")[:12]
+        return nonce + AESGCM(key).encrypt(nonce, plain, subject.encode())
+
+    def open_bytes(self, subject: str, box: bytes) -> bytes:
+        """As `open`, for bytes."""
+        key = self._keys.get(subject) or self._key(subject, create=False)
+        try:
+            return AESGCM(key).decrypt(box[:12], box[12:], subject.encode())
+        except (InvalidTag, ValueError) as cause:
+            raise BrokenSeal(f"a value sealed for {subject} cannot be opened") from cause
+
+    def reference(self, tenant: str, value: str) -> str:
+        """A keyed hash by which a value is looked up without being known: 32 hex characters."""
+        return hmac.digest(self._reference_key, f"{tenant}\0{value}".encode(), "sha256")[:16].hex()
+
+    def _key(self, subject: str, *, create: bool) -> bytes:
+        wrapped = self._store.get(subject)
+        if wrapped is None:
+            if not create:
+                raise KeyErased(subject)
+            nonce = os.urandom(12)
+            fresh = nonce + self._wrap.encrypt(nonce, os.urandom(32), subject.encode())
+            wrapped = self._store.put_if_absent(subject, fresh)
+        try:
+            key = self._wrap.decrypt(wrapped[:12], wrapped[12:], subject.encode())
+        except InvalidTag as cause:
+            raise BrokenSeal(f"the key of {subject} was wrapped under another master key") from cause
+        self._keys[subject] = key
+        return key
+
+
+def digest_of(*parts: bytes) -> bytes:
+    """The 16-byte digest of what a caller sent, by which a repeat is told from another command under the same id."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(len(part).to_bytes(4, "big") + part)
+    return whole.digest()[:16]
