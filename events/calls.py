@@ -214,9 +214,14 @@ class RecordingStopped:
 @event("recording-stop-ordered", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStopOrdered:
-    """Someone outside the call wants the recording stopped; the worker obeys, and says when it did."""
+    """Someone outside the call wants the recording stopped; the worker obeys, and says when it did.
+
+    `revoked_version` is the version of the consents stream at which the consent was withdrawn: no recording may rest on
+    that version or an older one any more. 0: no consent was withdrawn.
+    """
 
     reason: str
+    revoked_version: int = 0
 
 
 @event("hang-up-ordered", version=1)

@@ -1,0 +1,303 @@
+"""Decides what may happen to a phone call: it rings once, is answered once, is recorded only while that is allowed, and ends once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from typing import Any, TypeAlias, assert_never
+
+from commands.decider import CommandRefused, Decider, NotFound
+from events import calls as facts
+from events.calls import CallEvent, CallSidReserved, EndedBy, Stage
+from events.sealing import Sealed
+
+# A worker that saw no answer sends again what it witnessed last; further back a repeat is known by its command id alone.
+_REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveCallSid:
+    """The carrier's call is to be this call of ours."""
+
+    call_id: str
+    organisation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveCall:
+    """The carrier says that a caller rings. A repeat of the same CallSid changes nothing."""
+
+    call_sid: str
+    caller: Sealed[str]
+    caller_ref: str
+    number: Sealed[str]
+    number_ref: str
+    agent_id: str
+    agent_version: str
+    agent_version_hash: str
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerCall:
+    """The media stream started at a worker."""
+
+    stream_sid: str
+    worker: str
+    recogniser: str
+    model_provider: str
+    voice: str
+    embedded: bool
+
+
+Witnessed: TypeAlias = (
+    facts.DisclosureSpoken | facts.CallerTurn | facts.ModelChosen | facts.ToolRequested | facts.ToolAnswered | facts.AgentTurn
+    | facts.AgentInterrupted | facts.EngineFailure | facts.FactsLost | facts.RecordingStopped
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """The worker saw it happen; there is nothing to decide but whether the call was under way."""
+
+    fact: Witnessed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecording:
+    """Keep both sides from now on. `consent_version`: of the caller's consents stream, at which recording was allowed."""
+
+    caller_ref: str
+    consent_version: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRecordingStop:
+    """Stop what is kept. `revoked_version`: of the caller's consents stream, at which the consent was withdrawn.
+
+    It holds against every later start that rests on that version or an older one. 0: only stop what records now.
+    """
+
+    reason: str
+    revoked_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHangUp:
+    """Have the worker end the call."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndCall:
+    """The call is over; the first end counts. What still records stops with it."""
+
+    reason: str
+    ended_by: EndedBy
+    stage: Stage
+    billable: bool
+    duration_ms: int
+    recognition_ms: int
+    recording: str = ""
+
+
+CallCommand: TypeAlias = ReceiveCall | AnswerCall | Witness | StartRecording | OrderRecordingStop | OrderHangUp | EndCall
+
+
+class CallSidReservedAlready(CommandRefused):
+    """One call of the carrier's is one call of ours; a repeated webhook goes on with `call_id`."""
+
+    code = "call-sid-reserved"
+
+    def __init__(self, call_id: str, organisation_id: str) -> None:
+        super().__init__(f"the carrier's call is call {call_id} already; go on with that one")
+        self.call_id = call_id
+        self.organisation_id = organisation_id
+
+
+class CallIdTaken(CommandRefused):
+    """One call of ours is one call of the carrier's."""
+
+    code = "call-id-taken"
+
+
+class CallNotAnswered(CommandRefused):
+    """What happens in a call happens after its media stream started."""
+
+    code = "call-not-answered"
+
+
+class AlreadyAnswered(CommandRefused):
+    """One media stream to a call."""
+
+    code = "call-already-answered"
+
+
+class CallOver(CommandRefused):
+    """Nothing happens in a call that has ended."""
+
+    code = "call-over"
+
+
+class RecordingNotAllowed(CommandRefused):
+    """Nothing is recorded without a consent of the caller that still holds."""
+
+    code = "recording-not-allowed"
+
+
+class Phase(Enum):
+    UNKNOWN = "unknown"
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What the decisions need. `barred_version`: no recording may start on this version of the consents, or an older one."""
+
+    phase: Phase = Phase.UNKNOWN
+    call_sid: str = ""
+    caller_ref: str = ""
+    stream_sid: str = ""
+    recording: bool = False
+    stop_ordered: bool = False
+    barred_version: int = 0
+    hang_up_ordered: bool = False
+    recent: tuple[Witnessed, ...] = ()
+
+
+def reserve(command: ReserveCallSid, holder: CallSidReserved | None) -> Sequence[CallSidReserved]:
+    """The first call id keeps the carrier's name for ever."""
+    if holder is None:
+        return (CallSidReserved(call_id=command.call_id, organisation_id=command.organisation_id),)
+    if holder.call_id != command.call_id:
+        raise CallSidReservedAlready(holder.call_id, holder.organisation_id)
+    return ()
+
+
+def decide(command: CallCommand, call: Call) -> Sequence[CallEvent]:
+    """Raises NotFound for a call that was never received."""
+    if isinstance(command, ReceiveCall):
+        return _receive(command, call)
+    if call.phase is Phase.UNKNOWN:
+        raise NotFound("no such call was received; check its id")
+    match command:
+        case AnswerCall():
+            return _answer(command, call)
+        case Witness(fact=fact):
+            return _witness(fact, call)
+        case StartRecording():
+            return _start_recording(command, call)
+        case OrderRecordingStop():
+            return _order_recording_stop(command, call)
+        case OrderHangUp(reason=reason):
+            _must_not_be_over(call)
+            return () if call.hang_up_ordered else (facts.HangUpOrdered(reason=reason),)
+        case EndCall():
+            return _end(command, call)
+        case _:
+            assert_never(command)
+
+
+def _receive(command: ReceiveCall, call: Call) -> Sequence[CallEvent]:
+    if call.phase is Phase.UNKNOWN:
+        return (facts.CallReceived(**_fields(command)),)
+    if call.call_sid != command.call_sid:
+        raise CallIdTaken(f"this is the carrier's call {call.call_sid} already; begin another call under an id of its own")
+    return ()
+
+
+def _answer(command: AnswerCall, call: Call) -> Sequence[CallEvent]:
+    _must_not_be_over(call)
+    if call.phase is Phase.RINGING:
+        return (facts.CallAnswered(**_fields(command)),)
+    if call.stream_sid != command.stream_sid:
+        raise AlreadyAnswered(f"the call speaks over media stream {call.stream_sid}; close the second one")
+    return ()
+
+
+def _witness(fact: Witnessed, call: Call) -> Sequence[CallEvent]:
+    _must_be_under_way(call)
+    if isinstance(fact, facts.RecordingStopped):
+        return (fact,) if call.recording else ()
+    return () if fact in call.recent else (fact,)
+
+
+def _start_recording(command: StartRecording, call: Call) -> Sequence[CallEvent]:
+    if call.phase is Phase.ENDED:
+        raise RecordingNotAllowed("the call has ended; there is nothing to record")
+    _must_be_under_way(call)
+    if command.caller_ref != call.caller_ref:
+        raise RecordingNotAllowed("the consent is another person's; ask the caller of this call")
+    if command.consent_version <= call.barred_version:
+        raise RecordingNotAllowed("the consent was withdrawn, or replaced by a newer one; ask the caller again")
+    if call.stop_ordered:
+        raise RecordingNotAllowed("the recording is being stopped; begin a new one once it has stopped")
+    return () if call.recording else (facts.RecordingStarted(**_fields(command)),)
+
+
+def _order_recording_stop(command: OrderRecordingStop, call: Call) -> Sequence[CallEvent]:
+    if call.phase is Phase.ENDED:
+        return ()
+    # Said even where nothing records: a start that was decided on the old consent may still be on its way. Not said where
+    # the bar is that high already: by an earlier order, or by a recording that rests on a newer consent.
+    newly_barred = command.revoked_version > call.barred_version
+    if newly_barred or (not command.revoked_version and call.recording and not call.stop_ordered):
+        return (facts.RecordingStopOrdered(reason=command.reason, revoked_version=command.revoked_version),)
+    return ()
+
+
+def _end(command: EndCall, call: Call) -> Sequence[CallEvent]:
+    if call.phase is Phase.ENDED:
+        return ()
+    ended = facts.CallEnded(**_fields(command))
+    if not call.recording:
+        return (ended,)
+    return (facts.RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms), ended)
+
+
+def _must_not_be_over(call: Call) -> None:
+    if call.phase is Phase.ENDED:
+        raise CallOver("the call has ended; nothing more can be done in it")
+
+
+def _must_be_under_way(call: Call) -> None:
+    _must_not_be_over(call)
+    if call.phase is not Phase.ANSWERED:
+        raise CallNotAnswered("the call's media stream has not started yet; answer the call first")
+
+
+def _fields(command: ReceiveCall | AnswerCall | StartRecording | EndCall) -> dict[str, Any]:
+    """These commands have the fields of their facts, name by name."""
+    return {each.name: getattr(command, each.name) for each in fields(command)}
+
+
+def evolve(call: Call, fact: CallEvent) -> Call:
+    match fact:
+        case facts.CallReceived(call_sid=call_sid, caller_ref=caller_ref):
+            return replace(call, phase=Phase.RINGING, call_sid=call_sid, caller_ref=caller_ref)
+        case facts.CallAnswered(stream_sid=stream_sid):
+            return replace(call, phase=Phase.ANSWERED, stream_sid=stream_sid)
+        case facts.RecordingStarted(consent_version=version):
+            return replace(call, recording=True, barred_version=max(call.barred_version, version - 1))
+        case facts.RecordingStopOrdered(revoked_version=version):
+            return replace(call, stop_ordered=call.recording, barred_version=max(call.barred_version, version))
+        case facts.RecordingStopped():
+            return replace(call, recording=False, stop_ordered=False)
+        case facts.HangUpOrdered():
+            return replace(call, hang_up_ordered=True)
+        case facts.CallEnded():
+            return replace(call, phase=Phase.ENDED, recent=())
+        case facts.FactsLost() | CallSidReserved():
+            # Two losses of as many facts are two losses; a reservation stands on a stream of its own.
+            return call
+        case _:
+            return replace(call, recent=(*call.recent, fact)[-_REMEMBERED:])
+
+
+CALLS = Decider(room="calls", category="calls", initial=Call(), decide=decide, evolve=evolve)
+CALL_SIDS = Decider[ReserveCallSid, CallSidReserved | None, CallSidReserved](
+    room="calls", category="call-sids", initial=None, decide=reserve, evolve=lambda _, fact: fact
+)
