@@ -1,0 +1,109 @@
+"""Everything the environment may say to us: read once in a composition root, checked there, and passed on in narrow values."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+PREFIX = "AYBIZA_"
+# Beside the program when it runs from a checkout, so that a verb finds the same stack from any folder; else where it is started.
+_BESIDE = Path(__file__).resolve().parents[1]
+HOME = _BESIDE if (_BESIDE / "pyproject.toml").is_file() else Path.cwd()
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+LogicalModel = Literal["fast", "default", "complex", "thinking"]
+
+
+class SettingsInvalid(Exception):
+    """The environment says something we cannot use; the text names each variable, and never repeats a secret."""
+
+
+def _either(name: str, *plain: str) -> AliasChoices:
+    return AliasChoices(PREFIX + name, *plain)
+
+
+class Settings(BaseSettings):
+    """One frozen picture of the environment. `None` for an address means: the local stack, or the provider's own."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", populate_by_name=True, env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    state_dir: Path = HOME / ".state"
+    cache_dir: Path = HOME / ".cache"
+    # The local key file that wraps every tenant's key; None: one in the state folder.
+    key_file: Path | None = None
+
+    kafka_bootstrap_servers: str | None = Field(None, validation_alias=_either("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"))
+    database_url: SecretStr | None = Field(None, validation_alias=_either("DATABASE_URL", "DATABASE_URL"))
+    redis_url: SecretStr | None = Field(None, validation_alias=_either("REDIS_URL", "REDIS_URL"))
+
+    # The address the carrier knows us by, which its signatures cover; None: the loopback address we listen on.
+    public_url: str | None = Field(None, pattern=r"^https?://[^/\s?#]+(/[^\s?#]*)?$")
+    http_host: str = "127.0.0.1"
+    # None: a free port, remembered in the state folder.
+    http_port: Port | None = None
+    media_host: str = "127.0.0.1"
+    media_port: Port | None = None
+
+    engines: Literal["embedded", "providers"] = "embedded"
+    twilio_account_sid: str | None = Field(
+        None, pattern=r"^AC[0-9a-fA-F]{32}$", validation_alias=_either("TWILIO_ACCOUNT_SID", "TWILIO_ACCOUNT_SID")
+    )
+    twilio_auth_token: SecretStr | None = Field(None, validation_alias=_either("TWILIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN"))
+    twilio_api_base_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    deepgram_api_key: SecretStr | None = Field(None, validation_alias=_either("DEEPGRAM_API_KEY", "DEEPGRAM_API_KEY"))
+    deepgram_base_url: str | None = Field(None, pattern=r"^(https?|wss?)://\S+$")
+    # Credentials for Bedrock come the way every AWS program finds them; only what differs stands here.
+    bedrock_region: str = Field("us-east-1", validation_alias=_either("BEDROCK_REGION", "AWS_REGION"))
+    bedrock_endpoint_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    # Logical names to provider ids that differ from the catalogue's, as JSON: {"fast": "…"}.
+    bedrock_models: Mapping[LogicalModel, str] = Field(default_factory=dict)
+
+    @field_validator("state_dir", "cache_dir", "key_file")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @property
+    def wrapping_key_file(self) -> Path:
+        """Where the local key file lies."""
+        return self.key_file or self.state_dir / "keys" / "wrapping.key"
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises SettingsInvalid for a value we cannot use or one of our names that is misspelt."""
+    _refuse_unknown(os.environ)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsInvalid("\n".join(_sentences(error))) from error
+    except SettingsError as error:
+        raise SettingsInvalid(f"{error}: it is not JSON") from error
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {_variable(field) for field in Settings.model_fields}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else f". Known are: {', '.join(sorted(known))}"
+            raise SettingsInvalid(f"{name} is not a setting of ours{meant}")
+
+
+def _sentences(error: ValidationError) -> list[str]:
+    sentences = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name, *inside = (str(part) for part in problem["loc"])
+        variable = name if name.isupper() else _variable(name)
+        at = f" (at {'.'.join(inside)})" if inside else ""
+        sentences.append(f"{variable}{at}: {problem['msg']}")
+    return sentences
