@@ -1,0 +1,123 @@
+"""The carrier's part of one call: rings the webhook with signed requests and does what the TwiML says, verb by verb."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from twilio.request_validator import RequestValidator
+
+from infra.emulators.twilio.caller import Caller
+from infra.emulators.twilio.media import MediaStream, StreamBroken
+from infra.emulators.twilio.twiml import Hangup, Pause, Redirect, Say, Stream, TwimlRefused, Verb, read_twiml
+
+# The real carrier gives a webhook 15 s, then error 11200.
+_WEBHOOK_SECONDS = 15
+_MOST_DOCUMENTS = 10
+
+
+def new_sid(prefix: str) -> str:
+    """`CA`, `MZ` and so on with 32 hex digits."""
+    return prefix + secrets.token_hex(16)
+
+
+@dataclass(slots=True, kw_only=True)
+class CarrierCall:
+    """One call from ring to end. `notes` says in order what happened on the carrier's side."""
+
+    webhook: str
+    account_sid: str
+    auth_token: str
+    number: str
+    caller_number: str
+    caller: Caller
+    to_ear: Callable[[int, bytes, bytes], None]
+    call_sid: str = field(default_factory=lambda: new_sid("CA"))
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    stream: MediaStream | None = None
+    _ended: bool = False
+
+    async def place(self) -> None:
+        """Ring, follow the documents until the call ends. Errors of ours and theirs are notes; nothing is raised for them."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_WEBHOOK_SECONDS)) as http:
+            url, status = self.webhook, "ringing"
+            for _ in range(_MOST_DOCUMENTS):
+                verbs = await self._fetch(http, url, status)
+                following = await self._follow(http, verbs)
+                if following is None:
+                    break
+                url, status = following, "in-progress"
+            self._note("completed")
+
+    def hang_up(self) -> None:
+        """The carrier's REST side was told to complete the call."""
+        self._ended = True
+        if self.stream is not None:
+            self.stream.hung_up.set()
+
+    async def _follow(self, http: aiohttp.ClientSession, verbs: list[Verb]) -> str | None:
+        for verb in verbs:
+            if self._ended:
+                return None
+            match verb:
+                case Say(text=text):
+                    self._note("say", text=text)
+                case Pause(seconds=seconds):
+                    await asyncio.sleep(seconds)
+                case Redirect(url=url):
+                    return url
+                case Hangup():
+                    self._note("hangup")
+                    return None
+                case Stream():
+                    if await self._connect(http, verb) in ("caller", "rest"):
+                        return None
+        return None
+
+    async def _connect(self, http: aiohttp.ClientSession, verb: Stream) -> str:
+        self.stream = MediaStream(
+            call_sid=self.call_sid, stream_sid=new_sid("MZ"), account_sid=self.account_sid, parameters=verb.parameters,
+            caller=self.caller, to_ear=self.to_ear,
+        )  # fmt: skip
+        signature = RequestValidator(self.auth_token).compute_signature(verb.url, {})
+        try:
+            socket = await http.ws_connect(verb.url, headers={"X-Twilio-Signature": signature}, compress=0, timeout=aiohttp.ClientWSTimeout())
+        except (aiohttp.ClientError, OSError) as cause:
+            self._note("stream-error", code=31921, reason=f"{type(cause).__name__}")
+            return "worker"
+        self._note("stream-started", stream_sid=self.stream.stream_sid)
+        try:
+            who = await self.stream.run(socket)
+        except StreamBroken as broken:
+            self._note("stream-error", code=broken.code, reason=str(broken))
+            return "worker"
+        self._note("stream-stopped", by=who, close_code=socket.close_code)
+        return who
+
+    async def _fetch(self, http: aiohttp.ClientSession, url: str, status: str) -> list[Verb]:
+        form = {
+            "CallSid": self.call_sid, "AccountSid": self.account_sid, "From": self.caller_number, "To": self.number,
+            "CallStatus": status, "ApiVersion": "2010-04-01", "Direction": "inbound", "Caller": self.caller_number, "Called": self.number,
+        }  # fmt: skip
+        signature = RequestValidator(self.auth_token).compute_signature(url, form)
+        try:
+            async with http.post(url, data=form, headers={"X-Twilio-Signature": signature, "User-Agent": "TwilioProxy/1.1"}) as answer:
+                document = await answer.text()
+                if answer.status != 200:
+                    self._note("webhook-error", code=11200, status=answer.status)
+                    return []
+        except (aiohttp.ClientError, OSError, TimeoutError) as cause:
+            self._note("webhook-error", code=11200, reason=type(cause).__name__)
+            return []
+        try:
+            verbs = read_twiml(document, url)
+        except TwimlRefused as refused:
+            self._note("twiml-error", code=refused.code, reason=str(refused))
+            return []
+        self._note("document", verbs=[type(verb).__name__ for verb in verbs])
+        return verbs
+
+    def _note(self, what: str, **more: Any) -> None:
+        self.notes.append({"event": what, **more})

@@ -1,0 +1,93 @@
+"""TwiML as the carrier reads it: the verbs that our webhooks may answer with, and a refusal of everything else."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from urllib.parse import urljoin, urlsplit
+from xml.etree import ElementTree
+
+
+class TwimlRefused(Exception):
+    """The document would make the real carrier stop the call; `code` is its error code (twilio.com/docs/api/errors)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    url: str
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirect:
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hangup:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    seconds: int
+
+
+Verb: TypeAlias = Say | Stream | Redirect | Hangup | Pause
+
+
+def read_twiml(document: str, base_url: str) -> list[Verb]:
+    """The verbs in order, with addresses made absolute. Raises TwimlRefused."""
+    try:
+        root = ElementTree.fromstring(document)  # noqa: S314 - our own webhook's answer over loopback
+    except ElementTree.ParseError as cause:
+        raise TwimlRefused(12100, f"document parse failure: {cause}") from cause
+    if root.tag != "Response":
+        raise TwimlRefused(12102, f"the root is <{root.tag}>, not <Response>")
+    return [_verb(element, base_url) for element in root]
+
+
+def _verb(element: ElementTree.Element, base_url: str) -> Verb:
+    text = (element.text or "").strip()
+    match element.tag:
+        case "Say":
+            return Say(text=text)
+        case "Hangup" | "Reject":
+            return Hangup()
+        case "Pause":
+            return Pause(seconds=int(element.get("length", "1")))
+        case "Redirect":
+            return Redirect(url=urljoin(base_url, text))
+        case "Connect":
+            streams = [child for child in element if child.tag == "Stream"]
+            if len(streams) != 1 or len(element) != 1:
+                raise TwimlRefused(12200, "<Connect> must hold one <Stream>")
+            return _stream(streams[0])
+        case other:
+            raise TwimlRefused(12200, f"<{other}> is no verb here")
+
+
+def _stream(element: ElementTree.Element) -> Stream:
+    url = element.get("url", "")
+    parts = urlsplit(url)
+    loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if parts.scheme != "wss" and not (parts.scheme == "ws" and loopback):
+        raise TwimlRefused(31921, f"the stream's url must be wss, not {parts.scheme}")
+    if parts.query:
+        raise TwimlRefused(31920, "a stream's url has no query string; use <Parameter>")
+    parameters: dict[str, str] = {}
+    for child in element:
+        name, value = child.get("name"), child.get("value")
+        if child.tag != "Parameter" or not name or value is None:
+            raise TwimlRefused(12200, f"<{child.tag}> cannot stand in <Stream>")
+        if len(name) + len(value) > 500:
+            raise TwimlRefused(12200, "a <Parameter> has at most 500 characters in name and value")
+        parameters[name] = value
+    return Stream(url=url, parameters=parameters)
