@@ -5,13 +5,13 @@ import contextlib
 import logging
 import signal
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import aiokafka.errors
 from aiokafka.admin import AIOKafkaAdminClient
 
-from infra.local.java import INSTALL_JAVA, OLDEST_JAVA, ensure_jars, java_program, java_version, jars_folder
+from infra.local.java import INSTALL_JAVA, OLDEST_JAVA, ensure_jars, jars_folder, java_program, java_version
 from infra.local.ports import LOOPBACK
 from infra.local.programs import ProgramFailed, run
 from infra.local.services import Progress, StackUnavailable, Unreachable
@@ -119,7 +119,6 @@ class KafkaService:
 
     def command(self, ports: Sequence[int]) -> Sequence[str]:
         """The broker in the foreground; its settings file names the ports."""
-        del ports
         return [*self._java(java_program()), "kafka.Kafka", str(self._properties)]
 
     def address(self, ports: Sequence[int]) -> str:
@@ -151,7 +150,8 @@ async def probe_kafka(bootstrap_servers: str) -> None:
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
+    """A broker that is not there yet is no news; the client would log each attempt."""
     logger = logging.getLogger("aiokafka")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

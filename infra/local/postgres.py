@@ -47,7 +47,6 @@ class PostgresService:
 
     async def prepare(self, ports: Sequence[int], progress: Progress) -> None:
         """Make the cluster once; later wait for the last backends of one that was killed. Raises StackUnavailable."""
-        del ports
         for folder in (self._data, self._socket):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if os.geteuid() == 0:
@@ -87,7 +86,6 @@ class PostgresService:
 
     def command(self, ports: Sequence[int]) -> Sequence[str]:
         """In the foreground, on the socket only, as durable as PostgreSQL is by default."""
-        del ports
         options = {
             "unix_socket_directories": str(self._socket),
             "unix_socket_permissions": "0700",
@@ -115,7 +113,6 @@ class PostgresService:
 
     def address(self, ports: Sequence[int]) -> str:
         """A DSN over the socket."""
-        del ports
         return self._dsn(DATABASE)
 
     def _dsn(self, database: str) -> str:

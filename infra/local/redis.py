@@ -31,14 +31,12 @@ class RedisService:
 
     async def prepare(self, ports: Sequence[int], progress: Progress) -> None:
         """Needs nothing but its folder. Raises StackUnavailable without a server program."""
-        del ports, progress
         redis_program()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket.parent.mkdir(parents=True, exist_ok=True)
 
     def command(self, ports: Sequence[int]) -> Sequence[str]:
         """On a socket that only we may open. A full memory refuses writes instead of forgetting keys."""
-        del ports
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -55,7 +53,6 @@ class RedisService:
 
     def address(self, ports: Sequence[int]) -> str:
         """A URL over the socket, database 0."""
-        del ports
         return f"unix://{quote(str(self._socket))}?db=0"
 
     async def probe(self, address: str) -> None:

@@ -177,7 +177,6 @@ async def _start(service: Service, memory: Memory, wanted: tuple[int, ...], prog
             ports = free_ports(service.ports_wanted, rather=wanted)
             await service.prepare(ports, progress)
             progress(service.name, "starting")
-            before = service.log.stat().st_size if service.log.exists() else 0
             child = spawn(service.command(ports), log=service.log)
         except (OSError, NoFreePort) as error:
             raise StackUnavailable(f"{service.name} cannot be started: {error}") from error
@@ -190,7 +189,8 @@ async def _start(service: Service, memory: Memory, wanted: tuple[int, ...], prog
             raise StackUnavailable(f"{service.name} did not become ready in {_READY_SECONDS:.0f} s. Its log: {service.log}")
         # Most likely a port was taken between our look and its bind, or a killed server's last process still held its memory.
         await _end(service, marked(service.mark))
-    raise StackUnavailable(f"{service.name} ended {_STARTS} times while it started. Its log, {service.log}, ends:\n{_tail(service, before)}")
+    words = last_words(service.log.read_text(errors="replace"))
+    raise StackUnavailable(f"{service.name} ended {_STARTS} times while it started. Its log, {service.log}, ends:\n{words}")
 
 
 async def _answers(service: Service, child: Child, address: str, *, seconds: float) -> bool:
@@ -236,9 +236,3 @@ async def _status(service: Service, known: Remembered | None) -> ServiceStatus:
         log=service.log,
         reason=reason,
     )
-
-
-def _tail(service: Service, since: int) -> str:
-    with service.log.open("rb") as log:
-        log.seek(since)
-        return last_words(log.read().decode(errors="replace"))
