@@ -244,18 +244,15 @@ def _order_recording_stop(command: OrderRecordingStop, call: Call) -> Sequence[C
     # Said even where nothing records: a start that was decided on the old consent may still be on its way. Not said where
     # the bar is that high already: by an earlier order, or by a recording that rests on a newer consent.
     newly_barred = command.revoked_version > call.barred_version
-    if newly_barred or (not command.revoked_version and call.recording and not call.stop_ordered):
-        return (facts.RecordingStopOrdered(reason=command.reason, revoked_version=command.revoked_version),)
-    return ()
+    ordered = facts.RecordingStopOrdered(reason=command.reason, revoked_version=command.revoked_version)
+    return (ordered,) if newly_barred or (not command.revoked_version and call.recording and not call.stop_ordered) else ()
 
 
 def _end(command: EndCall, call: Call) -> Sequence[CallEvent]:
     if call.phase is Phase.ENDED:
         return ()
-    ended = facts.CallEnded(**_fields(command))
-    if not call.recording:
-        return (ended,)
-    return (facts.RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms), ended)
+    stopped = (facts.RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms),) if call.recording else ()
+    return (*stopped, facts.CallEnded(**_fields(command)))
 
 
 def _must_not_be_over(call: Call) -> None:

@@ -1,0 +1,85 @@
+"""Decides who speaks for a business: an agent is created once, and each configuration that goes live is a version for ever."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
+
+from commands.agent_configuration import canonical, read_configuration, version_hash
+from commands.decider import CommandRefused, Decider, NotFound
+from events.agents import AgentCreated, AgentEvent, AgentVersionPublished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateAgent:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishAgentVersion:
+    """Let calls that begin from now on be spoken by this configuration, JSON text. An empty label takes the document's version."""
+
+    label: str
+    configuration: str
+
+
+AgentCommand: TypeAlias = CreateAgent | PublishAgentVersion
+
+
+class AgentExists(CommandRefused):
+    """An agent is created once."""
+
+    code = "agent-exists"
+
+
+class AgentNameMissing(CommandRefused):
+    """An agent has a name."""
+
+    code = "agent-name-missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """The agent and the hash of its live version; empty before the first."""
+
+    name: str
+    live_hash: str = ""
+
+
+def decide(command: AgentCommand, agent: Agent | None) -> Sequence[AgentEvent]:
+    """Raises InvalidConfiguration for a document that no call could be held with."""
+    match command:
+        case CreateAgent(name=name):
+            return _create(" ".join(name.split()), agent)
+        case PublishAgentVersion(label=label, configuration=configuration):
+            if agent is None:
+                raise NotFound("no such agent; check its id")
+            known = read_configuration(configuration)
+            kept = canonical(configuration)
+            if version_hash(kept) == agent.live_hash:
+                return ()
+            return (AgentVersionPublished(version_hash=version_hash(kept), label=label or known.version, configuration=kept),)
+        case _:
+            assert_never(command)
+
+
+def _create(name: str, agent: Agent | None) -> Sequence[AgentEvent]:
+    if not name:
+        raise AgentNameMissing("give the agent a name with at least one visible character")
+    if agent is None:
+        return (AgentCreated(name=name),)
+    if agent.name != name:
+        raise AgentExists(f"the agent was created as {agent.name!r}; create the other one under an id of its own")
+    return ()
+
+
+def evolve(agent: Agent | None, fact: AgentEvent) -> Agent | None:
+    match fact:
+        case AgentCreated(name=name):
+            return Agent(name=name)
+        case AgentVersionPublished(version_hash=live):
+            return None if agent is None else replace(agent, live_hash=live)
+        case _:
+            assert_never(fact)
+
+
+AGENTS = Decider[AgentCommand, Agent | None, AgentEvent](room="agents", category="agents", initial=None, decide=decide, evolve=evolve)

@@ -1,0 +1,53 @@
+"""Decides what a feature flag of a business says. A flag's stream lives on after its removal; it may be set again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from commands.decider import CommandRefused, Decider, NotFound
+from events.flags import FlagEvent, FlagRemoved, FlagSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFlag:
+    """Give the flag this value from now on. `variant` is what a call records of it."""
+
+    enabled: bool
+    variant: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFlag:
+    """Take the flag away; readers take their default."""
+
+
+FlagCommand: TypeAlias = SetFlag | RemoveFlag
+
+
+class FlagVariantMissing(CommandRefused):
+    """A flag says what it stands for, on or off."""
+
+    code = "flag-variant-missing"
+
+
+def decide(command: FlagCommand, flag: FlagSet | None) -> Sequence[FlagEvent]:
+    match command:
+        case SetFlag(enabled=enabled, variant=variant, description=description):
+            if not variant.strip():
+                raise FlagVariantMissing("name the variant that calls shall record, for example 'on' or 'off'")
+            wanted = FlagSet(enabled=enabled, variant=variant, description=description)
+            return () if wanted == flag else (wanted,)
+        case RemoveFlag():
+            if flag is None:
+                raise NotFound("no such flag is set; check its name")
+            return (FlagRemoved(),)
+        case _:
+            assert_never(command)
+
+
+def evolve(flag: FlagSet | None, fact: FlagEvent) -> FlagSet | None:
+    return fact if isinstance(fact, FlagSet) else None
+
+
+FLAGS = Decider[FlagCommand, FlagSet | None, FlagEvent](room="flags", category="flags", initial=None, decide=decide, evolve=evolve)

@@ -1,0 +1,111 @@
+"""Decides who answers a phone number. A number's stream is a reservation: one business holds it at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, assert_never
+
+from commands.decider import CommandRefused, Decider
+from events.numbers import NumberAssigned, NumberEvent, NumberReleased, UnassignedNumberCalled
+from events.sealing import Sealed
+
+# A carrier repeats a webhook within seconds; further back a repeat is known by its command id alone.
+_REMEMBERED = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignNumber:
+    """Have calls to the number answered by an agent. `number` is sealed under the business's own key."""
+
+    organisation_id: str
+    agent_id: str
+    number: Sealed[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseNumber:
+    """The business gives the number up."""
+
+    organisation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteUnassignedCall:
+    """Somebody rang the number, and nobody here owns it."""
+
+    call_sid: str
+
+
+NumberCommand: TypeAlias = AssignNumber | ReleaseNumber | NoteUnassignedCall
+
+
+class NumberTaken(CommandRefused):
+    """One business holds a number at a time; which one is nobody else's concern."""
+
+    code = "number-taken"
+
+    def __init__(self) -> None:
+        super().__init__("another organisation holds this number; it must release the number first")
+
+
+class NumberNotHeld(CommandRefused):
+    """A business releases only what it holds."""
+
+    code = "number-not-held"
+
+    def __init__(self) -> None:
+        super().__init__("the organisation does not hold this number; check the number")
+
+
+class NumberIsAssigned(CommandRefused):
+    """A call to a number that somebody owns is for its agent."""
+
+    code = "number-is-assigned"
+
+    def __init__(self) -> None:
+        super().__init__("the number has an agent by now; look it up again and let the agent answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """Who holds the number, empty for nobody, and the last calls that found nobody."""
+
+    organisation_id: str = ""
+    agent_id: str = ""
+    unanswered: tuple[str, ...] = ()
+
+
+def decide(command: NumberCommand, held: Assignment) -> Sequence[NumberEvent]:
+    match command:
+        case AssignNumber(organisation_id=organisation_id, agent_id=agent_id, number=number):
+            if held.organisation_id not in ("", organisation_id):
+                raise NumberTaken
+            if held.organisation_id and held.agent_id == agent_id:
+                return ()
+            return (NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, number=number),)
+        case ReleaseNumber(organisation_id=organisation_id):
+            if not held.organisation_id or held.organisation_id != organisation_id:
+                raise NumberNotHeld
+            return (NumberReleased(organisation_id=organisation_id),)
+        case NoteUnassignedCall(call_sid=call_sid):
+            if call_sid in held.unanswered:
+                return ()
+            if held.organisation_id:
+                raise NumberIsAssigned
+            return (UnassignedNumberCalled(call_sid=call_sid),)
+        case _:
+            assert_never(command)
+
+
+def evolve(held: Assignment, fact: NumberEvent) -> Assignment:
+    match fact:
+        case NumberAssigned(organisation_id=organisation_id, agent_id=agent_id):
+            return replace(held, organisation_id=organisation_id, agent_id=agent_id)
+        case NumberReleased():
+            return replace(held, organisation_id="", agent_id="")
+        case UnassignedNumberCalled(call_sid=call_sid):
+            return replace(held, unanswered=(*held.unanswered, call_sid)[-_REMEMBERED:])
+        case _:
+            assert_never(fact)
+
+
+NUMBERS = Decider(room="numbers", category="numbers", initial=Assignment(), decide=decide, evolve=evolve)

@@ -1,0 +1,17 @@
+"""All deciders by the category of their streams. A new room adds its line."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from commands.agents import AGENTS
+from commands.calls import CALL_SIDS, CALLS
+from commands.consents import CONSENTS
+from commands.decider import Decider
+from commands.flags import FLAGS
+from commands.numbers import NUMBERS
+from commands.organisations import ORGANISATIONS
+from commands.usage import USAGE
+
+DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {
+    decider.category: decider for decider in (AGENTS, CALLS, CALL_SIDS, CONSENTS, FLAGS, NUMBERS, ORGANISATIONS, USAGE)
+}
