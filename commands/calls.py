@@ -295,6 +295,6 @@ def evolve(call: Call, fact: CallEvent) -> Call:
 
 
 CALLS = Decider(room="calls", category="calls", initial=Call(), decide=decide, evolve=evolve)
-CALL_SIDS = Decider[ReserveCallSid, CallSidReserved | None, CallSidReserved](
+CALL_SIDS: Decider[ReserveCallSid, CallSidReserved | None, CallSidReserved] = Decider(
     room="calls", category="call-sids", initial=None, decide=reserve, evolve=lambda _, fact: fact
 )

@@ -50,4 +50,4 @@ def evolve(flag: FlagSet | None, fact: FlagEvent) -> FlagSet | None:
     return fact if isinstance(fact, FlagSet) else None
 
 
-FLAGS = Decider[FlagCommand, FlagSet | None, FlagEvent](room="flags", category="flags", initial=None, decide=decide, evolve=evolve)
+FLAGS: Decider[FlagCommand, FlagSet | None, FlagEvent] = Decider(room="flags", category="flags", initial=None, decide=decide, evolve=evolve)

@@ -120,6 +120,6 @@ def evolve(organisation: Organisation | None, fact: OrganisationEvent) -> Organi
             assert_never(fact)
 
 
-ORGANISATIONS = Decider[OrganisationCommand, Organisation | None, OrganisationEvent](
+ORGANISATIONS: Decider[OrganisationCommand, Organisation | None, OrganisationEvent] = Decider(
     room="organisations", category="organisations", initial=None, decide=decide, evolve=evolve
 )
