@@ -82,4 +82,6 @@ def evolve(agent: Agent | None, fact: AgentEvent) -> Agent | None:
             assert_never(fact)
 
 
-AGENTS: Decider[AgentCommand, Agent | None, AgentEvent] = Decider(room="agents", category="agents", initial=None, decide=decide, evolve=evolve)
+AGENTS: Decider[AgentCommand, Agent | None, AgentEvent] = Decider(
+    room="agents", category="agents", initial=None, decide=decide, evolve=evolve
+)

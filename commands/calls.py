@@ -251,8 +251,8 @@ def _order_recording_stop(command: OrderRecordingStop, call: Call) -> Sequence[C
 def _end(command: EndCall, call: Call) -> Sequence[CallEvent]:
     if call.phase is Phase.ENDED:
         return ()
-    stopped = (facts.RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms),) if call.recording else ()
-    return (*stopped, facts.CallEnded(**_fields(command)))
+    stopped = facts.RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms)
+    return (*((stopped,) if call.recording else ()), facts.CallEnded(**_fields(command)))
 
 
 def _must_not_be_over(call: Call) -> None:

@@ -46,7 +46,7 @@ def decide(command: FlagCommand, flag: FlagSet | None) -> Sequence[FlagEvent]:
             assert_never(command)
 
 
-def evolve(flag: FlagSet | None, fact: FlagEvent) -> FlagSet | None:
+def evolve(_: FlagSet | None, fact: FlagEvent) -> FlagSet | None:
     return fact if isinstance(fact, FlagSet) else None
 
 
