@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,15 +66,10 @@ async def ensure_stack(state_dir: Path, settings: Settings, progress: Progress) 
         progress(name, "answers at the address that the environment gives")
         addresses[name] = address
 
+    # The given ones first: when one of them is away, nothing is started for nothing.
+    await _all({f"reach {name}": given(name, address) for name, address in _given(settings).items()})
     async with memory.lock():
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for name, address in _given(settings).items():
-                    tasks.create_task(given(name, address), name=f"reach {name}")
-                for service in _own(state_dir, settings):
-                    tasks.create_task(own(service), name=f"ensure {service.name}")
-        except* StackUnavailable as group:
-            raise StackUnavailable("\n".join(str(error) for error in group.exceptions)) from group
+        await _all({f"ensure {service.name}": own(service) for service in _own(state_dir, settings)})
     return Addresses(**addresses)
 
 
@@ -93,12 +88,7 @@ async def stop_stack(state_dir: Path, settings: Settings, progress: Progress) ->
             memory.remember(service.name, Remembered(ports=known.ports, child=None))
 
     async with memory.lock():
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for service in _own(state_dir, settings):
-                    tasks.create_task(stop(service), name=f"stop {service.name}")
-        except* StackUnavailable as group:
-            raise StackUnavailable("\n".join(str(error) for error in group.exceptions)) from group
+        await _all({f"stop {service.name}": stop(service) for service in _own(state_dir, settings)})
 
 
 async def stack_status(state_dir: Path, settings: Settings) -> list[ServiceStatus]:
@@ -138,6 +128,23 @@ def _own(state_dir: Path, settings: Settings) -> list[Service]:
     return [service for service in services if service.name not in _given(settings)]
 
 
+async def _all(duties: Mapping[str, Coroutine[None, None, None]]) -> None:
+    """Do them side by side; each that fails adds its sentence."""
+    failures: list[str] = []
+
+    async def do(duty: Coroutine[None, None, None]) -> None:
+        try:
+            await duty
+        except StackUnavailable as error:
+            failures.append(str(error))
+
+    async with asyncio.TaskGroup() as tasks:
+        for name, duty in duties.items():
+            tasks.create_task(do(duty), name=name)
+    if failures:
+        raise StackUnavailable("\n".join(sorted(failures)))
+
+
 async def _await_given(name: str, address: str) -> None:
     deadline = time.monotonic() + _GIVEN_SECONDS
     while True:
@@ -146,7 +153,7 @@ async def _await_given(name: str, address: str) -> None:
         except (Unreachable, asyncpg.PostgresError) as error:
             if time.monotonic() > deadline:
                 raise StackUnavailable(
-                    f"{name} does not answer at the address in {_VARIABLES[name]}: {error}. "
+                    f"{name} does not answer at the address in {_VARIABLES[name]}: {str(error).rstrip('.')}. "
                     f"Start it, correct the address, or unset {_VARIABLES[name]} to use the local stack"
                 ) from error
             await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,65 @@
+"""`aybiza status`: what runs, where, what it takes, and what has died."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from infra.apps.terminal import print_json, results
+from infra.local.stack import Condition, ServiceStatus, stack_status
+from infra.settings import load_settings
+
+MEBIBYTE = 1 << 20
+# What the whole stack may take while nothing happens.
+ALLOWED_BYTES = 1536 * MEBIBYTE
+_WELL: tuple[Condition, ...] = ("running", "given")
+_STYLES: dict[Condition, str] = {"running": "green", "given": "green", "stopped": "yellow", "died": "red", "silent": "red", "away": "red"}
+
+
+async def status(*, json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show the three services. The exit code is 0 when all of them answer, 1 otherwise."""
+    settings = load_settings()
+    found = await stack_status(settings.state_dir, settings)
+    if json:
+        print_json(_as_data(found))
+    else:
+        _show(found)
+    if any(service.condition not in _WELL for service in found):
+        raise typer.Exit(1)
+
+
+def _total(found: list[ServiceStatus]) -> int:
+    return sum(service.memory_bytes or 0 for service in found)
+
+
+def _as_data(found: list[ServiceStatus]) -> dict[str, object]:
+    services = {
+        service.name: {
+            "condition": service.condition,
+            "address": service.address,
+            "pid": service.pid,
+            "memory_bytes": service.memory_bytes,
+            "log": None if service.log is None else str(service.log),
+            "reason": service.reason,
+        }
+        for service in found
+    }
+    return {"services": services, "memory_bytes": _total(found), "memory_allowed_bytes": ALLOWED_BYTES}
+
+
+def _show(found: list[ServiceStatus]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("service", "condition", "pid", "memory", "address or reason"):
+        table.add_column(heading, justify="right" if heading == "memory" else "left", overflow="fold")
+    for service in found:
+        memory = "" if service.memory_bytes is None else f"{service.memory_bytes / MEBIBYTE:.0f} MB"
+        condition = f"[{_STYLES[service.condition]}]{service.condition}[/]"
+        table.add_row(service.name, condition, str(service.pid or ""), memory, service.reason or service.address or "")
+    results.print(table)
+    results.print(f"\nmemory: {_total(found) / MEBIBYTE:.0f} MB of the {ALLOWED_BYTES / MEBIBYTE:.0f} MB that the local stack may take")
+    ill = [service for service in found if service.condition not in _WELL]
+    for service in ill:
+        if service.log is not None and service.condition in ("died", "silent"):
+            results.print(f"{service.name} left its words in {service.log}", markup=False, soft_wrap=True)
+    if any(service.condition != "away" for service in ill):
+        results.print("Type: aybiza up")
