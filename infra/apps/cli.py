@@ -22,6 +22,7 @@ VERBS: Mapping[str, str] = {
     "down": "infra.apps.down",
     "status": "infra.apps.status",
     "doctor": "infra.apps.doctor",
+    "fetch": "infra.apps.fetch",
     "schemas": "infra.apps.schemas",
 }
 
