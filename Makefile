@@ -1,0 +1,40 @@
+# A thin front: set up, then ask the `aybiza` command. Everything it makes lies in .venv, .cache and .state.
+.PHONY: help setup demo test check bench up down clean lock
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+help: ## What can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## Install what is missing: programs, packages, Kafka
+	@sh infra/local/setup.sh
+
+demo: setup ## One spoken call, from the ring to the record
+	@$(BIN)/aybiza demo
+
+test: check ## Every check and every test
+	@$(BIN)/python -m pytest
+
+check: setup ## Format, lint, types, floors and rooms, schemas
+	@$(BIN)/ruff format --check --quiet . || { echo "Type: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/aybiza schemas check
+
+bench: setup ## Measure: make bench NAME=log
+	@test -n "$(NAME)" || { echo "Which? make bench NAME=$$(ls tests/benchmarks | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | paste -sd '|' -)"; exit 2; }
+	@$(BIN)/python -m tests.benchmarks.$(NAME)
+
+up: setup ## Start or mend Kafka, PostgreSQL and Redis
+	@$(BIN)/aybiza up
+
+down: ## Stop them; data stays
+	@if [ -x $(BIN)/aybiza ]; then $(BIN)/aybiza down; fi
+
+clean: down ## Stop them and forget their data; downloads stay
+	@rm -rf .state .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+lock: ## Pin the packages anew (needs uv)
+	@command -v uv >/dev/null || { echo "uv is missing. Type: pip install uv"; exit 1; }
+	@uv lock && uv export -q --python python3.11 --no-emit-project --no-header --all-extras --all-groups -o requirements.lock
