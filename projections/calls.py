@@ -1,0 +1,280 @@
+"""Calls: each as it stands or ended, its timeline fact by fact, and those in progress now."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, assert_never
+
+from events import calls as facts
+from events.calls import CallEvent, EndedBy, Evidence, Latency, Spent, Stage
+from events.recorded import Recorded
+from events.registry import type_of
+from events.sealing import Sealed
+from projections.live import Live
+from projections.series import Series
+from projections.table import BrokenHistory, Table
+
+# No call is longer than the carrier's limit for one, four hours.
+_LIFETIME_SECONDS = 4 * 3600
+
+
+class CallStatus(StrEnum):
+    RINGING = "ringing"
+    IN_PROGRESS = "in-progress"
+    ENDED = "ended"
+
+
+class Recording(StrEnum):
+    """Whether the call is kept. `STOPPING`: a stop was ordered, the worker has not said yet that it obeyed."""
+
+    NEVER = "never"
+    ON = "on"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call. `caller` and `number` stay sealed; `caller_ref` and `number_ref` are their keyed hashes.
+
+    `disclosed_ms` is call time when the caller had heard, whole, that an AI speaks. `turns` counts what the caller said,
+    `consent_version` is that on which the last recording rests, `recording_object` where it lies.
+    """
+
+    tenant: str
+    id: str
+    version: int
+    status: CallStatus
+    call_sid: str
+    caller: Sealed[str]
+    caller_ref: str
+    number: Sealed[str]
+    number_ref: str
+    agent_id: str
+    agent_version: str
+    agent_version_hash: str
+    flags: Mapping[str, str] = field(default_factory=dict)
+    received_at: datetime
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+    worker: str | None = None
+    stream_sid: str | None = None
+    recogniser: str | None = None
+    model_provider: str | None = None
+    voice: str | None = None
+    embedded: bool | None = None
+    disclosed_ms: int | None = None
+    disclosures: int = 0
+    recording: Recording = Recording.NEVER
+    consent_version: int | None = None
+    recording_object: str | None = None
+    turns: int = 0
+    interruptions: int = 0
+    failures: int = 0
+    facts_lost: int = 0
+    end_reason: str | None = None
+    ended_by: EndedBy | None = None
+    stage: Stage | None = None
+    billable: bool | None = None
+    duration_ms: int | None = None
+    recognition_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEntry:
+    """One fact of a call as a person wants to see it. `kind` is the fact's permanent name; what a kind does not have is None.
+
+    `words` are what the caller said, the agent generated, the tool was asked or answered; `heard` what the caller heard of them.
+    `at_ms` and `ended_ms` are call time.
+    """
+
+    tenant: str
+    id: str
+    version: int
+    n: int
+    occurred_at: datetime
+    kind: str
+    actor: str
+    position: str
+    turn: int | None = None
+    at_ms: int | None = None
+    ended_ms: int | None = None
+    words: Sealed[str] | None = None
+    heard: Sealed[str] | None = None
+    evidence: Evidence | None = None
+    interrupted: bool | None = None
+    attempt: int | None = None
+    confidence: float | None = None
+    recognised_ms: int | None = None
+    latency: Latency | None = None
+    spent: Spent | None = None
+    rule: str | None = None
+    logical: str | None = None
+    model: str | None = None
+    tool: str | None = None
+    tool_use_id: str | None = None
+    idempotent: bool | None = None
+    failed: bool | None = None
+    filler: Sealed[str] | None = None
+    engine: str | None = None
+    consent_version: int | None = None
+    reason: str | None = None
+    ended_by: EndedBy | None = None
+    stage: Stage | None = None
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveCall:
+    """A call in progress. `speaking` is who had the floor last, by the last fact of a turn; `last_at` when anything happened last."""
+
+    tenant: str
+    id: str
+    version: int
+    status: CallStatus
+    caller_ref: str
+    number_ref: str
+    agent_id: str
+    agent_version: str
+    received_at: datetime
+    answered_at: datetime | None = None
+    worker: str | None = None
+    recording: Recording = Recording.NEVER
+    turn: int = 0
+    speaking: str | None = None
+    last_kind: str
+    last_at: datetime
+
+
+def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
+    fact, at = recorded.fact, recorded.occurred_at
+    if isinstance(fact, facts.CallReceived):
+        return Call(
+            tenant=recorded.stream.tenant, id=recorded.stream.id, version=recorded.version, status=CallStatus.RINGING,
+            call_sid=fact.call_sid, caller=fact.caller, caller_ref=fact.caller_ref, number=fact.number, number_ref=fact.number_ref,
+            agent_id=fact.agent_id, agent_version=fact.agent_version, agent_version_hash=fact.agent_version_hash,
+            flags=dict(fact.flags), received_at=at,
+        )  # fmt: skip
+    if row is None:
+        raise BrokenHistory(f"{recorded.stream} has facts before it rang")
+    match fact:
+        case facts.CallAnswered(stream_sid=sid, worker=worker, recogniser=ears, model_provider=mind, voice=voice, embedded=embedded):
+            return replace(row, status=CallStatus.IN_PROGRESS, answered_at=at, stream_sid=sid, worker=worker, recogniser=ears,
+                           model_provider=mind, voice=voice, embedded=embedded)  # fmt: skip
+        case facts.DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
+            return replace(row, disclosed_ms=heard_ms if row.disclosed_ms is None else row.disclosed_ms, disclosures=attempt)
+        case facts.CallerTurn():
+            return replace(row, turns=row.turns + 1)
+        case facts.AgentInterrupted():
+            return replace(row, interruptions=row.interruptions + 1)
+        case facts.RecordingStarted(consent_version=version):
+            return replace(row, recording=Recording.ON, consent_version=version)
+        case facts.RecordingStopOrdered() | facts.RecordingStopped():
+            return replace(row, recording=_recording(row.recording, fact))
+        case facts.EngineFailure():
+            return replace(row, failures=row.failures + 1)
+        case facts.FactsLost(count=count):
+            return replace(row, facts_lost=row.facts_lost + count)
+        case facts.CallEnded():
+            return replace(row, status=CallStatus.ENDED, ended_at=at, end_reason=fact.reason, ended_by=fact.ended_by, stage=fact.stage,
+                           billable=fact.billable, duration_ms=fact.duration_ms, recognition_ms=fact.recognition_ms,
+                           recording_object=fact.recording or None)  # fmt: skip
+        case facts.ModelChosen() | facts.ToolRequested() | facts.ToolAnswered() | facts.AgentTurn() | facts.HangUpOrdered():
+            return row
+        case facts.CallSidReserved():
+            raise BrokenHistory(f"{recorded.stream} reserves a CallSid, which has a stream of its own")
+        case _:
+            assert_never(fact)
+
+
+def _recording(now: Recording, fact: facts.RecordingStopOrdered | facts.RecordingStopped) -> Recording:
+    if isinstance(fact, facts.RecordingStopped):
+        return Recording.STOPPED
+    # An order may come where nothing records: it bars what may still be on its way.
+    return Recording.STOPPING if now is Recording.ON else now
+
+
+def entries(recorded: Recorded[CallEvent]) -> Sequence[TimelineEntry]:
+    stream = recorded.stream
+    return (
+        TimelineEntry(
+            tenant=stream.tenant, id=stream.id, version=recorded.version, n=0, occurred_at=recorded.occurred_at,
+            kind=type_of(recorded.fact).name, actor=recorded.actor, position=str(recorded.position), **_details(recorded.fact),
+        ),
+    )  # fmt: skip
+
+
+def _details(fact: CallEvent) -> dict[str, Any]:
+    match fact:
+        case facts.DisclosureSpoken():
+            return {"at_ms": fact.started_ms, "ended_ms": fact.heard_ms, "evidence": fact.evidence, "attempt": fact.attempt}
+        case facts.CallerTurn():
+            return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.words,
+                    "confidence": fact.confidence, "recognised_ms": fact.recognised_ms}  # fmt: skip
+        case facts.ModelChosen():
+            return {"turn": fact.turn, "rule": fact.rule, "logical": fact.logical, "model": fact.model}
+        case facts.ToolRequested():
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.arguments, "tool": fact.tool, "tool_use_id": fact.tool_use_id,
+                    "idempotent": fact.idempotent, "filler": fact.filler}  # fmt: skip
+        case facts.ToolAnswered():
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.answer, "tool": fact.tool, "tool_use_id": fact.tool_use_id,
+                    "failed": fact.failed}  # fmt: skip
+        case facts.AgentTurn():
+            return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.said, "heard": fact.heard,
+                    "evidence": fact.evidence, "interrupted": fact.interrupted, "latency": fact.latency, "spent": fact.spent}  # fmt: skip
+        case facts.AgentInterrupted():
+            return {"turn": fact.turn, "at_ms": fact.speech_started_ms, "ended_ms": fact.cleared_ms}
+        case facts.RecordingStarted():
+            return {"at_ms": fact.at_ms, "consent_version": fact.consent_version}
+        case facts.RecordingStopped():
+            return {"at_ms": fact.at_ms, "reason": fact.reason}
+        case facts.RecordingStopOrdered():
+            return {"reason": fact.reason, "consent_version": fact.revoked_version or None}
+        case facts.HangUpOrdered():
+            return {"reason": fact.reason}
+        case facts.EngineFailure():
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.engine, "reason": fact.reason}
+        case facts.FactsLost():
+            return {"count": fact.count}
+        case facts.CallEnded():
+            return {"at_ms": fact.duration_ms, "reason": fact.reason, "ended_by": fact.ended_by, "stage": fact.stage}
+        case facts.CallReceived() | facts.CallAnswered() | facts.CallSidReserved():
+            return {}
+        case _:
+            assert_never(fact)
+
+
+def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall | None:
+    """None again once the call has ended; a call whose ring was never seen is not shown."""
+    fact, at, kind = recorded.fact, recorded.occurred_at, type_of(recorded.fact).name
+    if isinstance(fact, facts.CallReceived):
+        return LiveCall(
+            tenant=recorded.stream.tenant, id=recorded.stream.id, version=recorded.version, status=CallStatus.RINGING,
+            caller_ref=fact.caller_ref, number_ref=fact.number_ref, agent_id=fact.agent_id, agent_version=fact.agent_version,
+            received_at=at, last_kind=kind, last_at=at,
+        )  # fmt: skip
+    if row is None or isinstance(fact, facts.CallEnded):
+        return None
+    row = replace(row, last_kind=kind, last_at=at)
+    match fact:
+        case facts.CallAnswered(worker=worker):
+            return replace(row, status=CallStatus.IN_PROGRESS, answered_at=at, worker=worker)
+        case facts.CallerTurn(turn=turn):
+            return replace(row, turn=turn, speaking="caller")
+        case facts.AgentTurn():
+            return replace(row, speaking="agent")
+        case facts.RecordingStarted():
+            return replace(row, recording=Recording.ON)
+        case facts.RecordingStopOrdered() | facts.RecordingStopped():
+            return replace(row, recording=_recording(row.recording, fact))
+        case _:
+            return row
+
+
+CALLS = Table(name="calls", version=1, room="calls", category="calls", row=Call, evolve=evolve)
+CALL_TIMELINE = Series(name="call_timeline", version=1, room="calls", category="calls", row=TimelineEntry, entries=entries)
+LIVE_CALLS = Live(
+    table=Table(name="live_calls", version=1, room="calls", category="calls", row=LiveCall, evolve=evolve_live),
+    lifetime_seconds=_LIFETIME_SECONDS,
+)

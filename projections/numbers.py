@@ -1,0 +1,42 @@
+"""Which agent answers a phone number. A number that nobody holds has no row."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from events.numbers import NumberAssigned, NumberEvent, NumberReleased, UnassignedNumberCalled
+from events.recorded import Recorded
+from events.sealing import Sealed
+from projections.table import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number and who holds it. Its stream is the platform's; `organisation_id` says whose row it is."""
+
+    tenant: str
+    id: str
+    version: int
+    organisation_id: str
+    agent_id: str
+    number: Sealed[str]
+    assigned_at: datetime
+
+
+def evolve(row: Number | None, recorded: Recorded[NumberEvent]) -> Number | None:
+    match recorded.fact:
+        case NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, number=number):
+            stream = recorded.stream
+            return Number(
+                tenant=stream.tenant, id=stream.id, version=recorded.version, organisation_id=organisation_id, agent_id=agent_id,
+                number=number, assigned_at=recorded.occurred_at,
+            )  # fmt: skip
+        case NumberReleased():
+            return None
+        case UnassignedNumberCalled():
+            return row
+        case _:
+            assert_never(recorded.fact)
+
+
+NUMBERS = Table(name="numbers", version=1, room="numbers", category="numbers", row=Number, evolve=evolve)

@@ -1,0 +1,99 @@
+"""What readers ask of the projections: rows, entries, the journal, and whether a write can be seen yet."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from events.admission import Fence
+from events.positions import Position
+from events.recorded import Recorded
+from events.registry import Fact
+from events.streams import StreamId
+from projections.live import Live
+from projections.series import EntryRow, Series
+from projections.table import StreamRow, Table
+
+R = TypeVar("R", bound=StreamRow)
+E = TypeVar("E", bound=EntryRow)
+
+
+class RowsUnavailable(Exception):
+    """The read models cannot be asked now; try again. Writes go on without them."""
+
+
+class InvalidCursor(ValueError):
+    """The text is no cursor of ours."""
+
+
+class Rows(Protocol):
+    """The tables and series. Every method raises RowsUnavailable."""
+
+    async def get(self, table: Table[R], tenant: str, id: str) -> R | None:  # noqa: A002 - the key's own name
+        """The row of one stream."""
+
+    async def find(
+        self,
+        table: Table[R],
+        *,
+        organisation: str | None,
+        where: Mapping[str, object] = ...,
+        after: str | None = None,
+        limit: int = 50,
+        newest_first: bool = True,
+    ) -> Sequence[R]:
+        """An organisation's rows (None: everybody's, for the platform's operators), in the order of their ids.
+
+        Ids of calls and agents sort by time, so this is newest or oldest first; for others it is an order that stays. `where`: columns
+        and the values they equal; ValueError for a column that there is not or that is JSON. `after`: the `cursor_of` the
+        last row of the page before; pages stay stable when rows come in. Raises InvalidCursor.
+        """
+
+    async def entries(self, series: Series[E], tenant: str, id: str, *, after_version: int = 0, limit: int | None = None) -> Sequence[E]:  # noqa: A002
+        """A stream's entries in the order of its facts."""
+
+    async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
+        """Wait until every projection has seen the positions; False when that was not in time. At once for none."""
+
+    async def progress(self) -> Mapping[tuple[str, int], tuple[int, Fence]]:
+        """Up to where every projection has read: next offset and fence by (topic, partition), the slowest one's."""
+
+    async def digest(self) -> Mapping[str, str]:
+        """SHA-256 in hex over each projection's rows in the order of their keys."""
+
+
+class LiveRows(Protocol):
+    """What is going on now. Every method raises RowsUnavailable."""
+
+    async def get(self, live: Live[R], tenant: str, id: str) -> R | None:  # noqa: A002 - the key's own name
+        """The row of one stream, while it lives."""
+
+    async def find(self, live: Live[R], *, organisation: str, limit: int = 200) -> Sequence[R]:
+        """An organisation's rows, in the order of their ids, newest first."""
+
+
+class JournalRows(Protocol):
+    """The journal. Every method raises RowsUnavailable, and what Codec.decode raises."""
+
+    async def stream_events(self, stream: StreamId, *, after_version: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
+        """A stream's facts in order."""
+
+    async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
+        """The facts of a partition behind an offset, in order. -1: from the beginning."""
+
+    async def latest(self, *, tenant: str | None = None, limit: int = 100) -> Sequence[Recorded[Fact]]:
+        """The facts appended last over all topics, of one tenant or of all, in the order of their append times."""
+
+
+def cursor_of(row: StreamRow) -> str:
+    """An opaque text that says behind which row a page begins."""
+    return base64.urlsafe_b64encode(f"{row.id}/{row.tenant}".encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str) -> tuple[str, str]:
+    """Id and tenant of the row. Raises InvalidCursor."""
+    try:
+        row_id, tenant = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split("/")
+    except (binascii.Error, ValueError) as cause:
+        raise InvalidCursor(f"{text!r} is no cursor of ours; take it from the page before, as it is") from cause
+    return row_id, tenant

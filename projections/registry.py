@@ -1,0 +1,34 @@
+"""Every projection there is, checked together. Imports every room, for the registry's sake."""
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+from projections.agents import AGENT_VERSIONS, AGENTS
+from projections.calls import CALL_TIMELINE, CALLS, LIVE_CALLS
+from projections.consents import CALLER_PERMISSIONS
+from projections.flags import FLAGS
+from projections.journal import Journal
+from projections.live import Live
+from projections.numbers import NUMBERS
+from projections.organisations import ORGANISATIONS
+from projections.series import Series
+from projections.table import BadShape, Table
+from projections.usage import CALL_USAGE
+
+Projection: TypeAlias = Table[Any] | Series[Any] | Journal
+
+TABLES: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, CALLER_PERMISSIONS, CALLS, CALL_USAGE, FLAGS)
+SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE)
+LIVE: tuple[Live[Any], ...] = (LIVE_CALLS,)
+
+
+def check_names(projections: Iterable[Projection | Live[Any]]) -> None:
+    """Raises BadShape when two have one name: the second would take the first one's checkpoint for its own."""
+    seen: set[str] = set()
+    for projection in projections:
+        if projection.name in seen:
+            raise BadShape(f"there are two projections named {projection.name}")
+        seen.add(projection.name)
+
+
+check_names((*TABLES, *SERIES, *LIVE))

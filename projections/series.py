@@ -1,0 +1,53 @@
+"""Rows appended for each fact of a stream, never changed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+from events.recorded import Recorded
+from events.streams import topic_of
+from projections.columns import Column, Stored
+from projections.table import key_columns
+
+
+class EntryRow(Protocol):
+    """What every entry begins with. `n` counts the entries of one fact from 0; `occurred_at` is when it happened."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+
+
+R = TypeVar("R", bound=EntryRow)
+_KEY = (("tenant", Stored.TEXT), ("id", Stored.TEXT), ("version", Stored.INTEGER), ("n", Stored.INTEGER), ("occurred_at", Stored.TIME))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Series(Generic[R]):
+    """Entries of the streams of one category; each is a function of one fact alone.
+
+    Their key has the time in it, so that they can be kept in ranges of time.
+    """
+
+    name: str
+    version: int
+    room: str
+    category: str
+    row: type[R]
+    entries: Callable[[Recorded[Any]], Sequence[R]]
+    columns: tuple[Column, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", key_columns(self.name, self.row, _KEY))
+
+    @property
+    def topic(self) -> str:
+        return topic_of(self.room)

@@ -1,0 +1,100 @@
+"""A row per stream, folded from the stream's facts."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from events.recorded import Recorded
+from events.registry import Fact
+from events.streams import StreamId, topic_of
+from projections.columns import Column, Stored, columns_of
+
+
+class StreamRow(Protocol):
+    """What every row begins with: the stream it is folded from, and the version it has seen."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+
+
+R = TypeVar("R", bound=StreamRow)
+Key: TypeAlias = tuple[str, str]
+"""`tenant` and `id` of a stream: the key of its row."""
+ORGANISATION = "organisation_id"
+
+
+class BadShape(TypeError):
+    """A projection is declared in a way that could not be kept true; the text says which and why."""
+
+
+class BrokenFold(Exception):
+    """A fold gave a row that belongs to another stream: a bug of the fold."""
+
+
+class BrokenHistory(ValueError):
+    """A fact stands where the stream's history has no place for it, e.g. the end of a call that never began."""
+
+
+def key_columns(name: str, row: type, begins: Iterable[tuple[str, Stored]]) -> tuple[Column, ...]:
+    """The row's columns. Raises BadShape unless it begins with the columns by which it is found."""
+    columns = columns_of(row)
+    wanted = list(begins)
+    for column, (key, stored) in zip(columns, wanted, strict=False):
+        if (column.name, column.stored, column.nullable) != (key, stored, False):
+            raise BadShape(f"{name}: the fields of {row.__qualname__} must begin with {', '.join(each for each, _ in wanted)}")
+    if len(columns) < len(wanted):
+        raise BadShape(f"{name}: {row.__qualname__} has no fields beside its key")
+    return columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Table(Generic[R]):
+    """A row for each stream of one category. Its key is the stream's, so that one runner owns a row.
+
+    `evolve` is pure: no clock, no draws; None: there is no row (any more). It need not keep `version`: `stamped` does.
+    Whose row it is stands in the row's own `organisation_id` where it has one, else it is the stream's tenant.
+    `version` is the fold's: another fold or row is another version, built beside the old one.
+    """
+
+    name: str
+    version: int
+    room: str
+    category: str
+    row: type[R]
+    evolve: Callable[[R | None, Recorded[Any]], R | None]
+    columns: tuple[Column, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = key_columns(self.name, self.row, (("tenant", Stored.TEXT), ("id", Stored.TEXT), ("version", Stored.INTEGER)))
+        object.__setattr__(self, "columns", columns)
+
+    @property
+    def topic(self) -> str:
+        return topic_of(self.room)
+
+    @property
+    def names_its_organisation(self) -> bool:
+        """Whether the row itself says whose it is."""
+        return any(column.name == ORGANISATION for column in self.columns)
+
+    def organisation(self, row: R) -> str:
+        """Whose row it is, for the separation of organisations."""
+        return str(getattr(row, ORGANISATION)) if self.names_its_organisation else row.tenant
+
+    def stamped(self, row: R | None, stream: StreamId, version: int) -> R | None:
+        """The row as it is stored after the stream's `version`. Raises BrokenFold for another stream's row."""
+        if row is None or (row.version == version and row.id == stream.id and row.tenant == stream.tenant):
+            return row
+        if row.tenant != stream.tenant or row.id != stream.id:
+            raise BrokenFold(f"{self.name}: the fold of {stream} gave a row for {row.tenant}/{row.id}")
+        return replace(row, version=version)  # type: ignore[type-var]
+
+    def fold(self, history: Iterable[Recorded[Fact]], row: R | None = None) -> R | None:
+        """The row after a stream's facts, from the one before them."""
+        for recorded in history:
+            row = self.stamped(self.evolve(row, recorded), recorded.stream, recorded.version)
+        return row
