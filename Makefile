@@ -16,7 +16,7 @@ test: check ## Every check and every test
 	@$(BIN)/python -m pytest
 
 check: setup ## Format, lint, types, floors and rooms, schemas
-	@$(BIN)/ruff format --check --quiet . || { echo "Type: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo "Type: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo

@@ -83,9 +83,8 @@ counted() {
 install_packages() {
   fingerprint=$(cat requirements.lock pyproject.toml | sha256sum | cut -d ' ' -f 1)
   if [ "$(cat "$stamp" 2>/dev/null)" = "$fingerprint $here" ] && "$venv/bin/python" -c '' 2>/dev/null; then return 0; fi
-  # A clone that was moved has an environment that points elsewhere.
-  if ! [ "$("$venv/bin/python" -c 'import os, sys; print(os.path.realpath(sys.prefix))' 2>/dev/null)" = "$venv" ] ||
-    ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+  # A clone that was moved or copied has an environment whose programs point elsewhere.
+  if ! grep -qsF -e "-m venv $venv" "$venv/pyvenv.cfg" || ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     say "Making .venv with $(python_here)"
     rm -rf "$venv"
     "$(python_here)" -m venv "$venv" >>"$log" 2>&1
