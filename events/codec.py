@@ -98,8 +98,12 @@ class Codec:
 
     def schema(self, fact: Fact) -> tuple[bytes, Schema]:
         """Fingerprint and schema with which a fact is encoded, for the writer to put on `aybiza.schemas` first."""
-        kind = self._kind(type_of(fact))
-        return kind.mark, kind.schema
+        return self.schema_of(type_of(fact))
+
+    def schema_of(self, kind: EventType) -> tuple[bytes, Schema]:
+        """As `schema`, for all facts of a kind."""
+        compiled = self._kind(kind)
+        return compiled.mark, compiled.schema
 
     def prepare(self, kinds: list[EventType]) -> None:
         """Compile kinds ahead, so that their records are decoded without the schema topic."""

@@ -1,0 +1,71 @@
+"""What the owner of partitions needs from the log."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from events.records import RawRecord
+from events.registry import EventType
+
+
+class Place(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class NewRecord(NamedTuple):
+    """A record to be appended. A tuple, for there are tens of thousands of them a second."""
+
+    key: bytes
+    value: bytes
+    timestamp_ms: int
+    headers: list[tuple[str, bytes]]
+
+
+class LogAway(Exception):
+    """The log did not answer. Nothing was appended, nothing will be."""
+
+
+class AppendInDoubt(Exception):
+    """No clean acknowledgement: the records may lie on the log, may come to lie there later, or never."""
+
+
+class HistoryLost(Exception):
+    """The log begins above offset 0, or ends before what was read of it. A person must look: nothing is repaired by going on."""
+
+
+class Log(Protocol):
+    """Partitions that can be appended to and read. Whatever it raises, a partition's records keep their order."""
+
+    async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
+        """Append all records as one batch, whole or not at all; returns the offset of the first, or a negative number if it is unknown.
+
+        Never repeats by itself what may have been appended. Bounded in time. Raises LogAway, or AppendInDoubt: then call `sever`
+        before anything else is appended to this partition.
+        """
+
+    async def sever(self, place: Place) -> None:
+        """Throw away what carried the append that is in doubt. What was on its way may still arrive. Idempotent."""
+
+    def read(self, place: Place, start: int, stop: int) -> AsyncIterator[Sequence[RawRecord]]:
+        """Every record with `start <= offset < stop`, in order, in parts of bounded size; returns once `stop` is reached.
+
+        `stop` may lie beyond what the broker calls its end: an acknowledged offset is waited for. Raises LogAway or HistoryLost.
+        """
+
+    async def end_offset(self, place: Place) -> int:
+        """The offset after the last record that readers can see. It may be stale: never conclude from it that nothing follows.
+
+        Raises LogAway.
+        """
+
+
+class SchemaRegister(Protocol):
+    """The log's own schemas, by which any reader decodes it."""
+
+    async def register(self, kinds: Iterable[EventType]) -> None:
+        """Returns once the schemas of these kinds are on the log. Idempotent and quick for what was registered. Raises LogAway."""

@@ -1,0 +1,141 @@
+"""One fetch of records from one broker, for many partitions at once, read as whole record batches."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.errors import for_code
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.record.memory_records import MemoryRecords
+
+from commands.ports import HistoryLost, Place
+from events.headers import HEADER, BrokenHeader, RecordHeader
+from events.records import RawRecord, read_header
+from infra.adapters.kafka.link import Link, NotAsked, Unanswered
+
+# Our topics have no transactions. What a foreign transactional writer leaves is dropped by the rule of admission, alike for
+# every reader; waiting for its transactions to end would only let it hold us up.
+_READ_UNCOMMITTED = 0
+_LATEST = -1
+# A part is read in one go on the event loop: a few milliseconds' worth.
+_PARTITION_BYTES = 256 << 10
+_RESPONSE_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a broker gave for one partition: whole batches as bytes, to be read from `offset` on."""
+
+    place: Place
+    offset: int
+    data: bytes
+
+
+class TryElsewhere(Exception):
+    """The broker did not answer, or does not lead a partition any more."""
+
+
+async def fetch(link: Link, node: int, wanted: Mapping[Place, int], *, wait_ms: int) -> Sequence[Fetched]:
+    """Ask one broker for records from given offsets; waits up to `wait_ms` while there are none.
+
+    Raises TryElsewhere, or HistoryLost for an offset that the partition does not have or a history that does not begin at 0.
+    """
+    by_topic: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for place, offset in wanted.items():
+        by_topic[place.topic].append((place.partition, offset, _PARTITION_BYTES))
+    request = FetchRequest(wait_ms, 1, _RESPONSE_BYTES, _READ_UNCOMMITTED, list(by_topic.items()))
+    response = await _ask(link, node, request)
+    fetched = []
+    for topic, partitions in response.topics:
+        for partition, code, highwater, _stable, log_start, _aborted, *_preferred, data in partitions:
+            place = Place(topic, partition)
+            offset = wanted[place]
+            if code == 1:
+                raise HistoryLost(f"{place} has no offset {offset}: it goes from {log_start} to {highwater}")
+            if code:
+                link.outdated()
+                raise TryElsewhere(f"{place}: {for_code(code).__name__}")
+            if log_start > 0:
+                raise HistoryLost(f"{place} begins at offset {log_start}, not at 0: its retention took history away")
+            if data:
+                fetched.append(Fetched(place, offset, data))
+    return fetched
+
+
+async def end_offsets(link: Link, node: int, places: Sequence[Place]) -> dict[Place, int]:
+    """The offsets after the last visible records, of partitions that a broker leads. Raises TryElsewhere."""
+    by_topic: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for place in places:
+        by_topic[place.topic].append((place.partition, _LATEST))
+    response = await _ask(link, node, OffsetRequest(-1, _READ_UNCOMMITTED, list(by_topic.items())))
+    ends = {}
+    for topic, partitions in response.topics:
+        for partition, code, _timestamp, offset in partitions:
+            if code:
+                link.outdated()
+                raise TryElsewhere(f"{topic}/{partition}: {for_code(code).__name__}")
+            ends[Place(topic, partition)] = offset
+    return ends
+
+
+async def _ask(link: Link, node: int, request: Any) -> Any:
+    try:
+        connection = await link.connection(node)
+        return await connection.ask(request)
+    except (NotAsked, Unanswered) as error:
+        link.outdated()
+        raise TryElsewhere(str(error)) from error
+
+
+def records_in(fetched: Fetched, stop: int | None = None) -> tuple[list[RawRecord], int]:
+    """The records of what was fetched that lie before `stop`, and the offset after them (gaps and control records counted).
+
+    Raises HistoryLost for a batch whose checksum is wrong.
+    """
+    topic, partition = fetched.place
+    raws: list[RawRecord] = []
+    reached = fetched.offset
+    for batch in _batches(fetched):
+        # Control batches are a foreign transaction's end.
+        if not batch.is_control_batch:
+            for record in batch:
+                offset = record.offset
+                if offset < reached:
+                    continue
+                if stop is not None and offset >= stop:
+                    return raws, stop
+                headers = record.headers
+                ce_type, header = _quick_header(headers) or read_header(headers)
+                raws.append(RawRecord(topic, partition, offset, record.timestamp, record.key or b"", record.value or b"", ce_type, header))
+        reached = batch.next_offset
+    return raws, reached if stop is None else min(reached, stop)
+
+
+def _batches(fetched: Fetched) -> Iterator[Any]:
+    batches = MemoryRecords(fetched.data)
+    while batches.has_next():
+        batch = batches.next_batch()
+        if not batch.validate_crc():
+            raise HistoryLost(f"{fetched.place}: the batch at offset {batch.base_offset} does not fit its checksum")
+        yield batch
+
+
+_TYPES: dict[bytes, str] = {}
+
+
+def _quick_header(headers: Sequence[tuple[str, bytes]]) -> tuple[str, RecordHeader] | None:
+    # As our own writer orders them: the type first, the packed header last.
+    if len(headers) < 2 or headers[-1][0] != HEADER or headers[0][0] != "ce_type":
+        return None
+    name = headers[0][1]
+    ce_type = _TYPES.get(name)
+    if ce_type is None:
+        ce_type = name.decode("utf-8", "replace")
+        if len(_TYPES) < 10_000:
+            _TYPES[name] = ce_type
+    try:
+        return ce_type, RecordHeader.unpack(headers[-1][1])
+    except BrokenHeader:
+        return None

@@ -1,0 +1,138 @@
+"""Connections to Kafka's brokers that we can cut ourselves: one request, one answer, no retries behind our back.
+
+aiokafka's producer retries for ever, forgets a batch after its sequence was taken, and does not return from `stop()` while a
+broker is frozen; its consumer may jump over lost history. So only its protocol layer is used here, and its client for metadata.
+"""
+
+import asyncio
+from collections import defaultdict
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+Request: TypeAlias = Any
+Response: TypeAlias = Any
+
+
+class KafkaUnreachable(Exception):
+    """No broker answered; the text says which addresses were tried."""
+
+
+class NotAsked(Exception):
+    """The request was not sent, for there is no connection to the broker."""
+
+
+class Unanswered(Exception):
+    """The request was handed to a socket, and no answer came back."""
+
+
+class Connection:
+    """One socket to one broker. Requests are answered in their order."""
+
+    def __init__(self, conn: Any) -> None:
+        self._conn = conn
+
+    @property
+    def alive(self) -> bool:
+        return bool(self._conn.connected())
+
+    async def ask(self, request: Request) -> Response:
+        """Raises NotAsked or Unanswered; after the latter the connection is cut."""
+        if not self.alive:
+            raise NotAsked("the connection is closed")
+        try:
+            return await self._conn.send(request)
+        except (TimeoutError, KafkaError, OSError) as error:
+            self.sever()
+            raise Unanswered(f"{type(error).__name__}: {error}") from error
+
+    def sever(self) -> None:
+        """Close at once, without sending what still waits in the socket's buffer. Idempotent."""
+        # close() alone would go on flushing to a frozen broker; the transport has no public way in.
+        writer = self._conn._writer  # noqa: SLF001
+        if writer is not None:
+            writer.transport.abort()
+        self._conn.close()
+
+
+class Link:
+    """A client of one purpose, with at most one connection per broker. Use it as an async context manager."""
+
+    def __init__(self, bootstrap_servers: str, purpose: str, *, request_timeout_ms: int = 5_000) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._client_id = f"aybiza-{purpose}"
+        self._request_timeout_ms = request_timeout_ms
+        self._client: Any = None
+        self._connections: dict[int, Connection] = {}
+        self._connecting: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def __aenter__(self) -> Self:
+        """Raises KafkaUnreachable."""
+        # The library says in its log what we say in our errors.
+        client = AIOKafkaClient(
+            bootstrap_servers=self._bootstrap_servers, client_id=self._client_id, request_timeout_ms=self._request_timeout_ms
+        )
+        try:
+            await client.bootstrap()
+        except KafkaError as error:
+            await client.close()
+            raise KafkaUnreachable(
+                f"Kafka does not answer at {self._bootstrap_servers}. Start it (aybiza up), or set KAFKA_BOOTSTRAP_SERVERS"
+            ) from error
+        self._client = client
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for connection in self._connections.values():
+            connection.sever()
+        await self._client.close()
+
+    async def partitions_of(self, topic: str) -> int | None:
+        """How many partitions a topic has, or None when there is no such topic (or nobody to ask)."""
+        found = self._client.cluster.partitions_for_topic(topic)
+        if found is None:
+            await self.refresh(topic)
+            found = self._client.cluster.partitions_for_topic(topic)
+        return None if found is None else len(found)
+
+    async def leader_of(self, topic: str, partition: int) -> int | None:
+        """The broker that leads a partition as far as we know, after asking once when we do not. None: it has no leader now."""
+        place = TopicPartition(topic, partition)
+        leader: int | None = self._client.cluster.leader_for_partition(place)
+        if leader is None or leader < 0:
+            await self.refresh(topic)
+            leader = self._client.cluster.leader_for_partition(place)
+        return None if leader is None or leader < 0 else leader
+
+    async def refresh(self, topic: str) -> None:
+        """Ask for the metadata anew. Returns when it has been tried."""
+        self._client.add_topic(topic)
+        await self._client.force_metadata_update()
+
+    def outdated(self) -> None:
+        """What we know of leaders was wrong: ask anew, in the background."""
+        self._client.force_metadata_update()
+
+    async def connection(self, node: int) -> Connection:
+        """The connection to a broker, a new one where there was none or it was cut. Raises NotAsked."""
+        known = self._connections.get(node)
+        if known is not None and known.alive:
+            return known
+        async with self._connecting[node]:
+            known = self._connections.get(node)
+            if known is not None and known.alive:
+                return known
+            broker = self._client.cluster.broker_metadata(node)
+            if broker is None:
+                raise NotAsked(f"broker {node} is not known")
+            try:
+                conn = await create_conn(broker.host, broker.port, client_id=self._client_id, request_timeout_ms=self._request_timeout_ms)
+            except (TimeoutError, KafkaError, OSError) as error:
+                self.outdated()
+                raise NotAsked(f"{broker.host}:{broker.port}: {error}") from error
+            connection = self._connections[node] = Connection(conn)
+            return connection

@@ -1,0 +1,163 @@
+"""Topics as their manifests say: created when they are missing, refused when the broker's settings could lose data or order."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, for_code
+
+from infra.adapters.kafka.link import KafkaUnreachable
+
+Surroundings: TypeAlias = Literal["local", "production"]
+MANIFESTS = Path(__file__).resolve().parents[3] / "schemas" / "topics"
+PREFIX = "aybiza"
+# A batch of the owner, and what Kafka puts around it.
+_MESSAGE_BYTES = 1_048_588
+_REPLICAS: Mapping[Surroundings, tuple[int, int]] = {"local": (1, 1), "production": (3, 2)}
+_TOPIC_ALREADY_EXISTS = 36
+_REQUEST_MS = 10_000
+
+
+class TopicsRefused(Exception):
+    """Topics as they are could lose data or order; the text says which, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What is decided about a topic, once. `generation` counts from 1 for topics of a room's facts; others have none."""
+
+    room: str
+    generation: int | None
+    owner: str
+    holds: str
+    key: str
+    partitions: Mapping[Surroundings, int]
+    cleanup: Literal["delete", "compact"]
+    retention: Literal["for-ever"]
+    residency: Literal["home-region", "every-region"]
+
+    def topic(self, prefix: str = PREFIX) -> str:
+        """Its name on the broker."""
+        return f"{prefix}.{self.room}" if self.generation is None else f"{prefix}.{self.room}.v{self.generation}"
+
+    def settings(self, surroundings: Surroundings) -> dict[str, str]:
+        """The broker's settings without which the log's promise does not hold."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": "-1",
+            "retention.bytes": "-1",
+            "unclean.leader.election.enable": "false",
+            "min.insync.replicas": str(_REPLICAS[surroundings][1]),
+            # The owner's clock, monotone per partition, and never a reason to refuse a batch.
+            "message.timestamp.type": "CreateTime",
+            "message.timestamp.after.max.ms": str(2**63 - 1),
+            "message.timestamp.before.max.ms": str(2**63 - 1),
+            "max.message.bytes": str(_MESSAGE_BYTES),
+        }
+
+
+def manifests() -> Sequence[Manifest]:
+    """All of them, as committed under `schemas/topics/`."""
+    return [Manifest(**json.loads(path.read_text())) for path in sorted(MANIFESTS.glob("*.json"))]
+
+
+async def ensure_topics(
+    bootstrap_servers: str, wanted: Sequence[Manifest], surroundings: Surroundings, *, prefix: str = PREFIX
+) -> Mapping[str, int]:
+    """Create what is missing, check what is there; returns topics with their partition counts.
+
+    Raises KafkaUnreachable or TopicsRefused.
+    """
+    async with _administration(bootstrap_servers) as admin:
+        by_topic = {manifest.topic(prefix): manifest for manifest in wanted}
+        known = set(await admin.list_topics())
+        await _create(admin, {topic: manifest for topic, manifest in by_topic.items() if topic not in known}, surroundings)
+        described = await _describe(admin, list(by_topic))
+        settings = await _settings(admin, list(by_topic))
+        complaints = [
+            complaint
+            for topic, manifest in by_topic.items()
+            for complaint in _complaints(topic, manifest, surroundings, described[topic], settings[topic])
+        ]
+    if complaints:
+        raise TopicsRefused("\n".join(complaints))
+    return {topic: len(partitions) for topic, partitions in described.items()}
+
+
+@asynccontextmanager
+async def _administration(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, client_id="aybiza-topics", request_timeout_ms=_REQUEST_MS)
+    try:
+        await admin.start()
+        yield admin
+    except (KafkaError, TimeoutError) as error:
+        raise KafkaUnreachable(
+            f"Kafka does not answer at {bootstrap_servers} ({type(error).__name__}). Start it (aybiza up), or set KAFKA_BOOTSTRAP_SERVERS"
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, missing: Mapping[str, Manifest], surroundings: Surroundings) -> None:
+    if not missing:
+        return
+    replicas = _REPLICAS[surroundings][0]
+    new = [
+        NewTopic(topic, manifest.partitions[surroundings], replicas, topic_configs=manifest.settings(surroundings))
+        for topic, manifest in missing.items()
+    ]
+    response = await admin.create_topics(new)
+    for topic, code, *reason in response.topic_errors:
+        # Another process may create them at the same time.
+        if code not in {0, _TOPIC_ALREADY_EXISTS}:
+            raise TopicsRefused(f"{topic} cannot be created: {for_code(code).__name__} {' '.join(map(str, reason))}")
+
+
+async def _describe(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """Partitions of each topic, once all of them have a leader: a topic just created takes a moment."""
+    async with asyncio.timeout(_REQUEST_MS / 1000):
+        while True:
+            described = {entry["topic"]: entry for entry in await admin.describe_topics(list(topics))}
+            if all(_is_led(described[topic]) for topic in topics):
+                return {topic: described[topic]["partitions"] for topic in topics}
+            await asyncio.sleep(0.02)
+
+
+def _is_led(entry: Mapping[str, Any]) -> bool:
+    return entry["error_code"] == 0 and all(partition["leader"] >= 0 for partition in entry["partitions"])
+
+
+async def _settings(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
+    return {
+        name: {entry[0]: entry[1] for entry in entries}
+        for response in responses
+        for _code, _message, _type, name, entries in response.resources
+    }
+
+
+def _complaints(
+    topic: str, manifest: Manifest, surroundings: Surroundings, partitions: Sequence[Mapping[str, Any]], settings: Mapping[str, str]
+) -> Iterator[str]:
+    if len(partitions) != manifest.partitions[surroundings]:
+        yield (
+            f"{topic} has {len(partitions)} partitions, its manifest says {manifest.partitions[surroundings]}: streams would be looked for "
+            "on the wrong ones. A partition count is for life; grow by a new generation of the topic"
+        )
+    replicas = min((len(partition["replicas"]) for partition in partitions), default=0)
+    if replicas < _REPLICAS[surroundings][0]:
+        yield f"{topic} has {replicas} replicas of a partition; {_REPLICAS[surroundings][0]} are needed, so that a lost disk loses nothing"
+    for name, needed in manifest.settings(surroundings).items():
+        found = settings.get(name, "")
+        enough = found.isdigit() and int(found) >= int(needed) if name in {"min.insync.replicas", "max.message.bytes"} else found == needed
+        if not enough:
+            yield (
+                f"{topic} has {name}={found or 'nothing'}, which could lose or bend history. Set it: kafka-configs --alter --topic {topic} "
+                f"--add-config {name}={needed}"
+            )
