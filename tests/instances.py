@@ -40,7 +40,11 @@ def instances(cls: type[T], plain: Mapping[type, Strategy] | None = None, **name
     """Instances of a dataclass. `plain` says how values of plain types are drawn, `named` how a field of that name is."""
     drawn = {**_PLAIN, **(plain or {})}
     hints = typing.get_type_hints(cls)
-    return st.builds(cls, **{each.name: named.get(each.name) or _values(hints[each.name], drawn, named) for each in fields(cls)})  # type: ignore[arg-type]
+    entries = {
+        each.name: named[each.name] if each.name in named else _values(hints[each.name], drawn, named)
+        for each in fields(cls)  # type: ignore[arg-type]
+    }
+    return st.builds(cls, **entries)
 
 
 def any_of(union: Any, plain: Mapping[type, Strategy] | None = None, **named: Strategy) -> Strategy:
