@@ -1,0 +1,37 @@
+"""The HTTP application: every room's routes, behind one gate, with one way to say no."""
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api import agents, calls, consents, flags, front, numbers, openapi, organisations, problems, usage
+from api.gate import GUARDED, Gate
+from api.ports import Ports
+
+VERSION = "1"
+_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags)
+_ALWAYS = problems.answers(
+    problems.UNAUTHENTICATED, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR, problems.BAD_POSITION,
+    problems.BAD_PRECONDITION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, problems.BODY_TOO_DEEP, problems.INVALID_REQUEST,
+    problems.KEY_REUSED, problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.READS_UNAVAILABLE,
+)  # fmt: skip
+
+
+def create_app(ports: Ports) -> FastAPI:
+    """Wire the API. It starts and stops nothing: what the ports stand on is opened and closed by the root."""
+    app = FastAPI(
+        title="AYBIZA", version=VERSION, redirect_slashes=False, redoc_url=None, generate_unique_id_function=_operation_id,
+        openapi_tags=openapi.TAGS,
+    )  # fmt: skip
+    app.state.ports = ports
+    app.add_middleware(Gate, ports=ports)
+    problems.install(app)
+    openapi.install(app, _ALWAYS)
+    app.include_router(front.pages)
+    app.include_router(front.router)
+    for room in _ROOMS:
+        app.include_router(room.router, prefix=GUARDED, responses=_ALWAYS)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,117 @@
+"""Who calls: an organisation's program by its API key, or the platform's operator."""
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from api.ports import ApiKeys
+from api.problems import OPERATOR_ONLY, ORGANISATION_NEEDED, UNAUTHENTICATED, At, Problem
+from events.identifiers import ALPHABET, InvalidIdentifier, read_identifier
+from events.sealing import KeyRing
+
+ON_BEHALF = "Aybiza-Organisation"
+OPERATOR = "operator"
+_KEY_ID_CHARACTERS = 16
+_TOKEN = re.compile(r"aybiza_(operator|key_[0-9A-Z]{16})_([0-9A-Za-z_-]{20,128})\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An authenticated program. `organisation_id` is None for an operator who acts for none."""
+
+    organisation_id: str | None
+    actor: str
+    is_operator: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MintedKey:
+    """A key at its birth: the only moment at which its whole text is known."""
+
+    key_id: str
+    token: str
+    secret_hash: bytes
+
+
+def hash_of(secret: str) -> bytes:
+    """SHA-256 is enough for secrets that a program drew: nobody guesses 128 bits and more."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def mint(keyring: KeyRing, organisation_id: str, seed: bytes) -> MintedKey:
+    """An API key that follows from the seed, so that a repeated request gets the same answer.
+
+    Only who holds the key ring's master key could draw it again; the seed alone tells nothing.
+    """
+    draw = "".join(keyring.reference(organisation_id, f"api-key {part} {seed.hex()}") for part in ("id", "secret", "secret-more"))
+    value = int(draw[:32], 16)
+    key_id = "key_" + "".join(ALPHABET[value >> (5 * at) & 31] for at in range(_KEY_ID_CHARACTERS))
+    secret = draw[32:]
+    return MintedKey(key_id=key_id, token=f"aybiza_{key_id}_{secret}", secret_hash=hash_of(secret))
+
+
+def recognise(authorization: str, on_behalf: str | None, keys: ApiKeys, operator_key_hash: bytes | None) -> Caller:
+    """Read `Authorization` and `Aybiza-Organisation`. Raises Problem."""
+    scheme, _, token = authorization.partition(" ")
+    parsed = _TOKEN.match(token.strip())
+    if scheme.lower() != "bearer" or parsed is None:
+        raise _nobody(UNAUTHENTICATED.meaning)
+    key_id, presented = parsed[1], hash_of(parsed[2])
+    if key_id == OPERATOR:
+        if operator_key_hash is None or not hmac.compare_digest(hash_of(parsed[0]), operator_key_hash):
+            raise _nobody("The key opens nothing here.")
+        return Caller(organisation_id=_named(on_behalf), actor=OPERATOR, is_operator=True)
+    known = keys.api_key(key_id)
+    # Compared also where nothing is known, so that the time taken does not tell which key ids exist.
+    if not hmac.compare_digest(presented, known[1] if known else bytes(32)) or known is None:
+        raise _nobody("The key opens nothing here: it was never issued, or is revoked.")
+    return Caller(organisation_id=known[0], actor=f"api-key:{key_id}", is_operator=False)
+
+
+def _nobody(detail: str) -> Problem:
+    return Problem(UNAUTHENTICATED, detail, headers={"WWW-Authenticate": 'Bearer realm="aybiza"'})
+
+
+def _named(on_behalf: str | None) -> str | None:
+    if on_behalf is None:
+        return None
+    try:
+        return read_identifier(on_behalf)
+    except InvalidIdentifier as cause:
+        raise Problem(ORGANISATION_NEEDED, str(cause), errors=[At(header=ON_BEHALF, detail=str(cause))]) from cause
+
+
+_BEARER = HTTPBearer(
+    scheme_name="ApiKey", bearerFormat="aybiza_<key id>_<secret>", auto_error=False,
+    description="An organisation's API key, or the platform operator's with the header `Aybiza-Organisation`.",
+)  # fmt: skip
+
+
+async def caller(request: Request, _: Annotated[object, Security(_BEARER)]) -> Caller:
+    """Whom the gate let in."""
+    known: Caller = request.scope["state"]["caller"]
+    return known
+
+
+async def organisation(who: Annotated[Caller, Depends(caller)]) -> str:
+    """The organisation that the request is about, by its key."""
+    if who.organisation_id is None:
+        raise Problem(ORGANISATION_NEEDED, ORGANISATION_NEEDED.meaning, errors=[At(header=ON_BEHALF, detail="is missing")])
+    return who.organisation_id
+
+
+async def operator(who: Annotated[Caller, Depends(caller)]) -> Caller:
+    """The platform's operator, and nobody else."""
+    if not who.is_operator:
+        raise Problem(OPERATOR_ONLY, OPERATOR_ONLY.meaning)
+    return who
+
+
+AnyCaller = Annotated[Caller, Depends(caller)]
+Organisation = Annotated[str, Depends(organisation)]
+Operator = Annotated[Caller, Depends(operator)]

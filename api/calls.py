@@ -1,0 +1,259 @@
+"""Routes of calls: what was said and heard, fact by fact, its recording, and what can be done in a call under way."""
+
+import dataclasses
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response
+
+from api.auth import Organisation
+from api.positions import Read
+from api.preconditions import tag
+from api.problems import NOT_FOUND, PRECONDITION_FAILED, READS_UNAVAILABLE, answers
+from api.sealing import CALLER, in_clear, opened
+from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of, proper_id, read_cursor, write_cursor
+from api.writing import Write
+from commands.calls import CALLS, CallOver, OrderHangUp, OrderRecordingStop
+from events.calls import EndedBy, Evidence, Stage
+from events.recorded import Recorded
+from events.registry import Fact, type_of
+from events.sealing import KeyRing
+from events.streams import StreamId
+from projections import calls as rows
+
+router = APIRouter(prefix="/calls", tags=["calls"])
+
+
+class Call(Wire):
+    """A call as it stands, or ended. Times in `_ms` are call time: 0 is the moment the media stream started."""
+
+    id: str
+    status: rows.CallStatus
+    caller: str | None
+    caller_id: str
+    number: str | None
+    agent_id: str
+    agent_version: str
+    agent_version_hash: str
+    flags: dict[str, str]
+    received_at: Time
+    answered_at: Time | None
+    ended_at: Time | None
+    recogniser: str | None
+    model_provider: str | None
+    voice: str | None
+    embedded: bool | None
+    disclosed_ms: int | None
+    recording: rows.Recording
+    recorded: bool
+    turns: int
+    interruptions: int
+    failures: int
+    facts_lost: int
+    end_reason: str | None
+    ended_by: EndedBy | None
+    stage: Stage | None
+    billable: bool | None
+    duration_ms: int | None
+
+
+class Latency(Wire):
+    """When each stage of an answer was reached, call time."""
+
+    speech_ended_ms: int | None
+    turn_decided_ms: int | None
+    recognised_ms: int | None
+    first_token_ms: int | None
+    first_byte_ms: int | None
+    on_wire_ms: int | None
+
+
+class Spent(Wire):
+    """What an answer used."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    characters: int
+    estimated: bool
+
+
+class TimelineEntry(Wire):
+    """One fact of a call; what a kind of fact does not have is null.
+
+    `words` are what the caller said, what the agent generated, or what a tool was asked and answered; `heard` is what the caller heard.
+    """
+
+    kind: str
+    version: int
+    position: str
+    occurred_at: Time
+    actor: str
+    turn: int | None
+    at_ms: int | None
+    ended_ms: int | None
+    words: str | None
+    heard: str | None
+    evidence: Evidence | None
+    interrupted: bool | None
+    attempt: int | None
+    confidence: float | None
+    recognised_ms: int | None
+    latency: Latency | None
+    spent: Spent | None
+    rule: str | None
+    logical: str | None
+    model: str | None
+    tool: str | None
+    tool_use_id: str | None
+    idempotent: bool | None
+    failed: bool | None
+    filler: str | None
+    engine: str | None
+    consent_version: int | None
+    reason: str | None
+    ended_by: EndedBy | None
+    stage: Stage | None
+    count: int | None
+
+
+class RecordedFact(Wire):
+    """A fact as the log has it, personal fields opened (null when the person was erased)."""
+
+    type: str
+    version: int
+    position: str
+    event_id: str
+    occurred_at: Time
+    appended_at: Time
+    actor: str
+    command_id: str
+    causation: str | None
+    data: dict[str, Any]
+
+
+class Reason(Wire):
+    reason: Line = "ordered"
+
+
+CallId = Annotated[str, Path(description="`call_…`")]
+
+
+@router.get("")
+async def list_calls(
+    organisation: Organisation,
+    ports: Wired,
+    read: Read,
+    status: Annotated[rows.CallStatus | None, Query(description="Only calls that stand so.")] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[Call]:
+    """The organisation's calls, the newest first."""
+    found_rows, after = await read.page(
+        rows.CALLS, organisation, limit=limit, cursor=cursor, status=None if status is None else status.value
+    )
+    return page_of([_call(ports.keyring, row) for row in found_rows], after)
+
+
+@router.get("/{call_id}", responses=answers(NOT_FOUND))
+async def get_call(call_id: CallId, organisation: Organisation, ports: Wired, read: Read, response: Response) -> Call:
+    """One call."""
+    row = found(await read.row(rows.CALLS, _stream(organisation, call_id)), "call")
+    tag(response, row.version)
+    return _call(ports.keyring, row)
+
+
+@router.get("/{call_id}/timeline", responses=answers(NOT_FOUND))
+async def get_timeline(
+    call_id: CallId,
+    organisation: Organisation,
+    ports: Wired,
+    read: Read,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[TimelineEntry]:
+    """What happened in a call, in order, with the words."""
+    stream = _stream(organisation, call_id)
+    found(await read.row(rows.CALLS, stream), "call")
+    place = read_cursor(cursor, int)
+    entries, after = await read.entries(rows.CALL_TIMELINE, stream, after=place[0] if place else 0, limit=limit)
+    return page_of([_entry(ports.keyring, entry) for entry in entries], None if after is None else write_cursor([after]))
+
+
+@router.get("/{call_id}/events", responses=answers(NOT_FOUND))
+async def get_events(
+    call_id: CallId,
+    organisation: Organisation,
+    ports: Wired,
+    read: Read,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[RecordedFact]:
+    """The call's facts as they stand on the log, in order, each with its position."""
+    stream = _stream(organisation, call_id)
+    place = read_cursor(cursor, int)
+    facts, after = await read.facts(stream, after=place[0] if place else 0, limit=limit)
+    if not facts and place is None:
+        found(None, "call")
+    return page_of([_fact(ports.keyring, each) for each in facts], None if after is None else write_cursor([after]))
+
+
+@router.get(
+    "/{call_id}/recording",
+    response_class=Response,
+    responses=answers(NOT_FOUND, READS_UNAVAILABLE)
+    | {200: {"description": "The recording.", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def get_recording(call_id: CallId, organisation: Organisation, ports: Wired, read: Read) -> Response:
+    """Stereo WAV over the whole call, caller left and agent right; digital silence where nobody had allowed to record."""
+    stream = _stream(organisation, call_id)
+    found(await read.row(rows.CALLS, stream), "call")
+    audio = found(await ports.recordings.wav(organisation, stream.id), "recording of this call")
+    return Response(audio, media_type="audio/wav", headers={"Content-Disposition": f'inline; filename="{stream.id}.wav"'})
+
+
+@router.post("/{call_id}/hangup", status_code=202, responses=answers(NOT_FOUND, CallOver, PRECONDITION_FAILED))
+async def hang_up(call_id: CallId, organisation: Organisation, write: Write, body: Reason | None = None) -> Accepted:
+    """Have the call ended; its worker hangs up as soon as it reads the fact."""
+    committed = await write(CALLS, _stream(organisation, call_id), OrderHangUp(reason=(body or Reason()).reason))
+    return Accepted(position=str(committed.position))
+
+
+@router.post("/{call_id}/recording/stop", status_code=202, responses=answers(NOT_FOUND, PRECONDITION_FAILED))
+async def stop_recording(call_id: CallId, organisation: Organisation, write: Write, body: Reason | None = None) -> Accepted:
+    """Have the recording stopped. Where nothing is recorded this changes nothing."""
+    committed = await write(CALLS, _stream(organisation, call_id), OrderRecordingStop(reason=(body or Reason()).reason))
+    return Accepted(position=str(committed.position))
+
+
+def _stream(organisation: str, call_id: str) -> StreamId:
+    return StreamId(organisation, "calls", proper_id(call_id, "call_", "call"))
+
+
+_SAME = [
+    name for name in Call.model_fields if name in {field.name for field in dataclasses.fields(rows.Call)} - {"caller", "number", "flags"}
+]
+
+
+def _call(keyring: KeyRing, row: rows.Call) -> Call:
+    return Call(
+        **{name: getattr(row, name) for name in _SAME},
+        caller=opened(keyring, row.caller),
+        caller_id=CALLER + row.caller_ref,
+        number=opened(keyring, row.number),
+        flags=dict(row.flags),
+        recorded=row.recording_object is not None,
+    )
+
+
+def _entry(keyring: KeyRing, entry: rows.TimelineEntry) -> TimelineEntry:
+    return TimelineEntry.model_validate({name: in_clear(keyring, getattr(entry, name)) for name in TimelineEntry.model_fields})
+
+
+def _fact(keyring: KeyRing, recorded: Recorded[Fact]) -> RecordedFact:
+    return RecordedFact(
+        type=type_of(recorded.fact).ce_type, version=recorded.version, position=str(recorded.position), event_id=str(recorded.event_id),
+        occurred_at=recorded.occurred_at, appended_at=recorded.appended_at, actor=recorded.actor, command_id=recorded.command_id.hex(),
+        causation=None if recorded.causation is None else str(recorded.causation), data=in_clear(keyring, recorded.fact),
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""What every request passes before a route sees it: it gets a trace, its caller is known, its body is whole and of a sane size."""
+
+import asyncio
+import re
+from urllib.parse import quote
+
+from fastapi.responses import Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import ON_BEHALF, recognise
+from api.ports import Ports
+from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
+from api.trace import HEADER, begin, trace_of
+
+GUARDED = "/v1"
+LARGEST_BODY_BYTES = 256 * 1024
+DEEPEST_BODY = 32
+_BODY_SECONDS = 15.0
+# Possessive, and content with an open end: no body makes it look twice at a byte.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKETS = re.compile(rb"[\[\]{}]")
+
+
+class Disconnected(Exception):
+    """The client went away in the middle of its body."""
+
+
+class Gate:
+    """An ASGI middleware. Everything below `/v1` needs a key; a stranger's body is not even read."""
+
+    def __init__(self, app: ASGIApp, *, ports: Ports) -> None:
+        self._app = app
+        self._ports = ports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        traceparent = headers.get("traceparent")
+        trace = begin(traceparent.encode() if traceparent else None, self._ports.draw)
+        scope.setdefault("state", {})["trace"] = trace
+
+        async def traced(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer = MutableHeaders(scope=message)
+                answer[HEADER] = trace.trace_id.hex()
+                answer.setdefault("Cache-Control", "no-store")
+                answer["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            if scope["path"] == GUARDED or scope["path"].startswith(GUARDED + "/"):
+                scope["state"]["caller"] = self._caller(headers)
+            body = await _whole_body(headers, receive)
+        except Problem as problem:
+            await _refusal(scope, problem)(scope, receive, traced)
+        except Disconnected:
+            return
+        else:
+            await self._app(scope, _replay(body, receive), traced)
+
+    def _caller(self, headers: Headers) -> object:
+        authorization = headers.get("authorization")
+        if authorization is None:
+            raise Problem(UNAUTHENTICATED, UNAUTHENTICATED.meaning, headers={"WWW-Authenticate": 'Bearer realm="aybiza"'})
+        return recognise(authorization, headers.get(ON_BEHALF), self._ports.api_keys, self._ports.operator_key_hash)
+
+
+def _refusal(scope: Scope, problem: Problem) -> Response:
+    return render(quote(scope["path"]), trace_of(scope).trace_id.hex(), problem)
+
+
+async def _whole_body(headers: Headers, receive: Receive) -> bytes:
+    announced = headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > LARGEST_BODY_BYTES:
+        raise _too_large()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            body = await _read(receive)
+    except TimeoutError as cause:
+        raise Problem(REQUEST_TIMEOUT, REQUEST_TIMEOUT.meaning, headers={"Connection": "close"}) from cause
+    must_be_shallow(body)
+    return body
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY_BYTES:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(BODY_TOO_LARGE, f"The body has more than {LARGEST_BODY_BYTES} bytes.", headers={"Connection": "close"})
+
+
+def must_be_shallow(body: bytes) -> None:
+    """Raises Problem where brackets lie too deep in each other, strings left out; whatever else the body is."""
+    deepest = depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST_BODY:
+        raise Problem(BODY_TOO_DEEP, f"The body is nested more than {DEEPEST_BODY} deep.")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    told = False
+
+    async def again() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

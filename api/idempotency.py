@@ -1,0 +1,46 @@
+"""A request that is sent again is the same command: its ids follow from the organisation and the `Idempotency-Key`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from api.auth import AnyCaller
+from api.ports import Ports
+from api.wire import ports_of
+from events.identifiers import derived_id
+from events.sealing import digest_of
+from events.streams import PLATFORM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What one request wants, once. `seed` has 16 bytes; `digest` is over method, path, query and body."""
+
+    seed: bytes
+    digest: bytes
+
+    def command_id(self, step: str = "") -> bytes:
+        """The id of the request's command; `step` tells several of one request apart."""
+        return derived_id("command", self.seed, step)
+
+    def fresh_id(self, prefix: str) -> str:
+        """The id of the thing that the request creates: a repeat meets the same stream."""
+        return prefix + derived_id("id", self.seed, prefix).hex()
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$",
+        description="Your name for this request. Sent again with the same body it changes nothing more and has the first answer.",
+    ),
+]  # fmt: skip
+
+
+async def intent(request: Request, who: AnyCaller, ports: Annotated[Ports, Depends(ports_of)], key: IdempotencyKey = None) -> Intent:
+    """Without a key every request is one of its own."""
+    tenant = who.organisation_id or PLATFORM
+    seed = ports.draw(16) if key is None else derived_id("idempotency-key", tenant, key)
+    address = f"{request.method} {request.url.path}?{request.url.query}".encode()
+    return Intent(seed=seed, digest=digest_of(address, await request.body()))

@@ -1,0 +1,93 @@
+"""Routes of phone numbers: which agent answers which."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
+
+from api.auth import Organisation
+from api.positions import Read
+from api.preconditions import tag
+from api.problems import INVALID_REQUEST, NOT_FOUND, PRECONDITION_FAILED, At, Problem, answers
+from api.sealing import PhoneNumber, e164, opened, seal_number
+from api.wire import Accepted, Cursor, Limit, Page, Time, Wire, Wired, found, nothing, page_of, proper_id
+from api.writing import Write
+from commands.agents import AGENTS, ConfirmAgent
+from commands.decider import NotFound
+from commands.numbers import NUMBERS, AssignNumber, NumberNotHeld, NumberTaken, ReleaseNumber
+from events.sealing import KeyRing
+from events.streams import PLATFORM, StreamId
+from projections import numbers as rows
+
+router = APIRouter(prefix="/numbers", tags=["numbers"])
+
+
+class NewNumber(Wire):
+    number: PhoneNumber
+    agent_id: str
+
+
+class Number(Wire):
+    """A number and the agent that answers it."""
+
+    number: str | None
+    agent_id: str
+    assigned_at: Time
+
+
+PathNumber = Annotated[str, Path(description="E.164, such as `+14155550123`.")]
+
+
+@router.post("", status_code=201, responses=answers(NumberTaken, PRECONDITION_FAILED, INVALID_REQUEST))
+async def assign_number(body: NewNumber, organisation: Organisation, ports: Wired, write: Write) -> Number:
+    """Have an agent answer a number. A number that the organisation holds already gets the new agent."""
+    try:
+        agent = proper_id(body.agent_id, "agt_", "agent")
+        await write(AGENTS, StreamId(organisation, "agents", agent), ConfirmAgent(), step="agent")
+    except (NotFound, Problem) as cause:
+        raise Problem(INVALID_REQUEST, "There is no such agent.", errors=[At(pointer="#/agent_id", detail="names no agent")]) from cause
+    command = AssignNumber(organisation_id=organisation, agent_id=agent, number=seal_number(ports.keyring, organisation, body.number))
+    committed = await write(NUMBERS, _stream(ports.keyring, body.number), command)
+    write.created_at(f"/v1/numbers/{body.number}")
+    at = committed.facts[0].occurred_at if committed.facts else write.now
+    return Number(number=body.number, agent_id=agent, assigned_at=at)
+
+
+@router.get("")
+async def list_numbers(organisation: Organisation, ports: Wired, read: Read, limit: Limit = 20, cursor: Cursor = None) -> Page[Number]:
+    """The organisation's numbers."""
+    found_rows, after = await read.page(rows.NUMBERS, organisation, limit=limit, cursor=cursor)
+    return page_of([_view(ports.keyring, row) for row in found_rows], after)
+
+
+@router.get("/{number}", responses=answers(NOT_FOUND))
+async def get_number(number: PathNumber, organisation: Organisation, ports: Wired, read: Read, response: Response) -> Number:
+    """One number."""
+    row = found(await read.row(rows.NUMBERS, _stream(ports.keyring, _given(number)), organisation=organisation), "number")
+    tag(response, row.version)
+    return _view(ports.keyring, row)
+
+
+@router.delete("/{number}", status_code=202, responses=answers(NOT_FOUND, PRECONDITION_FAILED))
+async def release_number(number: PathNumber, organisation: Organisation, ports: Wired, write: Write) -> Accepted:
+    """Give a number up; another organisation may take it."""
+    try:
+        committed = await write(NUMBERS, _stream(ports.keyring, _given(number)), ReleaseNumber(organisation_id=organisation))
+    except NumberNotHeld as cause:
+        # Whether somebody else holds it is nobody's concern.
+        raise nothing("number") from cause
+    return Accepted(position=str(committed.position))
+
+
+def _given(text: str) -> str:
+    try:
+        return e164(text)
+    except ValueError as cause:
+        raise nothing("number") from cause
+
+
+def _stream(keyring: KeyRing, number: str) -> StreamId:
+    return StreamId(PLATFORM, "numbers", keyring.reference(PLATFORM, number))
+
+
+def _view(keyring: KeyRing, row: rows.Number) -> Number:
+    return Number(number=opened(keyring, row.number), agent_id=row.agent_id, assigned_at=row.assigned_at)

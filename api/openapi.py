@@ -1,0 +1,103 @@
+"""The OpenAPI document: what the framework derives from the routes, and what only we know."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+DESCRIPTION = """
+Voice agents that answer the phone, where everything that happens is an event on a log.
+
+* **Keys.** `Authorization: Bearer aybiza_…`. A key acts for one organisation; ids of others are answered with 404.
+* **Writes** answer with `Aybiza-Position`, the place of the change on the log, and `ETag`, the version of the thing.
+  `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
+* **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
+* **Problems** are `application/problem+json` (RFC 9457); `code` is permanent, and `type` leads to its page.
+* **Money** is in minor units, as a decimal string with its currency. **Times** are RFC 3339, UTC.
+"""
+TAGS = [
+    {"name": "organisations", "description": "Businesses and the keys that act for them."},
+    {"name": "agents", "description": "Who speaks for a business, in versions that never change."},
+    {"name": "numbers", "description": "Which agent answers which phone number."},
+    {"name": "consents", "description": "What callers allow, and the proof of it."},
+    {"name": "calls", "description": "What was said and heard, second by second, and what can be done in a call."},
+    {"name": "usage", "description": "What calls used, and what that costs."},
+    {"name": "flags", "description": "Switches that calls read when they begin."},
+    {"name": "health", "description": "How the process is."},
+]
+_PROBLEM = {
+    "type": "object",
+    "title": "Problem",
+    "description": "A problem document (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "code", "retryable", "trace_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "The page of this kind of problem."},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What happened this time, and what to do."},
+        "instance": {"type": "string", "format": "uri-reference"},
+        "code": {"type": "string", "description": "Permanent; for programs."},
+        "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
+        "trace_id": {"type": "string", "description": "For questions to us."},
+        "expected": {"type": "integer", "description": "With 412: the version that was asked for."},
+        "found": {"type": "integer", "description": "With 412: the version that the thing has."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["detail"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer into the body, as a URI fragment."},
+                    "parameter": {"type": "string"},
+                    "header": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+_POSITION = {"description": "The place of the change on the log.", "schema": {"type": "string"}}
+_ETAG = {"description": "The version of the thing.", "schema": {"type": "string"}}
+_LOCATION = {"description": "Where the new thing is found.", "schema": {"type": "string", "format": "uri-reference"}}
+_TRACE = {"description": "The trace of this request.", "schema": {"type": "string"}}
+
+
+def install(app: FastAPI, always: Mapping[int | str, dict[str, Any]]) -> None:
+    """Have the app answer with the dressed document; made once, on first asking. `always`: what every route may answer."""
+
+    def document() -> dict[str, Any]:
+        if not app.openapi_schema:
+            app.openapi_schema = _document(app, always)
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI, always: Mapping[int | str, dict[str, Any]]) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, openapi_version="3.1.0", description=DESCRIPTION, routes=app.routes, tags=TAGS,
+        servers=[{"url": "/", "description": "Where this document was read."}],
+    )  # fmt: skip
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = _PROBLEM
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    shared = {str(status): answer for status, answer in always.items()}
+    document["components"]["responses"] = {f"Problem{status}": answer for status, answer in shared.items()}
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            _dress(method, operation, shared)
+    return document
+
+
+def _dress(method: str, operation: dict[str, Any], shared: dict[str, Any]) -> None:
+    for status, answer in operation["responses"].items():
+        if answer == shared.get(status):
+            operation["responses"][status] = {"$ref": f"#/components/responses/Problem{status}"}
+            continue
+        answer.setdefault("headers", {})["Aybiza-Trace-Id"] = _TRACE
+        if method in ("post", "put", "delete", "patch") and status.startswith("2"):
+            answer["headers"].update({"Aybiza-Position": _POSITION, "ETag": _ETAG})
+        if status == "201":
+            answer["headers"]["Location"] = _LOCATION

@@ -1,0 +1,175 @@
+"""Routes of organisations: businesses, and the keys that act for them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+from pydantic import Field
+
+from api.auth import AnyCaller, MintedKey, Operator, mint
+from api.idempotency import Intent
+from api.positions import Read
+from api.preconditions import tag
+from api.problems import NOT_FOUND, OPERATOR_ONLY, PRECONDITION_FAILED, answers
+from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, nothing, page_of
+from api.writing import Write
+from commands.organisations import (
+    ORGANISATIONS,
+    CreateOrganisation,
+    IssueApiKey,
+    OrganisationExists,
+    RenameOrganisation,
+    RevokeApiKey,
+)
+from events.identifiers import InvalidIdentifier, derived_id, organisation_id, read_identifier
+from events.streams import StreamId
+from projections import organisations as rows
+
+router = APIRouter(prefix="/organisations", tags=["organisations"])
+_DRAW_BITS = 55
+
+
+class NewOrganisation(Wire):
+    name: Line
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="Its home, where its facts live.")] = "us-east-1"
+
+
+class Rename(Wire):
+    name: Line
+
+
+class Organisation(Wire):
+    id: str
+    name: str
+    region: str
+
+
+class NewKey(Wire):
+    label: Line
+
+
+class ApiKey(Wire):
+    """A key as it is listed: never with its secret."""
+
+    id: str
+    label: str
+    issued_at: Time
+    revoked_at: Time | None
+
+
+class IssuedKey(Wire):
+    """A fresh key. `key` is shown this once; keep it."""
+
+    id: str
+    label: str
+    key: str
+
+
+class JoinedOrganisation(Organisation):
+    """A new organisation with its first key."""
+
+    api_key: IssuedKey
+
+
+async def own(
+    organisation_id: Annotated[str, Path(description="`AYB-XXXX-XXXX-XXXX`, in any spelling.")], who: AnyCaller
+) -> str:  # fmt: skip
+    """The organisation in the path, when the caller may know of it."""
+    try:
+        named = read_identifier(organisation_id)
+    except InvalidIdentifier as cause:
+        raise nothing("organisation") from cause
+    if not named.startswith("AYB-") or (not who.is_operator and who.organisation_id != named):
+        raise nothing("organisation")
+    return named
+
+
+Own = Annotated[str, Depends(own)]
+
+
+@router.post("", status_code=201, responses=answers(OPERATOR_ONLY, OrganisationExists, PRECONDITION_FAILED))
+async def create_organisation(body: NewOrganisation, _: Operator, ports: Wired, write: Write) -> JoinedOrganisation:
+    """Create an organisation. Only the platform's operator may; the answer has its first API key."""
+    identity = _fresh_id(write.intent)
+    stream = _stream(identity)
+    key = mint(ports.keyring, identity, write.intent.seed)
+    await write(ORGANISATIONS, stream, CreateOrganisation(name=body.name, region=body.region))
+    first = IssueApiKey(key_id=key.key_id, label="first", secret_hash=key.secret_hash)
+    await write(ORGANISATIONS, stream, first, step="first-key")
+    write.created_at(f"/v1/organisations/{identity}")
+    return JoinedOrganisation(id=identity, name=" ".join(body.name.split()), region=body.region, api_key=_issued(key, "first"))
+
+
+@router.get("")
+async def list_organisations(who: AnyCaller, read: Read, limit: Limit = 20, cursor: Cursor = None) -> Page[Organisation]:
+    """The organisations that the key may see: its own, or all of them for the operator."""
+    if who.organisation_id is not None:
+        row = await read.row(rows.ORGANISATIONS, _stream(who.organisation_id))
+        return page_of([] if row is None else [_view(row)], None)
+    found_rows, after = await read.page(rows.ORGANISATIONS, None, limit=limit, cursor=cursor)
+    return page_of([_view(row) for row in found_rows], after)
+
+
+@router.get("/{organisation_id}", responses=answers(NOT_FOUND))
+async def get_organisation(mine: Own, read: Read, response: Response) -> Organisation:
+    """One organisation."""
+    row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
+    tag(response, row.version)
+    return _view(row)
+
+
+@router.patch("/{organisation_id}", responses=answers(NOT_FOUND, PRECONDITION_FAILED))
+async def rename_organisation(mine: Own, body: Rename, write: Write) -> Accepted:
+    """Give the organisation another name."""
+    committed = await write(ORGANISATIONS, _stream(mine), RenameOrganisation(name=body.name))
+    return Accepted(position=str(committed.position))
+
+
+@router.post("/{organisation_id}/api-keys", status_code=201, responses=answers(NOT_FOUND, PRECONDITION_FAILED))
+async def issue_api_key(mine: Own, body: NewKey, ports: Wired, write: Write) -> IssuedKey:
+    """Issue a key. Its text is in this answer and nowhere else."""
+    key = mint(ports.keyring, mine, write.intent.seed)
+    await write(ORGANISATIONS, _stream(mine), IssueApiKey(key_id=key.key_id, label=body.label, secret_hash=key.secret_hash))
+    write.created_at(f"/v1/organisations/{mine}/api-keys/{key.key_id}")
+    return _issued(key, body.label)
+
+
+@router.get("/{organisation_id}/api-keys", responses=answers(NOT_FOUND))
+async def list_api_keys(mine: Own, read: Read) -> Page[ApiKey]:
+    """All keys that were ever issued, in order, without their secrets."""
+    row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
+    return page_of([_key(key) for key in row.keys], None)
+
+
+@router.get("/{organisation_id}/api-keys/{key_id}", responses=answers(NOT_FOUND))
+async def get_api_key(mine: Own, key_id: str, read: Read) -> ApiKey:
+    """One key, without its secret."""
+    row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
+    return _key(found(next((key for key in row.keys if key.key_id == key_id), None), "API key"))
+
+
+@router.delete("/{organisation_id}/api-keys/{key_id}", status_code=202, responses=answers(NOT_FOUND, PRECONDITION_FAILED))
+async def revoke_api_key(mine: Own, key_id: str, write: Write) -> Accepted:
+    """Revoke a key. It opens nothing as soon as the fact is read by every process."""
+    committed = await write(ORGANISATIONS, _stream(mine), RevokeApiKey(key_id=key_id))
+    return Accepted(position=str(committed.position))
+
+
+def _fresh_id(intent: Intent) -> str:
+    draw = int.from_bytes(derived_id("id", intent.seed, "AYB"), "big")
+    return organisation_id(draw & (1 << _DRAW_BITS) - 1)
+
+
+def _stream(identity: str) -> StreamId:
+    return StreamId(identity, "organisations", identity)
+
+
+def _view(row: rows.Organisation) -> Organisation:
+    return Organisation(id=row.id, name=row.name, region=row.region)
+
+
+def _key(key: rows.ApiKey) -> ApiKey:
+    return ApiKey(id=key.key_id, label=key.label, issued_at=key.issued_at, revoked_at=key.revoked_at)
+
+
+def _issued(key: MintedKey, label: str) -> IssuedKey:
+    return IssuedKey(id=key.key_id, label=label, key=key.token)

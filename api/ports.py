@@ -1,0 +1,67 @@
+"""What the API needs from the world, beside the dispatch of commands and the rows of the projections."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from commands.dispatch import Dispatch
+from events.sealing import KeyRing
+from projections.queries import JournalRows, Rows
+
+
+class ApiKeys(Protocol):
+    """The keys of all organisations, held in memory, so that writes go on while the read models are away."""
+
+    def api_key(self, key_id: str) -> tuple[str, bytes] | None:
+        """Organisation and SHA-256 of the secret of a key that is issued and not revoked; None for every other."""
+
+
+class RecordingsUnavailable(Exception):
+    """Recordings cannot be read now; the text says why."""
+
+
+class Recordings(Protocol):
+    """What was recorded of calls."""
+
+    async def wav(self, organisation_id: str, call_id: str) -> bytes | None:
+        """A call's stereo WAV, caller left and agent right; None where nothing was kept. Raises RecordingsUnavailable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that this process needs, and how it is. `needed`: without it the process is not ready."""
+
+    name: str
+    ready: bool
+    why: str = ""
+    needed: bool = True
+
+
+class Health(Protocol):
+    """How the process is."""
+
+    async def __call__(self) -> Sequence[Check]:
+        """Look now. Answers within a second, and does not raise."""
+
+
+Clock: TypeAlias = Callable[[], datetime]
+"""The time of day: aware, UTC."""
+Draw: TypeAlias = Callable[[int], bytes]
+"""So many random bytes, fit for secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """All that `create_app` is wired with. `operator_key_hash`: SHA-256 of the operator's whole key; None: there is none."""
+
+    dispatch: Dispatch
+    rows: Rows
+    journal: JournalRows
+    api_keys: ApiKeys
+    keyring: KeyRing
+    recordings: Recordings
+    health: Health
+    clock: Clock
+    draw: Draw
+    operator_key_hash: bytes | None = None

@@ -1,0 +1,106 @@
+"""Read your writes: every write says where it stands on the log, and a read waits, bounded, until it can show as much."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Query, Response
+
+from api.ports import Ports
+from api.problems import BAD_CURSOR, BAD_POSITION, At, Problem
+from api.wire import Wired
+from events.positions import InvalidPosition, Position
+from events.recorded import Recorded
+from events.registry import Fact
+from events.rooms import ROOMS
+from events.streams import StreamId, topic_of
+from projections.queries import InvalidCursor, cursor_of
+from projections.series import EntryRow, Series
+from projections.table import StreamRow, Table
+
+R = TypeVar("R", bound=StreamRow)
+E = TypeVar("E", bound=EntryRow)
+POSITION = "Aybiza-Position"
+_WAIT_SECONDS = 5.0
+_MOST_POSITIONS = 8
+_TOPICS = frozenset(topic_of(room) for room in ROOMS)
+
+MinPosition = Annotated[
+    list[str] | None,
+    Query(
+        alias="min-position", max_length=_MOST_POSITIONS,
+        description="`Aybiza-Position` of a write that the answer shall show; a `Warning` says when it could not in time.",
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The read models, for one request. Every method raises what the queries raise, which `problems` answers."""
+
+    ports: Ports
+
+    async def row(self, table: Table[R], stream: StreamId, *, organisation: str | None = None) -> R | None:
+        """A stream's row when it is the organisation's (by default the stream's own tenant's), else None."""
+        row = await self.ports.rows.get(table, stream.tenant, stream.id)
+        return row if row is not None and table.organisation(row) == (organisation or stream.tenant) else None
+
+    async def page(
+        self, table: Table[R], organisation: str | None, *, limit: int, cursor: str | None, newest_first: bool = True, **where: object
+    ) -> tuple[Sequence[R], str | None]:
+        """Rows of an organisation (None: of all), and the cursor of the next page. `where` leaves out what is None."""
+        equal = {column: value for column, value in where.items() if value is not None}
+        try:
+            rows = await self.ports.rows.find(
+                table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
+            )
+        except InvalidCursor as cause:
+            raise Problem(BAD_CURSOR, BAD_CURSOR.meaning, errors=[At(parameter="cursor", detail="is not one that we gave")]) from cause
+        return rows[:limit], cursor_of(rows[limit - 1]) if len(rows) > limit else None
+
+    async def entries(self, series: Series[E], stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[E], int | None]:
+        """Entries of the facts behind a version, and the version behind which the next page begins."""
+        found = await self.ports.rows.entries(series, stream.tenant, stream.id, after_version=after, limit=limit + 1)
+        return _cut(found, limit)
+
+    async def facts(self, stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[Recorded[Fact]], int | None]:
+        """The journal's facts behind a version, as `entries`."""
+        found = await self.ports.journal.stream_events(stream, after_version=after, limit=limit + 1)
+        return _cut(found, limit)
+
+
+V = TypeVar("V", bound="EntryRow | Recorded[Fact]")
+
+
+def _cut(found: Sequence[V], limit: int) -> tuple[Sequence[V], int | None]:
+    if len(found) <= limit:
+        return found, None
+    # Entries of one fact stay on one page, unless they alone fill it.
+    last = found[limit].version - 1
+    whole = [each for each in found[:limit] if each.version <= last]
+    return (whole, last) if whole else (found[:limit], found[limit - 1].version)
+
+
+async def reading(ports: Wired, response: Response, min_position: MinPosition = None) -> Reading:
+    """The read models, once they show what the caller wants to see. Raises Problem for what is no position of ours."""
+    positions = [_position(text) for text in min_position or ()]
+    if not await ports.rows.wait_for(positions, _WAIT_SECONDS):
+        response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'
+    return Reading(ports=ports)
+
+
+def _position(text: str) -> Position:
+    try:
+        position = Position.parse(text)
+    except InvalidPosition as cause:
+        raise _bad(f"{text[:200]!r} is not a position that a write returned.") from cause
+    if position.topic not in _TOPICS:
+        raise _bad(f"Nothing here is read from {position.topic[:100]!r}.")
+    return position
+
+
+def _bad(detail: str) -> Problem:
+    return Problem(BAD_POSITION, detail, errors=[At(parameter="min-position", detail="is not a position of ours")])
+
+
+Read = Annotated[Reading, Depends(reading)]

@@ -1,0 +1,39 @@
+"""`ETag` out and `If-Match` in: the version of a stream, so that nobody overwrites what they have not seen."""
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header, Response
+
+from api.problems import BAD_PRECONDITION, PRECONDITION_FAILED, At, Problem
+
+ETAG = "ETag"
+_STRONG = re.compile(r'"(0|[1-9][0-9]{0,17})"\Z')
+_OTHER = re.compile(r'(W/)?"[\x21\x23-\x7e]*"\Z')
+
+
+def tag(response: Response, version: int) -> None:
+    """Say at which version of its stream the answer stands."""
+    response.headers[ETAG] = f'"{version}"'
+
+
+IfMatch = Annotated[
+    str | None,
+    Header(alias="If-Match", max_length=200, description="The `ETag` that was read; 412 when the thing has changed since."),
+]
+
+
+async def expected_version(if_match: IfMatch = None) -> int | None:
+    """The version that the caller decided on; None where any will do. Raises Problem."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    value = if_match.strip()
+    if strong := _STRONG.match(value):
+        return int(strong[1])
+    if _OTHER.match(value):
+        # Weak tags, and those that we never gave, match nothing (RFC 9110, section 13.1.1).
+        raise Problem(PRECONDITION_FAILED, f"{value} is no version that we gave.", errors=[At(header="If-Match", detail="matches nothing")])
+    raise Problem(BAD_PRECONDITION, BAD_PRECONDITION.meaning, errors=[At(header="If-Match", detail="is not one entity tag")])
+
+
+ExpectedVersion = Annotated[int | None, Depends(expected_version)]

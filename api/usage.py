@@ -1,0 +1,76 @@
+"""Routes of usage: what calls used, line by line, and what each line costs."""
+
+from collections import deque
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from api.auth import Organisation
+from api.positions import Read
+from api.problems import NOT_FOUND, answers
+from api.wire import Cursor, Limit, Money, Page, Time, Wire, found, money, page_of, proper_id
+from events.streams import StreamId
+from events.usage import Meter, RatedLine, UsageLine
+from projections import usage as rows
+
+router = APIRouter(tags=["usage"])
+
+
+class Line(Wire):
+    """One quantity and its price. `turn` 0 is the call itself; `embedded`: an engine of ours stood in, priced as `provider`."""
+
+    turn: int
+    meter: Meter
+    provider: str
+    quantity: str
+    embedded: bool
+    estimated: bool
+    unit_price: Money | None
+    amount: Money | None
+    rate: str | None
+
+
+class Usage(Wire):
+    """What a call used. `total` is of the lines that have a price, null until it was rated; `missing` names what has none."""
+
+    call_id: str
+    recorded_at: Time
+    rate_table: str | None
+    total: Money | None
+    missing: list[str]
+    lines: list[Line]
+
+
+@router.get("/usage")
+async def list_usage(organisation: Organisation, read: Read, limit: Limit = 20, cursor: Cursor = None) -> Page[Usage]:
+    """What calls used, the newest call first."""
+    found_rows, after = await read.page(rows.CALL_USAGE, organisation, limit=limit, cursor=cursor)
+    return page_of([_view(row) for row in found_rows], after)
+
+
+@router.get("/calls/{call_id}/usage", responses=answers(NOT_FOUND))
+async def get_call_usage(call_id: Annotated[str, Path(description="`call_…`")], organisation: Organisation, read: Read) -> Usage:
+    """What one call used; 404 until it has ended and was counted."""
+    stream = StreamId(organisation, "usage", proper_id(call_id, "call_", "call"))
+    return _view(found(await read.row(rows.CALL_USAGE, stream), "usage of a call"))
+
+
+def _view(row: rows.CallUsage) -> Usage:
+    # Rated lines stand in the order of the recorded ones; those without a price are left out.
+    rated, lines = deque(row.rated), []
+    for line in row.lines:
+        priced = rated and (rated[0].turn, rated[0].meter, rated[0].provider) == (line.turn, line.meter, line.provider)
+        lines.append(_line(line, rated.popleft() if priced else None, row.currency or ""))
+    return Usage(
+        call_id=row.id, recorded_at=row.recorded_at, rate_table=row.rate_table,
+        total=None if row.total is None or row.currency is None else money(row.total, row.currency),
+        missing=list(row.missing), lines=lines,
+    )  # fmt: skip
+
+
+def _line(line: UsageLine, price: RatedLine | None, currency: str) -> Line:
+    return Line(
+        turn=line.turn, meter=line.meter, provider=line.provider, quantity=f"{line.quantity:f}", embedded=line.embedded,
+        estimated=line.estimated, unit_price=price and money(price.unit_price, currency), amount=price and money(price.amount, currency),
+        rate=price and price.rate,
+    )  # fmt: skip

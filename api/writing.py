@@ -1,0 +1,68 @@
+"""How a route changes something: one command, decided where its stream is owned, and the answer's headers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+
+from api.auth import AnyCaller, Caller
+from api.idempotency import Intent, intent
+from api.positions import POSITION
+from api.preconditions import ExpectedVersion, tag
+from api.trace import trace_of
+from api.wire import Wired
+from commands.decider import Decider
+from commands.dispatch import Committed, Dispatch, Order
+from events.streams import StreamId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """Sends the commands of one request; the last one's position and version go into the answer's headers."""
+
+    dispatch: Dispatch
+    who: Caller
+    intent: Intent
+    expected_version: int | None
+    now: datetime
+    request: Request
+    response: Response
+
+    async def __call__(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, *, step: str = "") -> Committed:
+        """Returns when the facts are on the log. `step` tells several commands of one request apart; `If-Match` is for the first.
+
+        Raises what Dispatch raises; `problems` makes the answers of it.
+        """
+        trace = trace_of(self.request.scope)
+        command_id = self.intent.command_id(step)
+        order = Order(
+            command_id=command_id, digest=self.intent.digest, actor=self.who.actor, occurred_at=self.now,
+            correlation_id=trace.trace_id, trace_id=trace.trace_id, span_id=trace.span_id,
+        )  # fmt: skip
+        expected = None if step else self.expected_version
+        committed = await self.dispatch(decider, stream, command, order, expected_version=expected)
+        self.response.headers[POSITION] = str(committed.position)
+        tag(self.response, committed.version)
+        return committed
+
+    def created_at(self, address: str) -> None:
+        """Where the new thing is found (`Location`)."""
+        self.response.headers["Location"] = address
+
+
+async def writing(
+    request: Request,
+    response: Response,
+    ports: Wired,
+    who: AnyCaller,
+    wanted: Annotated[Intent, Depends(intent)],
+    expected: ExpectedVersion,
+) -> Writing:
+    """The writing of this request."""
+    return Writing(
+        dispatch=ports.dispatch, who=who, intent=wanted, expected_version=expected, now=ports.clock(), request=request, response=response
+    )
+
+
+Write = Annotated[Writing, Depends(writing)]
