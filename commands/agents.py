@@ -22,7 +22,12 @@ class PublishAgentVersion:
     configuration: str
 
 
-AgentCommand: TypeAlias = CreateAgent | PublishAgentVersion
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmAgent:
+    """Make sure that there is such an agent, for what refers to it from another stream. It changes nothing."""
+
+
+AgentCommand: TypeAlias = CreateAgent | PublishAgentVersion | ConfirmAgent
 
 
 class AgentExists(CommandRefused):
@@ -50,16 +55,24 @@ def decide(command: AgentCommand, agent: Agent | None) -> Sequence[AgentEvent]:
     match command:
         case CreateAgent(name=name):
             return _create(" ".join(name.split()), agent)
+        case ConfirmAgent():
+            _must_exist(agent)
+            return ()
         case PublishAgentVersion(label=label, configuration=configuration):
-            if agent is None:
-                raise NotFound("no such agent; check its id")
+            live = _must_exist(agent).live_hash
             known = read_configuration(configuration)
             kept = canonical(configuration)
-            if version_hash(kept) == agent.live_hash:
+            if version_hash(kept) == live:
                 return ()
             return (AgentVersionPublished(version_hash=version_hash(kept), label=label or known.version, configuration=kept),)
         case _:
             assert_never(command)
+
+
+def _must_exist(agent: Agent | None) -> Agent:
+    if agent is None:
+        raise NotFound("no such agent; check its id")
+    return agent
 
 
 def _create(name: str, agent: Agent | None) -> Sequence[AgentEvent]:
