@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commands.agents import AgentCommand
-from commands.calls import AnswerCall, CallCommand, Phase, ReceiveCall, ReserveCallSid
+from commands.calls import AnswerCall, CallCommand, OrderRecordingStop, Phase, ReceiveCall, ReserveCallSid, StartRecording, Witness
 from commands.consents import ConsentCommand
 from commands.decider import CommandRefused, Decider
 from commands.flags import FlagCommand
@@ -81,14 +81,15 @@ def _may_come_twice(command: Any) -> bool:
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[CallCommand]:
-    """Commands to a call that was answered, most times; a chance in any order would seldom come that far."""
-    begun = [draw(instances(ReceiveCall, FEW, caller_ref=CALLER)), draw(instances(AnswerCall, FEW))] if draw(st.integers(0, 9)) else []
-    return [*begun, *draw(st.lists(COMMANDS["calls"], max_size=30))]
+    """Commands to a call that was answered, and ends late; a chance in any order would seldom come that far."""
+    begun = [draw(instances(ReceiveCall, FEW, caller_ref=CALLER)), draw(instances(AnswerCall, FEW))]
+    recording = any_of(StartRecording | OrderRecordingStop | Witness, FEW, caller_ref=CALLER)
+    return [*begun, *draw(st.lists(recording, min_size=5, max_size=20)), *draw(st.lists(COMMANDS["calls"], max_size=20))]
 
 
 class TestCall:
     @settings(max_examples=300)
-    @given(lives())
+    @given(lives() | st.lists(COMMANDS["calls"], max_size=20))
     def test_is_received_first_answered_once_and_ends_last(self, commands: list[CallCommand]) -> None:
         facts, state = history(DECIDERS["calls"], commands)
         kinds = [type(fact) for fact in facts]
@@ -99,7 +100,7 @@ class TestCall:
         assert (CallEnded in kinds) == (state.phase is Phase.ENDED)
 
     @settings(max_examples=300)
-    @given(lives())
+    @given(lives() | st.lists(COMMANDS["calls"], max_size=20))
     def test_records_only_on_a_consent_that_no_stop_named(self, commands: list[CallCommand]) -> None:
         recording, barred = False, 0
         for fact in history(DECIDERS["calls"], commands)[0]:
