@@ -29,7 +29,12 @@ class BrokenBody(ValueError):
 
 def fingerprint_of(schema: Schema) -> bytes:
     """CRC-64-AVRO of the parsing canonical form, 8 bytes, little-endian as on the wire."""
-    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))[::-1]
+    return bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+def mark_of(value: bytes) -> bytes | None:
+    """The fingerprint of the schema with which a value was written; None for what is no single-object encoding."""
+    return value[2:10] if value[:2] == MARKER and len(value) >= 10 else None
 
 
 class _Kind:
