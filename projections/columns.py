@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from events.sealing import Sealed
 
@@ -38,6 +38,12 @@ _PLAIN: dict[type, Stored] = {
     datetime: Stored.TIME,
     bytes: Stored.BYTES,
 }
+
+
+class ByName(Protocol):
+    """Stored values by the names of their columns."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 class UnsupportedColumn(TypeError):
@@ -76,11 +82,11 @@ def lowering(columns: tuple[Column, ...]) -> Callable[[Any], list[Any]]:
     return lower
 
 
-def building(row: type[R], columns: tuple[Column, ...]) -> Callable[[Mapping[str, Any]], R]:
+def building(row: type[R], columns: tuple[Column, ...]) -> Callable[[ByName], R]:
     """The way back, from stored values by their names. Raises ValueError for a symbol that an open set does not know."""
     steps = [(column.name, column.build) for column in columns]
 
-    def build(stored: Mapping[str, Any]) -> R:
+    def build(stored: ByName) -> R:
         return row(**{name: stored[name] if step is None else step(stored[name]) for name, step in steps})
 
     return build

@@ -29,7 +29,7 @@ class InvalidCursor(ValueError):
 class Rows(Protocol):
     """The tables and series. Every method raises RowsUnavailable."""
 
-    async def get(self, table: Table[R], tenant: str, id: str) -> R | None:  # noqa: A002 - the key's own name
+    async def get(self, table: Table[R], tenant: str, row_id: str) -> R | None:
         """The row of one stream."""
 
     async def find(
@@ -49,7 +49,9 @@ class Rows(Protocol):
         last row of the page before; pages stay stable when rows come in. Raises InvalidCursor.
         """
 
-    async def entries(self, series: Series[E], tenant: str, id: str, *, after_version: int = 0, limit: int | None = None) -> Sequence[E]:  # noqa: A002
+    async def entries(
+        self, series: Series[E], tenant: str, row_id: str, *, after_version: int = 0, limit: int | None = None
+    ) -> Sequence[E]:
         """A stream's entries in the order of its facts."""
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
@@ -65,7 +67,7 @@ class Rows(Protocol):
 class LiveRows(Protocol):
     """What is going on now. Every method raises RowsUnavailable."""
 
-    async def get(self, live: Live[R], tenant: str, id: str) -> R | None:  # noqa: A002 - the key's own name
+    async def get(self, live: Live[R], tenant: str, row_id: str) -> R | None:
         """The row of one stream, while it lives."""
 
     async def find(self, live: Live[R], *, organisation: str, limit: int = 200) -> Sequence[R]:
@@ -81,8 +83,8 @@ class JournalRows(Protocol):
     async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         """The facts of a partition behind an offset, in order. -1: from the beginning."""
 
-    async def latest(self, *, tenant: str | None = None, limit: int = 100) -> Sequence[Recorded[Fact]]:
-        """The facts appended last over all topics, of one tenant or of all, in the order of their append times."""
+    async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
+        """The facts appended last, over all topics, in the order of their append times."""
 
 
 def cursor_of(row: StreamRow) -> str:

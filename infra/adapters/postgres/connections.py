@@ -1,0 +1,67 @@
+"""Pools of connections to PostgreSQL, and which of its errors mean that it is away."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+_COMMAND_SECONDS = 60.0
+_CONNECT_SECONDS = 5.0
+# Away, starting, stopping, full, or two transactions in each other's way: the same later may succeed.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+class PostgresUnreachable(Exception):
+    """PostgreSQL does not answer; the text says what to do."""
+
+
+@asynccontextmanager
+async def connected(dsn: str, *, purpose: str, most: int = 4, durable: bool = True) -> AsyncIterator[Pool]:
+    """A pool of at most `most` connections. Raises PostgresUnreachable.
+
+    Not `durable`: a crash of the server may take the last commits, whole ones only. Enough for what is a fold of the log.
+    """
+    settings = {
+        "application_name": f"aybiza {purpose}",
+        "timezone": "UTC",
+        "synchronous_commit": "on" if durable else "off",
+        # Our statements are short and known: compiling them at run time costs more than it brings.
+        "jit": "off",
+    }
+    try:
+        pool = await asyncpg.create_pool(
+            dsn, min_size=1, max_size=most, server_settings=settings, command_timeout=_COMMAND_SECONDS, timeout=_CONNECT_SECONDS
+        )
+    except (*AWAY, asyncpg.PostgresError, ValueError) as cause:
+        raise PostgresUnreachable(
+            f"PostgreSQL does not answer ({type(cause).__name__}: {cause}). Start it (aybiza up), or set DATABASE_URL"
+        ) from cause
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+@contextmanager
+def raising(unavailable: type[Exception]) -> Iterator[None]:
+    """Say `unavailable` where PostgreSQL is away. A value that it cannot take is no such case (ValueError, DataError)."""
+    try:
+        yield
+    except ValueError:
+        # asyncpg's own word for a value that fits no column is an InterfaceError too.
+        raise
+    except AWAY as cause:
+        raise unavailable(f"PostgreSQL is away ({type(cause).__name__}: {cause})") from cause

@@ -1,0 +1,60 @@
+"""The journal's records, decoded again."""
+
+from collections.abc import Sequence
+
+from events.codec import Codec
+from events.headers import Kind
+from events.recorded import Recorded
+from events.records import recorded
+from events.registry import Fact
+from events.streams import StreamId
+from infra.adapters.postgres.connections import Pool
+from infra.adapters.postgres.rows import unavailable
+from infra.adapters.postgres.shapes import READ_SIDE, names, relation_of
+from projections.journal import JOURNAL, JournalEntry, raw_of
+from projections.ports import named
+
+_SELECT = f"SELECT {names(JOURNAL)} FROM {relation_of(JOURNAL)}"
+_EVENT = int(Kind.EVENT)
+
+
+class PostgresJournal:
+    """`projections.queries.JournalRows`."""
+
+    def __init__(self, pool: Pool, codec: Codec) -> None:
+        self._pool = pool
+        self._codec = codec
+
+    async def stream_events(self, stream: StreamId, *, after_version: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
+        sql = f"{_SELECT} WHERE stream = $1 AND version > $2 AND kind = {_EVENT} ORDER BY version LIMIT $3"
+        return self._decoded(await self._read(sql, str(stream), after_version, limit))
+
+    async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
+        sql = (
+            f'{_SELECT} WHERE topic = $1 AND partition = $2 AND "offset" > $3 AND kind = {_EVENT} '
+            'ORDER BY topic, partition, "offset" LIMIT $4'
+        )
+        return self._decoded(await self._read(sql, topic, partition, offset, limit))
+
+    async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
+        # The last of every partition, then the last of those: each is found by the key, however long the journal is.
+        sql = f"""
+            SELECT last.* FROM {READ_SIDE}.checkpoints c CROSS JOIN LATERAL (
+                {_SELECT} j WHERE j.topic = c.topic AND j.partition = c.partition AND kind = {_EVENT}
+                ORDER BY j.topic DESC, j.partition DESC, j."offset" DESC LIMIT $2
+            ) last
+            WHERE c.projection = $1 ORDER BY last.appended_at_ms DESC, last.topic DESC, last.partition DESC, last."offset" DESC LIMIT $2
+        """
+        return self._decoded((await self._read(sql, named(JOURNAL), limit))[::-1])
+
+    async def records(self, topic: str, partition: int, *, from_offset: int = 0, limit: int = 1000) -> Sequence[JournalEntry]:
+        """Entries as they are kept, of every kind, in order: for proofs, and for loading a stream's state."""
+        sql = f'{_SELECT} WHERE topic = $1 AND partition = $2 AND "offset" >= $3 ORDER BY topic, partition, "offset" LIMIT $4'
+        return await self._read(sql, topic, partition, from_offset, limit)
+
+    async def _read(self, sql: str, *values: object) -> list[JournalEntry]:
+        with unavailable():
+            return [JournalEntry(*record) for record in await self._pool.fetch(sql, *values)]
+
+    def _decoded(self, entries: Sequence[JournalEntry]) -> list[Recorded[Fact]]:
+        return [recorded(raw, self._codec) for raw in map(raw_of, entries)]

@@ -1,0 +1,134 @@
+"""How far the projections are, and waiting until they have seen a write."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+import structlog
+
+from events.admission import Fence
+from events.positions import Position
+from infra.adapters.postgres.connections import AWAY, Connection, Pool, raising
+from infra.adapters.postgres.shapes import READ_SIDE
+from infra.adapters.postgres.store import CHANNEL
+from projections.ports import Projection, named
+from projections.queries import RowsUnavailable
+
+log = structlog.get_logger()
+
+_REACHED = f"""
+SELECT DISTINCT ON (topic, partition) topic, partition, next_offset, term, claim_id FROM {READ_SIDE}.checkpoints
+WHERE projection = ANY($1) ORDER BY topic, partition, next_offset
+"""
+# A connection can die without a word; who waits asks again this often in any case.
+_LOOK_SECONDS = 1.0
+_AGAIN_SECONDS = 0.5
+
+
+class Progress:
+    """Where the slowest of some projections is, partition by partition, woken by every commit of a runner.
+
+    Use `following` to make it. One query serves all who wait in the process.
+    """
+
+    def __init__(self, pool: Pool, projections: Collection[Projection]) -> None:
+        self._pool = pool
+        self._names = [named(projection) for projection in projections]
+        self._reached: Mapping[tuple[str, int], tuple[int, Fence]] = {}
+        self._moved = asyncio.Event()
+        self._looked = asyncio.Condition()
+        self._waiting = 0
+
+    async def read(self) -> Mapping[tuple[str, int], tuple[int, Fence]]:
+        """Next offset and fence by (topic, partition). Raises RowsUnavailable."""
+        with raising(RowsUnavailable):
+            try:
+                records = await self._pool.fetch(_REACHED, self._names)
+            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+                return {}
+        return {(each["topic"], each["partition"]): (each["next_offset"], Fence(each["term"], each["claim_id"])) for each in records}
+
+    async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
+        """As `Rows.wait_for`."""
+        if self._has_seen(positions):
+            return True
+        self._waiting += 1
+        # What was committed before we began to listen is known by looking once.
+        self._moved.set()
+        try:
+            async with asyncio.timeout(timeout_seconds), self._looked:
+                await self._looked.wait_for(lambda: self._has_seen(positions))
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return True
+
+    def _has_seen(self, positions: Sequence[Position]) -> bool:
+        nowhere = (0, None)
+        return all(self._reached.get((each.topic, each.partition), nowhere)[0] > each.offset for each in positions)
+
+    async def follow(self) -> None:
+        """Look whenever a runner has committed and somebody waits. Runs until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(), name="read side: listen")
+            tasks.create_task(self._look(), name="read side: look")
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    await self._listen_on(connection)
+            except (*AWAY, asyncpg.PostgresError) as cause:
+                log.warning("read_side.not_listening", reason=f"{type(cause).__name__}: {cause}")
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _listen_on(self, connection: Connection) -> None:
+        """Returns when the connection has ended."""
+        ended = asyncio.Event()
+
+        def end(*_: Any) -> None:
+            ended.set()
+
+        connection.add_termination_listener(end)
+        try:
+            await connection.add_listener(CHANNEL, self._heard)
+            self._moved.set()
+            await ended.wait()
+        finally:
+            connection.remove_termination_listener(end)
+            await connection.remove_listener(CHANNEL, self._heard)
+
+    def _heard(self, *_: Any) -> None:
+        self._moved.set()
+
+    async def _look(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._moved.wait()
+            self._moved.clear()
+            if not self._waiting:
+                continue
+            try:
+                self._reached = await self.read()
+            except RowsUnavailable:
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            async with self._looked:
+                self._looked.notify_all()
+
+
+@asynccontextmanager
+async def following(pool: Pool, projections: Collection[Projection]) -> AsyncIterator[Progress]:
+    """A Progress that looks for as long as the context lasts. It takes one connection of the pool for itself."""
+    progress = Progress(pool, projections)
+    task = asyncio.create_task(progress.follow(), name="read side: progress")
+    try:
+        yield progress
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,121 @@
+"""What readers ask of the tables and series, answered from PostgreSQL."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import asyncpg
+
+from events.admission import Fence
+from events.positions import Position
+from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.progress import Progress
+from infra.adapters.postgres.shapes import key_of, names, relation, relation_of
+from projections.columns import Column, Stored
+from projections.ports import Projection, named
+from projections.queries import RowsUnavailable, read_cursor
+from projections.series import EntryRow, Series
+from projections.table import ORGANISATION, StreamRow, Table
+
+R = TypeVar("R", bound=StreamRow)
+E = TypeVar("E", bound=EntryRow)
+_NOTHING: Mapping[str, object] = {}
+
+
+class PostgresRows:
+    """`projections.queries.Rows`, of the projections it is told of."""
+
+    def __init__(self, pool: Pool, projections: Sequence[Projection], progress: Progress) -> None:
+        self._pool = pool
+        self._projections = projections
+        self._progress = progress
+
+    async def get(self, table: Table[R], tenant: str, row_id: str) -> R | None:
+        compiled = relation(table)
+        with unavailable():
+            record = await self._pool.fetchrow(f"{compiled.select} WHERE tenant = $1 AND id = $2", tenant, row_id)
+        return None if record is None else compiled.build(record)
+
+    async def find(
+        self,
+        table: Table[R],
+        *,
+        organisation: str | None,
+        where: Mapping[str, object] = _NOTHING,
+        after: str | None = None,
+        limit: int = 50,
+        newest_first: bool = True,
+    ) -> Sequence[R]:
+        compiled = relation(table)
+        values: list[object] = []
+        conditions: list[str] = []
+
+        def given(value: object) -> str:
+            values.append(value)
+            return f"${len(values)}"
+
+        if organisation is not None:
+            conditions.append(f"{ORGANISATION} = {given(organisation)}")
+        for name, value in where.items():
+            column = _column(table, name)
+            conditions.append(f'"{name}" IS NOT DISTINCT FROM {given(column.lower(value) if column.lower else value)}')
+        if after is not None:
+            last_id, last_tenant = read_cursor(after)
+            conditions.append(f"(id, tenant) {'<' if newest_first else '>'} ({given(last_id)}, {given(last_tenant)})")
+        direction = "DESC" if newest_first else "ASC"
+        sql = (
+            f"{compiled.select} {'WHERE ' if conditions else ''}{' AND '.join(conditions)} "
+            f"ORDER BY id {direction}, tenant {direction} LIMIT {given(limit)}"
+        )
+        with unavailable():
+            return [compiled.build(record) for record in await self._pool.fetch(sql, *values)]
+
+    async def entries(
+        self, series: Series[E], tenant: str, row_id: str, *, after_version: int = 0, limit: int | None = None
+    ) -> Sequence[E]:
+        compiled = relation(series)
+        sql = f"{compiled.select} WHERE tenant = $1 AND id = $2 AND version > $3 ORDER BY version, n LIMIT $4"
+        with unavailable():
+            return [compiled.build(record) for record in await self._pool.fetch(sql, tenant, row_id, after_version, limit)]
+
+    async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
+        return await self._progress.wait_for(positions, timeout_seconds)
+
+    async def progress(self) -> Mapping[tuple[str, int], tuple[int, Fence]]:
+        return await self._progress.read()
+
+    async def digest(self) -> Mapping[str, str]:
+        with unavailable():
+            async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+                return {named(each): await digest_of(connection, each) for each in self._projections}
+
+
+async def digest_of(connection: Connection, projection: Projection) -> str:
+    """SHA-256 over a projection's rows in key order, in PostgreSQL's binary form of them."""
+    digest = hashlib.sha256()
+
+    async def take(part: bytes) -> None:
+        digest.update(part)
+
+    order = ", ".join(f'"{name}"' for name in key_of(projection))
+    sql = f"SELECT {names(projection)} FROM {relation_of(projection)} ORDER BY {order}"
+    await connection.copy_from_query(sql, output=take, format="binary")
+    return digest.hexdigest()
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Relations that are not there are being built: that is away, too."""
+    with raising(RowsUnavailable):
+        try:
+            yield
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as cause:
+            raise RowsUnavailable(f"a projection is being built ({cause})") from cause
+
+
+def _column(table: Table[Any], name: str) -> Column:
+    for column in table.columns:
+        if column.name == name and column.stored is not Stored.JSON:
+            return column
+    raise ValueError(f"{table.name} cannot be searched by {name}")

@@ -1,0 +1,143 @@
+"""Projections as PostgreSQL has them: a schema for each version of each, its relation derived from the row's fields."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from projections.columns import Stored, building, lowering
+from projections.journal import Journal, JournalEntry
+from projections.ports import Projection
+from projections.series import Series
+from projections.table import ORGANISATION, Table
+
+READ_SIDE = "read_side"
+"""The schema of checkpoints and of what is parked."""
+_TYPES = {
+    Stored.TEXT: "text",
+    Stored.INTEGER: "bigint",
+    Stored.BOOLEAN: "boolean",
+    Stored.REAL: "double precision",
+    Stored.DECIMAL: "numeric",
+    Stored.TIME: "timestamp with time zone",
+    Stored.BYTES: "bytea",
+    Stored.JSON: "jsonb",
+}
+_JOURNAL = (
+    ("topic", "text"), ("partition", "integer"), ("offset", "bigint"), ("stream", "text"), ("version", "bigint"), ("kind", "smallint"),
+    ("ce_type", "text"), ("appended_at_ms", "bigint"), ("header", "bytea"), ("value", "bytea"), ("leaf", "bytea"),
+)  # fmt: skip
+# Keys sort by their bytes on every machine, whatever the database's language.
+_COLLATED = frozenset({"tenant", "id", ORGANISATION, "topic", "stream"})
+CHECKPOINTS = f"""
+CREATE SCHEMA IF NOT EXISTS {READ_SIDE};
+CREATE TABLE IF NOT EXISTS {READ_SIDE}.checkpoints (
+    projection text COLLATE "C", topic text COLLATE "C", partition integer,
+    next_offset bigint NOT NULL, term bigint NOT NULL, claim_id bytea NOT NULL, epoch bigint NOT NULL,
+    PRIMARY KEY (projection, topic, partition)
+);
+CREATE TABLE IF NOT EXISTS {READ_SIDE}.parked (
+    projection text COLLATE "C", topic text COLLATE "C", partition integer, "offset" bigint,
+    stream text NOT NULL, version bigint NOT NULL, ce_type text NOT NULL, reason text NOT NULL, behind boolean NOT NULL,
+    PRIMARY KEY (projection, topic, partition, "offset")
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SqlColumn:
+    """A column as it is declared."""
+
+    name: str
+    type: str
+    nullable: bool
+
+    def declared(self) -> str:
+        collated = ' COLLATE "C"' if self.name in _COLLATED else ""
+        return f'"{self.name}" {self.type}{collated}{"" if self.nullable else " NOT NULL"}'
+
+
+def schema_of(projection: Projection) -> str:
+    """The schema of one version."""
+    return f"p_{projection.name}_v{projection.version}"
+
+
+def relation_of(projection: Projection) -> str:
+    """The relation, as SQL names it."""
+    return f'"{schema_of(projection)}"."{projection.name}"'
+
+
+def columns_of(projection: Projection) -> Sequence[SqlColumn]:
+    """The columns, those of the row first; whose row it is stands in one of its own where the row does not say."""
+    if isinstance(projection, Journal):
+        return [SqlColumn(name, kind, nullable=False) for name, kind in _JOURNAL]
+    columns = [SqlColumn(column.name, _TYPES[column.stored], column.nullable) for column in projection.columns]
+    if isinstance(projection, Table) and not projection.names_its_organisation:
+        columns.append(SqlColumn(ORGANISATION, "text", nullable=False))
+    return columns
+
+
+def key_of(projection: Projection) -> Sequence[str]:
+    """The columns of the key, in the order in which rows are proven to be the same."""
+    if isinstance(projection, Journal):
+        return ("topic", "partition", "offset")
+    if isinstance(projection, Series):
+        return ("tenant", "id", "version", "n", "occurred_at")
+    return ("tenant", "id")
+
+
+def created(projection: Projection) -> str:
+    """The statements that make the relation."""
+    relation = relation_of(projection)
+    columns = ", ".join(column.declared() for column in columns_of(projection))
+    key = ", ".join(f'"{name}"' for name in key_of(projection))
+    statements = [f'CREATE SCHEMA "{schema_of(projection)}"', f"CREATE TABLE {relation} ({columns}, PRIMARY KEY ({key}))"]
+    if isinstance(projection, Journal):
+        statements.append(f"CREATE INDEX ON {relation} (stream, version) WHERE kind = 0")
+    if isinstance(projection, Table):
+        statements.append(f"CREATE INDEX ON {relation} ({ORGANISATION}, id, tenant)")
+    return "; ".join(statements)
+
+
+def journal_values(entry: JournalEntry) -> list[Any]:
+    """An entry's values in the order of its columns."""
+    return [getattr(entry, name) for name, _ in _JOURNAL]
+
+
+def names(projection: Projection) -> str:
+    """The columns' names, as a list in SQL."""
+    return ", ".join(f'"{column.name}"' for column in columns_of(projection))
+
+
+class Relation:
+    """A table or series, compiled: its statements, and the way from rows to columns and back."""
+
+    def __init__(self, projection: Table[Any] | Series[Any]) -> None:
+        columns = columns_of(projection)
+        self.projection = projection
+        self.name = relation_of(projection)
+        self.columns = [column.name for column in columns]
+        self.lower = lowering(projection.columns)
+        self.build = building(projection.row, projection.columns)
+        listed = names(projection)
+        arrays = ", ".join(f"${n}::{column.type}[]" for n, column in enumerate(columns, start=1))
+        changed = ", ".join(f'"{name}" = excluded."{name}"' for name in self.columns if name not in key_of(projection))
+        self.select = f"SELECT {listed} FROM {self.name}"
+        self.keyed = f"{self.select} JOIN unnest($1::text[], $2::text[]) k (tenant, id) USING (tenant, id)"
+        self.upsert = f"INSERT INTO {self.name} ({listed}) SELECT * FROM unnest({arrays}) ON CONFLICT (tenant, id) DO UPDATE SET {changed}"
+        self.delete = (
+            f"DELETE FROM {self.name} t USING unnest($1::text[], $2::text[]) k (tenant, id) WHERE t.tenant = k.tenant AND t.id = k.id"
+        )
+
+    def values(self, row: Any) -> list[Any]:
+        """A row's values in the order of `columns`."""
+        values = self.lower(row)
+        if len(values) < len(self.columns) and isinstance(self.projection, Table):
+            values.append(self.projection.organisation(row))
+        return values
+
+
+@functools.cache
+def relation(projection: Table[Any] | Series[Any]) -> Relation:
+    """A projection's relation."""
+    return Relation(projection)

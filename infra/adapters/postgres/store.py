@@ -1,0 +1,218 @@
+"""Rows and checkpoints in PostgreSQL, written in one transaction that only the runner of the day can commit."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import asyncpg
+
+from events.admission import Fence
+from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, journal_values, relation, relation_of, schema_of
+from projections.journal import JOURNAL
+from projections.ports import (
+    Advance,
+    Checkpoint,
+    Folded,
+    Mark,
+    Opened,
+    Parked,
+    Place,
+    Projection,
+    RowsRefused,
+    StoreUnavailable,
+    Superseded,
+    Writes,
+    named,
+)
+from projections.table import Key, Table
+
+CHANNEL = "read_side"
+# Any two numbers that nobody else takes.
+_OPENING, REBUILDING = 0x61796201, 0x61796202
+_FOR_EVER = 3600.0
+# The predicate on epoch and on all that was seen is what makes a batch count once, and keeps a zombie out.
+STEP = f"""
+WITH stepped AS (
+    UPDATE {READ_SIDE}.checkpoints c SET next_offset = s.next_offset, term = s.term, claim_id = s.claim_id
+    FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
+                $8::bigint[], $9::bigint[], $10::bytea[])
+        s (projection, topic, partition, epoch, seen_offset, seen_term, seen_claim, next_offset, term, claim_id)
+    WHERE c.projection = s.projection AND c.topic = s.topic AND c.partition = s.partition
+        AND c.epoch = s.epoch AND c.next_offset = s.seen_offset AND c.term = s.seen_term AND c.claim_id = s.seen_claim
+    RETURNING 1
+)
+SELECT count(*), pg_notify('{CHANNEL}', '') FROM stepped
+"""
+_TAKE_OVER = f"""
+UPDATE {READ_SIDE}.checkpoints c SET epoch = c.epoch + 1
+FROM unnest($1::text[], $2::text[], $3::integer[]) m (projection, topic, partition)
+WHERE c.projection = m.projection AND c.topic = m.topic AND c.partition = m.partition
+RETURNING c.projection, c.topic, c.partition, c.next_offset, c.term, c.claim_id, c.epoch
+"""
+_SHAPE = """
+SELECT attname, format_type(atttypid, atttypmod), NOT attnotnull FROM pg_attribute
+WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_PARKED = [field.name for field in fields(Parked) if field.name != "place"]
+
+
+class ShapeChanged(Exception):
+    """The relation of a projection has other columns than its row; the text says what to do."""
+
+
+class PostgresStore:
+    """`projections.ports.Store`. `rebuilding`: this is who rebuilds; everybody else waits at `open` until that is done."""
+
+    def __init__(self, pool: Pool, *, rebuilding: bool = False) -> None:
+        self._pool = pool
+        self._rebuilding = rebuilding
+
+    async def open(self, marks: Collection[tuple[Projection, Place]], held: Mapping[Mark, int] | None = None) -> Opened:
+        """As the port says. Raises ShapeChanged."""
+        with raising(StoreUnavailable):
+            async with self._pool.acquire() as connection, connection.transaction():
+                if not self._rebuilding:
+                    await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", REBUILDING, timeout=_FOR_EVER)
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", _OPENING)
+                await connection.execute(CHECKPOINTS)
+                for projection in {named(projection): projection for projection, _ in marks}.values():
+                    await _make(connection, projection)
+                return await _take_over(connection, [(named(projection), place) for projection, place in marks], held)
+
+    async def rows(self, table: Table[Any], keys: Collection[Key]) -> Mapping[Key, Any]:
+        compiled = relation(table)
+        with raising(StoreUnavailable):
+            try:
+                found = await self._pool.fetch(compiled.keyed, [tenant for tenant, _ in keys], [key for _, key in keys])
+            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as cause:
+                raise Superseded(f"{compiled.name} was dropped: somebody rebuilds it") from cause
+        return {(record["tenant"], record["id"]): compiled.build(record) for record in found}
+
+    async def write(self, writes: Writes) -> None:
+        with raising(StoreUnavailable), _refusing():
+            async with self._pool.acquire() as connection, connection.transaction():
+                # First, so that whoever comes too late waits for nothing and writes nothing.
+                stepped = await connection.fetchval(STEP, *_steps(writes.advances))
+                if stepped != len(writes.advances):
+                    raise Superseded(f"{len(writes.advances) - stepped} of {len(writes.advances)} checkpoints are another runner's by now")
+                await _write_all(connection, writes)
+
+    async def refused(self, writes: Writes) -> Mapping[tuple[str, Key], str]:
+        refused: dict[tuple[str, Key], str] = {}
+        with raising(StoreUnavailable):
+            async with self._pool.acquire() as connection:
+                whole = connection.transaction()
+                await whole.start()
+                try:
+                    for projection, key, single in _one_by_one(writes):
+                        try:
+                            with _refusing():
+                                async with connection.transaction():
+                                    await _write_all(connection, single)
+                        except RowsRefused as cause:
+                            refused.setdefault((named(projection), key), str(cause))
+                finally:
+                    await whole.rollback()
+        return refused
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except (asyncpg.DataError, ValueError, OverflowError) as cause:
+        raise RowsRefused(f"{type(cause).__name__}: {cause}") from cause
+
+
+async def _make(connection: Connection, projection: Projection) -> None:
+    """Make the relation, or check that it is as its row says. Raises ShapeChanged."""
+    name = relation_of(projection)
+    if await connection.fetchval("SELECT to_regclass($1)", name) is None:
+        await connection.execute(created(projection))
+        return
+    found = [tuple(record) for record in await connection.fetch(_SHAPE, name)]
+    if found != [(column.name, column.type, column.nullable) for column in columns_of(projection)]:
+        raise ShapeChanged(
+            f"{name} has other columns than {projection.name} has now: give the projection a new version, or type: "
+            f"aybiza rebuild {projection.name}"
+        )
+
+
+async def _take_over(connection: Connection, marks: Sequence[Mark], held: Mapping[Mark, int] | None) -> Opened:
+    arrays = [name for name, _ in marks], [place.topic for _, place in marks], [place.partition for _, place in marks]
+    start = Checkpoint()
+    await connection.execute(
+        f"INSERT INTO {READ_SIDE}.checkpoints SELECT *, $4, $5, $6, 0 FROM unnest($1::text[], $2::text[], $3::integer[]) "
+        "ON CONFLICT DO NOTHING",
+        *(*arrays, start.next_offset, start.fence.term, start.fence.claim_id),
+    )
+    checkpoints: dict[Mark, Checkpoint] = {}
+    epochs: dict[Mark, int] = {}
+    for record in await connection.fetch(_TAKE_OVER, *arrays):
+        mark = (record["projection"], Place(record["topic"], record["partition"]))
+        checkpoints[mark] = Checkpoint(record["next_offset"], Fence(record["term"], record["claim_id"]))
+        epochs[mark] = record["epoch"]
+    if held is not None and any(held.get(mark) != epoch - 1 for mark, epoch in epochs.items()):
+        raise Superseded("another runner has taken over")
+    waiting = await connection.fetch(
+        f"SELECT DISTINCT projection, stream FROM {READ_SIDE}.parked WHERE projection = ANY($1)",
+        arrays[0],
+    )
+    parked: defaultdict[str, set[str]] = defaultdict(set)
+    for record in waiting:
+        parked[record["projection"]].add(record["stream"])
+    return Opened(checkpoints=checkpoints, epochs=epochs, parked=parked)
+
+
+def _steps(advances: Sequence[Advance]) -> list[list[Any]]:
+    records = [
+        (
+            step.projection, step.place.topic, step.place.partition, step.epoch,
+            step.seen.next_offset, step.seen.fence.term, step.seen.fence.claim_id,
+            step.reached.next_offset, step.reached.fence.term, step.reached.fence.claim_id,
+        )
+        for step in advances
+    ]  # fmt: skip
+    return [list(column) for column in zip(*records, strict=True)]
+
+
+async def _write_all(connection: Connection, writes: Writes) -> None:
+    if writes.journal:
+        await _copy(connection, JOURNAL, [column.name for column in columns_of(JOURNAL)], map(journal_values, writes.journal))
+    for series, entries in writes.entries.items():
+        if entries:
+            await _copy(connection, series, relation(series).columns, map(relation(series).values, entries))
+    for table, rows in writes.rows.items():
+        await _write_rows(connection, table, rows)
+    if writes.parked:
+        records = [[*each.place, *(getattr(each, name) for name in _PARKED)] for each in writes.parked]
+        await connection.copy_records_to_table("parked", schema_name=READ_SIDE, columns=["topic", "partition", *_PARKED], records=records)
+
+
+async def _write_rows(connection: Connection, table: Table[Any], rows: Mapping[Key, Folded]) -> None:
+    compiled = relation(table)
+    gone = [key for key, folded in rows.items() if folded.row is None]
+    if gone:
+        await connection.execute(compiled.delete, [tenant for tenant, _ in gone], [key for _, key in gone])
+    kept = [compiled.values(folded.row) for folded in rows.values() if folded.row is not None]
+    if kept:
+        await connection.execute(compiled.upsert, *(list(column) for column in zip(*kept, strict=True)))
+
+
+async def _copy(connection: Connection, projection: Projection, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
+    await connection.copy_records_to_table(
+        projection.name, schema_name=schema_of(projection), columns=columns, records=records
+    )  # fmt: skip
+
+
+def _one_by_one(writes: Writes) -> Iterator[tuple[Projection, Key, Writes]]:
+    """Each row and entry by itself."""
+    for table, rows in writes.rows.items():
+        for key, folded in rows.items():
+            yield table, key, Writes(advances=(), rows={table: {key: folded}})
+    for series, entries in writes.entries.items():
+        for entry in entries:
+            yield series, (entry.tenant, entry.id), Writes(advances=(), entries={series: [entry]})

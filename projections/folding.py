@@ -1,0 +1,101 @@
+"""Facts folded into rows; a fact that cannot be folded is parked, and with it all that follows on its stream."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from events.recorded import Recorded
+from events.records import RawRecord
+from events.registry import Fact
+from projections.journal import stream_text
+from projections.ports import Folded, Parked, Place
+from projections.sorting import Wanted
+from projections.table import Key, Table
+
+# What a fold raises when data is not as it takes for granted: poison. Anything else is a bug, and ends the program.
+_POISON = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_REASON_CHARACTERS = 500
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What facts brought about."""
+
+    rows: defaultdict[Table[Any], dict[Key, Folded]] = field(default_factory=lambda: defaultdict(dict))
+    entries: defaultdict[Any, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    parked: list[Parked] = field(default_factory=list)
+
+    def newly_parked(self) -> set[tuple[str, str]]:
+        """Projection and stream of everything that was parked."""
+        return {(each.projection, each.stream) for each in self.parked}
+
+
+def fold(
+    wanted: Sequence[Wanted],
+    rows: Mapping[Table[Any], Mapping[Key, Any]],
+    parked: set[tuple[str, str]],
+    refused: Mapping[tuple[str, Key], str],
+) -> Outcome:
+    """Fold facts, in their order, onto the rows that there are.
+
+    `parked`: projection and stream of what waits already. `refused`: rows that the store can never take, with its reason: their
+    streams' facts are parked from the first one here.
+    """
+    folding = _Folding(rows, parked, refused)
+    for each in wanted:
+        folding.take(each)
+    return folding.finished()
+
+
+class _Folding:
+    def __init__(
+        self, rows: Mapping[Table[Any], Mapping[Key, Any]], parked: set[tuple[str, str]], refused: Mapping[tuple[str, Key], str]
+    ) -> None:
+        self._rows = rows
+        self._parked = set(parked)
+        self._refused = refused
+        self._changed: defaultdict[Table[Any], dict[Key, tuple[Any, Recorded[Fact]]]] = defaultdict(dict)
+        self._outcome = Outcome()
+
+    def take(self, each: Wanted) -> None:
+        fact = each.fact
+        if self._parked and (each.name, stream_text(each.raw.key)) in self._parked:
+            self._park(each, "", behind=True)
+        elif fact is None:
+            self._park(each, each.reason, behind=False)
+        elif self._refused and (reason := self._refused.get((each.name, (fact.stream.tenant, fact.stream.id)))):
+            self._park(each, reason, behind=False)
+        else:
+            try:
+                self._fold(each, fact)
+            except _POISON as cause:
+                self._park(each, f"{type(cause).__name__}: {cause}", behind=False)
+
+    def _fold(self, each: Wanted, fact: Recorded[Fact]) -> None:
+        projection = each.projection
+        if not isinstance(projection, Table):
+            self._outcome.entries[projection] += projection.entries(fact)
+            return
+        key = (fact.stream.tenant, fact.stream.id)
+        changed = self._changed[projection]
+        row = changed[key][0] if key in changed else self._rows[projection].get(key)
+        changed[key] = (projection.evolve(row, fact), fact)
+
+    def _park(self, each: Wanted, reason: str, *, behind: bool) -> None:
+        self._parked.add((each.name, stream_text(each.raw.key)))
+        self._outcome.parked.append(_parked(each.name, each.raw, reason[:_REASON_CHARACTERS], behind=behind))
+
+    def finished(self) -> Outcome:
+        for table, changed in self._changed.items():
+            for key, (row, last) in changed.items():
+                self._outcome.rows[table][key] = Folded(table.stamped(row, last.stream, last.version), last.appended_at)
+        return self._outcome
+
+
+def _parked(name: str, raw: RawRecord, reason: str, *, behind: bool) -> Parked:
+    return Parked(
+        projection=name, place=Place(raw.topic, raw.partition), offset=raw.offset, stream=stream_text(raw.key),
+        version=raw.header.version if raw.header else 0, ce_type=raw.ce_type, reason=reason.replace("\0", "\N{SYMBOL FOR NULL}"),
+        behind=behind,
+    )  # fmt: skip

@@ -1,0 +1,210 @@
+"""The loop that keeps rows true: read, fold, write rows and checkpoint together, exactly once."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import structlog
+
+from events.admission import Fence
+from events.codec import UnknownSchema
+from events.records import AdmittedBatch
+from projections.folding import Outcome, fold
+from projections.ports import (
+    Advance,
+    Checkpoint,
+    LogReader,
+    Mark,
+    Opened,
+    Place,
+    Projection,
+    RowsRefused,
+    Store,
+    StoreUnavailable,
+    Superseded,
+    Writes,
+)
+from projections.sorting import Plan, Sorted, Sorter
+from projections.table import Key, Table
+
+log = structlog.get_logger()
+E = TypeVar("E", bound=BaseException)
+
+_GROUP_RECORDS = 5_000
+_WAITING_BATCHES = 8
+_CACHED_ROWS = 20_000
+_RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_SCHEMA_SECONDS = 0.1
+
+
+class Runner:
+    """Runs some projections over one read of the log. One `run` at a time.
+
+    Each projection has its own checkpoint in each partition, and all of them step in the transaction that writes the rows. Who
+    starts takes the checkpoints over, and whoever had them before cannot write any more.
+    """
+
+    def __init__(
+        self, reader: LogReader, store: Store, projections: Collection[Projection], *, journal_topics: Collection[str] = ()
+    ) -> None:
+        self._reader = reader
+        self._store = store
+        self._plan = Plan(projections, journal_topics)
+        self._places: Sequence[Place] = ()
+        self._held: Mapping[Mark, int] | None = None
+        self._checkpoints: dict[Mark, Checkpoint] = {}
+        self._parked: set[tuple[str, str]] = set()
+        self.waits_for = "its start"
+
+    @property
+    def checkpoints(self) -> Mapping[Mark, Checkpoint]:
+        """How far each projection is written."""
+        return self._checkpoints
+
+    @property
+    def parked_streams(self) -> int:
+        """How many streams wait behind a fact that could not be taken, counted per projection."""
+        return len(self._parked)
+
+    async def run(self, *, stop_at_end: bool = False) -> None:
+        """Until cancelled, or up to the log's end. Waits while the store is away. Raises Superseded."""
+        failures = 0
+        while True:
+            before = dict(self._checkpoints)
+            superseded: Superseded | None = None
+            try:
+                await self._run(stop_at_end=stop_at_end)
+            except* StoreUnavailable as group:
+                failures = 0 if before != self._checkpoints else failures + 1
+                self.waits_for = str(_first(group))
+                log.warning("projections.store_away", reason=self.waits_for)
+            except* Superseded as group:
+                superseded = _first(group)
+            else:
+                return
+            if superseded is not None:
+                raise superseded
+            await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
+
+    async def _run(self, *, stop_at_end: bool) -> None:
+        if not self._places:
+            self._places = [Place(*place) for place in await self._reader.end_offsets(self._plan.topics)]
+        opened = await self._store.open(self._plan.marks(self._places), self._held)
+        self._held = opened.epochs
+        self._checkpoints = dict(opened.checkpoints)
+        self._parked = {(name, stream) for name, streams in opened.parked.items() for stream in streams}
+        self.waits_for = ""
+        sorted_batches: asyncio.Queue[Sorted | None] = asyncio.Queue(_WAITING_BATCHES)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sort(sorted_batches, stop_at_end=stop_at_end), name="projections: read and sort")
+            tasks.create_task(self._write(sorted_batches, opened), name="projections: fold and write")
+
+    async def _sort(self, sorted_batches: asyncio.Queue[Sorted | None], *, stop_at_end: bool) -> None:
+        sorter = Sorter(self._plan, self._checkpoints, self._reader.codec)
+        async with aclosing(self._reader.batches(self._plan.topics, _starts(self._checkpoints), stop_at_end=stop_at_end)) as batches:
+            async for batch in batches:
+                await sorted_batches.put(await self._sorted(sorter, batch))
+        await sorted_batches.put(None)
+
+    async def _sorted(self, sorter: Sorter, batch: AdmittedBatch) -> Sorted:
+        while True:
+            try:
+                return sorter.sort(batch)
+            except UnknownSchema as missing:
+                # It is on its way: each schema is on the log before its first use.
+                self.waits_for = str(missing)
+                log.warning("projections.schema_missing", reason=self.waits_for)
+                await asyncio.sleep(_SCHEMA_SECONDS)
+                self.waits_for = ""
+
+    async def _write(self, sorted_batches: asyncio.Queue[Sorted | None], opened: Opened) -> None:
+        rows = _Rows(self._store)
+        while True:
+            group, last = await _gathered(sorted_batches)
+            if group.reached:
+                await self._write_group(group, rows, opened.epochs)
+            if last:
+                return
+
+    async def _write_group(self, group: Sorted, rows: "_Rows", epochs: Mapping[Mark, int]) -> None:
+        known = await rows.load(group.keys())
+        outcome = fold(group.wanted, known, self._parked, {})
+        writes = self._writes(group, outcome, epochs)
+        try:
+            await self._store.write(writes)
+        except RowsRefused as cause:
+            refused = await self._store.refused(writes)
+            if not refused:
+                raise RuntimeError(f"the store refuses rows and does not say which: {cause}") from cause
+            outcome = fold(group.wanted, known, self._parked, refused)
+            await self._store.write(self._writes(group, outcome, epochs))
+        rows.keep(outcome)
+        self._checkpoints |= group.reached
+        for each in outcome.parked:
+            if not each.behind:
+                log.error("projections.parked", projection=each.projection, stream=each.stream, offset=each.offset, reason=each.reason)
+        self._parked |= outcome.newly_parked()
+
+    def _writes(self, group: Sorted, outcome: Outcome, epochs: Mapping[Mark, int]) -> Writes:
+        advances = [
+            Advance(projection=mark[0], place=mark[1], epoch=epochs[mark], seen=self._checkpoints[mark], reached=reached)
+            for mark, reached in group.reached.items()
+        ]
+        return Writes(advances=advances, rows=outcome.rows, entries=outcome.entries, journal=group.journal, parked=outcome.parked)
+
+
+class _Rows:
+    """The rows used last. They stay true for as long as every write succeeds: nobody else writes them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cached: dict[Table[Any], dict[Key, Any]] = {}
+
+    async def load(self, keys: Mapping[Table[Any], set[Key]]) -> Mapping[Table[Any], Mapping[Key, Any]]:
+        """Rows by table and key; the cache itself, so it may hold more."""
+        for table, wanted in keys.items():
+            cached = self._cached.setdefault(table, {})
+            missing = [key for key in wanted if key not in cached]
+            if missing:
+                found = await self._store.rows(table, missing)
+                for key in missing:
+                    cached[key] = found.get(key)
+        return self._cached
+
+    def keep(self, outcome: Outcome) -> None:
+        """Take in what was written, as the newest; forget the oldest."""
+        for table, changed in outcome.rows.items():
+            cached = self._cached[table]
+            for key, folded in changed.items():
+                cached.pop(key, None)
+                cached[key] = folded.row
+            for key in list(cached)[: max(0, len(cached) - _CACHED_ROWS)]:
+                del cached[key]
+
+
+async def _gathered(sorted_batches: asyncio.Queue[Sorted | None]) -> tuple[Sorted, bool]:
+    """All that is ready, at least one batch; and whether it is the last."""
+    group = Sorted()
+    while True:
+        batch = await sorted_batches.get()
+        if batch is None:
+            return group, True
+        group.add(batch)
+        if group.records >= _GROUP_RECORDS or sorted_batches.empty():
+            return group, False
+
+
+def _starts(checkpoints: Mapping[Mark, Checkpoint]) -> Mapping[tuple[str, int], tuple[int, Fence]]:
+    """Where the read begins: at the projection that is furthest behind in each partition."""
+    starts: dict[tuple[str, int], tuple[int, Fence]] = {}
+    for (_, place), checkpoint in checkpoints.items():
+        if place not in starts or checkpoint.next_offset < starts[place][0]:
+            starts[place] = (checkpoint.next_offset, checkpoint.fence)
+    return starts
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    """The first error, however deep."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

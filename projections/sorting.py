@@ -1,0 +1,128 @@
+"""Admitted records sorted by who wants them: each is decoded once, and only if somebody does."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from events.codec import BrokenBody, Codec
+from events.headers import Kind
+from events.recorded import Recorded
+from events.records import AdmittedBatch, RawRecord, recorded
+from events.registry import Fact, UnknownEvent
+from events.streams import InvalidStreamName
+from projections.journal import Journal, JournalEntry, entry_of
+from projections.ports import Checkpoint, Mark, Place, Projection, named
+from projections.series import Series
+from projections.table import Key, Table
+
+Foldable: TypeAlias = Table[Any] | Series[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A fact for a projection; `fact` is None where it could not be decoded, and `reason` says why."""
+
+    projection: Foldable
+    name: str
+    raw: RawRecord
+    fact: Recorded[Fact] | None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Sorted:
+    """What a batch holds for us, and how far it brings each checkpoint."""
+
+    records: int = 0
+    wanted: list[Wanted] = field(default_factory=list)
+    journal: list[JournalEntry] = field(default_factory=list)
+    reached: dict[Mark, Checkpoint] = field(default_factory=dict)
+
+    def add(self, other: "Sorted") -> None:
+        """Take in what follows."""
+        self.records += other.records
+        self.wanted += other.wanted
+        self.journal += other.journal
+        self.reached |= other.reached
+
+    def keys(self) -> Mapping[Table[Any], set[Key]]:
+        """The rows that will be needed."""
+        keys: defaultdict[Table[Any], set[Key]] = defaultdict(set)
+        for each in self.wanted:
+            if isinstance(each.projection, Table) and each.fact is not None:
+                keys[each.projection].add((each.fact.stream.tenant, each.fact.stream.id))
+        return keys
+
+
+class Plan:
+    """Which projections read which topics."""
+
+    def __init__(self, projections: Collection[Projection], journal_topics: Collection[str]) -> None:
+        self.by_category: dict[tuple[str, bytes], list[tuple[Foldable, str]]] = {}
+        self.by_topic: defaultdict[str, list[Projection]] = defaultdict(list)
+        for projection in projections:
+            if isinstance(projection, Journal):
+                for topic in journal_topics:
+                    self.by_topic[topic].append(projection)
+            else:
+                self.by_category.setdefault((projection.topic, projection.category.encode()), []).append((projection, named(projection)))
+                self.by_topic[projection.topic].append(projection)
+
+    @property
+    def topics(self) -> Sequence[str]:
+        return sorted(self.by_topic)
+
+    def marks(self, places: Collection[Place]) -> list[tuple[Projection, Place]]:
+        """What needs a checkpoint."""
+        return [(projection, place) for place in sorted(places) for projection in self.by_topic[place.topic]]
+
+
+class Sorter:
+    """Sorts the batches of a reader, from where each projection stands: one may be further than another."""
+
+    def __init__(self, plan: Plan, checkpoints: Mapping[Mark, Checkpoint], codec: Codec) -> None:
+        self._plan = plan
+        self._codec = codec
+        self._reached = dict(checkpoints)
+        self._names: defaultdict[Place, list[str]] = defaultdict(list)
+        for name, place in checkpoints:
+            self._names[place].append(name)
+        self._journals = {named(each) for projections in plan.by_topic.values() for each in projections if isinstance(each, Journal)}
+
+    def sort(self, batch: AdmittedBatch) -> Sorted:
+        """Raises UnknownSchema: then nothing has been done, and the same batch can be given again."""
+        place = Place(batch.topic, batch.partition)
+        result = Sorted(records=len(batch.records))
+        begins: dict[str, int] = {}
+        for name in self._names[place]:
+            checkpoint = self._reached[name, place]
+            if batch.next_offset > checkpoint.next_offset:
+                begins[name] = checkpoint.next_offset
+                result.reached[name, place] = Checkpoint(batch.next_offset, batch.fence)
+        if begins:
+            journal_from = min((begins[name] for name in self._journals if name in begins), default=batch.next_offset)
+            for raw in batch.records:
+                self._take(raw, begins, journal_from, result)
+            self._reached |= result.reached
+        return result
+
+    def _take(self, raw: RawRecord, begins: Mapping[str, int], journal_from: int, result: Sorted) -> None:
+        header = raw.header
+        if header is None:
+            return
+        if raw.offset >= journal_from:
+            result.journal.append(entry_of(raw, header))
+        if header.kind is not Kind.EVENT:
+            return
+        parts = raw.key.split(b"/")
+        candidates = self._plan.by_category.get((raw.topic, parts[1])) if len(parts) == 3 else None
+        wanting = [each for each in candidates or () if raw.offset >= begins.get(each[1], raw.offset + 1)]
+        if not wanting:
+            return
+        fact, reason = None, ""
+        try:
+            fact = recorded(raw, self._codec)
+        except (BrokenBody, UnknownEvent, InvalidStreamName) as cause:
+            reason = f"{type(cause).__name__}: {cause}"
+        result.wanted += [Wanted(projection, name, raw, fact, reason) for projection, name in wanting]
