@@ -8,25 +8,32 @@ from fastapi import Depends, Header, Request
 from api.auth import AnyCaller
 from api.ports import Ports
 from api.wire import ports_of
-from events.identifiers import derived_id
+from events.identifiers import derived_id, uuid7
 from events.sealing import digest_of
 from events.streams import PLATFORM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """What one request wants, once. `seed` has 16 bytes; `digest` is over method, path, query and body."""
+    """What one request wants, once. `seed` has 16 bytes; `digest` is over method, path, query and body.
+
+    `began_ms` is None where the seed is from an `Idempotency-Key`: what follows from it must not depend on the time.
+    """
 
     seed: bytes
     digest: bytes
+    began_ms: int | None
 
     def command_id(self, step: str = "") -> bytes:
         """The id of the request's command; `step` tells several of one request apart."""
         return derived_id("command", self.seed, step)
 
     def fresh_id(self, prefix: str) -> str:
-        """The id of the thing that the request creates: a repeat meets the same stream."""
-        return prefix + derived_id("id", self.seed, prefix).hex()
+        """The id of the thing that the request creates: a repeat meets the same stream. Without a key ids sort by time."""
+        draw = derived_id("id", self.seed, prefix)
+        return (
+            prefix + (draw if self.began_ms is None else uuid7(self.began_ms, int.from_bytes(draw[:10], "big") & (1 << 74) - 1).bytes).hex()
+        )
 
 
 IdempotencyKey = Annotated[
@@ -43,4 +50,5 @@ async def intent(request: Request, who: AnyCaller, ports: Annotated[Ports, Depen
     tenant = who.organisation_id or PLATFORM
     seed = ports.draw(16) if key is None else derived_id("idempotency-key", tenant, key)
     address = f"{request.method} {request.url.path}?{request.url.query}".encode()
-    return Intent(seed=seed, digest=digest_of(address, await request.body()))
+    began_ms = int(ports.clock().timestamp() * 1000) if key is None else None
+    return Intent(seed=seed, began_ms=began_ms, digest=digest_of(address, await request.body()))
