@@ -1,6 +1,7 @@
 """Kafka, PostgreSQL and Redis for one state folder: found again, mended, started side by side, or taken from the environment."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import asyncpg
 
 from infra.local.children import Child, StillRunning, end, is_alive, marked, memory_bytes, spawn
 from infra.local.kafka import KafkaService, probe_kafka
-from infra.local.ports import NoFreePort, free_ports
+from infra.local.ports import NoFreePort, free_ports, is_free
 from infra.local.postgres import PostgresService, probe_postgres
 from infra.local.programs import last_words
 from infra.local.redis import RedisService, probe_redis
@@ -23,6 +24,7 @@ _STARTS = 3
 _READY_SECONDS = 90.0
 _SILENT_SECONDS = 5.0
 _GIVEN_SECONDS = 5.0
+_RELEASE_SECONDS = 2.0
 _POLL_SECONDS = 0.05
 
 Condition = Literal["running", "silent", "died", "stopped", "given", "away"]
@@ -175,6 +177,7 @@ async def _ensure(service: Service, memory: Memory, progress: Progress) -> str:
             progress(service.name, f"process {known.child.pid} has died; starting it again")
     # Whoever works on these files unremembered would hold them locked, or write to files that are gone.
     await _end(service, marked(service.mark))
+    await _await_release(ports)
     return await _start(service, memory, ports, progress)
 
 
@@ -198,6 +201,14 @@ async def _start(service: Service, memory: Memory, wanted: tuple[int, ...], prog
         await _end(service, marked(service.mark))
     words = last_words(service.log.read_text(errors="replace"))
     raise StackUnavailable(f"{service.name} ended {_STARTS} times while it started. Its log, {service.log}, ends:\n{words}")
+
+
+async def _await_release(ports: tuple[int, ...]) -> None:
+    """A killed process is seen to be dead before its last thread has let its sockets go; clients want the same port again."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_RELEASE_SECONDS):
+            while not all(map(is_free, ports)):
+                await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _answers(service: Service, child: Child, address: str, *, seconds: float) -> bool:
