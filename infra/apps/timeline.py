@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from events.calls import Latency
+from events.positions import Position
 from events.usage import RatedLine
 from infra.apps.story import CallStory, Happening
 from projections.calls import Call
@@ -86,8 +87,10 @@ def _timeline(story: CallStory) -> RenderableType:
         if entry.turn is not None and entry.turn != turn:
             turn = entry.turn
             table.add_row("", "", Text(f"— turn {turn} —" if turn else "— greeting —", style="dim"))
+        at = clock(entry.at_ms)
         for who, what in _told(story, happening):
-            table.add_row(clock(entry.at_ms), Text(who, style=_WHO.get(who, "dim")), what)
+            table.add_row(at, Text(who, style=_WHO.get(who, "dim")), what)
+            at = ""
     return table
 
 
@@ -150,7 +153,7 @@ def _agent(story: CallStory, happening: Happening) -> Iterator[tuple[str, Render
     yield "agent", words_heard(happening.words or "", happening.heard or "")
     notes = []
     if entry.evidence is not None and (entry.interrupted or happening.words != happening.heard):
-        notes.append(f"heard as far as that, {entry.evidence.value}")
+        notes.append(f"cut: heard as far as shown ({entry.evidence.value})")
     if entry.latency is not None and (stages := stages_of(entry.latency)):
         notes.append(stages)
     if story.usage is not None and (cost := story.cost_of(entry.turn or 0)) is not None:
@@ -160,14 +163,19 @@ def _agent(story: CallStory, happening: Happening) -> Iterator[tuple[str, Render
 
 
 def words_heard(said: str, heard: str) -> Text:
-    """What the agent said; what of it was not heard is dim and struck."""
+    """What the agent said; what of it was not heard is in brackets, dim and struck."""
     if said.startswith(heard):
-        return Text.assemble((heard, "green"), (said[len(heard) :], "dim strike"))
+        return _cut(heard, said[len(heard) :].strip())
     ours, theirs = said.split(), heard.split()
     same = next((at for at, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
     if same == len(theirs):
-        return Text.assemble((" ".join(ours[:same]), "green"), (" " + " ".join(ours[same:]), "dim strike"))
-    return Text.assemble((heard, "green"), ("  said: " + said, "dim"))
+        return _cut(" ".join(ours[:same]), " ".join(ours[same:]))
+    return Text.assemble((heard, "green"), ("  generated: " + said, "dim"))
+
+
+def _cut(heard: str, unheard: str) -> Text:
+    # Brackets as well: a terminal may show neither style, and a log shows none.
+    return Text.assemble((heard, "green"), *([(" [", "dim"), (unheard, "dim strike"), ("]", "dim")] if unheard else []))
 
 
 def stages_of(latency: Latency) -> str:
@@ -178,7 +186,7 @@ def stages_of(latency: Latency) -> str:
         if not reached:
             return ""
         (start, named), *reached = reached
-    return "  ".join([f"{named} {clock(start)}", *(f"→ {name} {at - start:+d} ms" for at, name in reached)])
+    return ", ".join([f"{named} {clock(start)}", *(f"{name} {at - start:+d}" for at, name in reached)]) + " ms" * bool(reached)
 
 
 def _consents(story: CallStory) -> RenderableType:
@@ -191,8 +199,14 @@ def _consents(story: CallStory) -> RenderableType:
         said = Text("allowed" if word.granted else "withdrawn", style="green" if word.granted else "red")
         if word.rests_on_it:
             said.append("  (the recording rests on it)", style="dim")
-        table.add_row(word.at.isoformat(timespec="milliseconds"), word.purpose, said, Text(word.evidence), Text(word.position))
+        table.add_row(f"{word.at:%Y-%m-%d %H:%M:%S}", word.purpose, said, Text(word.evidence), Text(place(word.position)))
     return table
+
+
+def place(position: str) -> str:
+    """A position for people: topic, partition, offset and the owner's term."""
+    at = Position.parse(position)
+    return f"{at.topic} {at.partition}/{at.offset} (term {at.fence.term})"
 
 
 def _usage(story: CallStory) -> RenderableType:
