@@ -24,6 +24,30 @@ class EngineFailed:
     reason: str
 
 
+# --- whether someone speaks -------------------------------------------------------------------------------------------
+
+
+ActivityListener: TypeAlias = Callable[[Sequence[tuple[int, float]]], None]
+"""Called with (end of a window in ms since the first byte fed, probability that it holds speech), in order."""
+
+
+class ActivityStream(Protocol):
+    """One call's stream of audio into a detector of speech."""
+
+    def feed(self, mulaw: bytes) -> None:
+        """Give audio, 8 kHz mu-law, in pieces of any length. Never blocks; the listener is called soon after."""
+
+    def close(self) -> None:
+        """End the stream. Idempotent; no listener call follows."""
+
+
+class VoiceActivity(Protocol):
+    """A detector of speech, shared by all calls of a process."""
+
+    def open(self, listener: ActivityListener) -> ActivityStream:
+        """Open a stream for one call. The listener is called on the event loop, once per batch of windows."""
+
+
 # --- ears -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,43 @@
+"""Speech starts and stops where the probabilities say, and does not flicker."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.vad import SILENT, WINDOW_MS, SpeechChange, SpeechStarted, SpeechStopped, Thresholds, steps
+
+THRESHOLDS = Thresholds(start_probability=0.6, stop_probability=0.35, start_ms=64, stop_ms=320)
+
+
+def changes(*probabilities: float) -> list[SpeechChange]:
+    windows = [((i + 1) * WINDOW_MS, probability) for i, probability in enumerate(probabilities)]
+    return steps(SILENT, THRESHOLDS, windows)[1]
+
+
+class TestSpeech:
+    def test_starts_after_two_windows_and_is_dated_back_to_the_first(self) -> None:
+        assert changes(0.1, 0.9, 0.9) == [SpeechStarted(at_ms=32, noticed_ms=96)]
+
+    def test_does_not_start_with_one_window(self) -> None:
+        assert changes(0.1, 0.9, 0.1, 0.9, 0.1) == []
+
+    def test_starts_although_a_window_in_between_is_in_doubt(self) -> None:
+        assert changes(0.9, 0.5, 0.9) == [SpeechStarted(at_ms=0, noticed_ms=96)]
+
+    def test_stops_after_a_pause_and_is_dated_back_to_its_beginning(self) -> None:
+        assert changes(0.9, 0.9, *[0.1] * 10)[1:] == [SpeechStopped(at_ms=64, noticed_ms=384)]
+
+    def test_goes_on_over_a_shorter_pause(self) -> None:
+        assert changes(0.9, 0.9, *[0.1] * 9, 0.9, *[0.1] * 9) == [SpeechStarted(at_ms=0, noticed_ms=64)]
+
+    def test_is_not_kept_alive_by_doubt_once_the_pause_began(self) -> None:
+        assert changes(0.9, 0.9, 0.1, *[0.5] * 9)[1:] == [SpeechStopped(at_ms=64, noticed_ms=384)]
+
+    def test_does_not_stop_in_doubt_alone(self) -> None:
+        assert len(changes(0.9, 0.9, *[0.5] * 30)) == 1
+
+    @given(st.lists(st.floats(0, 1)))
+    def test_starts_and_stops_in_turn_and_in_the_order_of_time(self, probabilities: list[float]) -> None:
+        found = changes(*probabilities)
+        assert [type(change) for change in found] == [SpeechStarted, SpeechStopped] * (len(found) // 2) + [SpeechStarted] * (len(found) % 2)
+        times = [time for change in found for time in (change.at_ms, change.noticed_ms)]
+        assert times == sorted(times)
