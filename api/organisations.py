@@ -26,6 +26,8 @@ from projections import organisations as rows
 
 router = APIRouter(prefix="/organisations", tags=["organisations"])
 _DRAW_BITS = 55
+# A key opens (or no longer does) when its answer is out, in this process at least; not longer than this is waited for that.
+_KEY_SECONDS = 2.0
 
 
 class NewOrganisation(Wire):
@@ -94,7 +96,8 @@ async def create_organisation(body: NewOrganisation, _: Operator, ports: Wired, 
     key = mint(ports.keyring, identity, write.intent.seed)
     await write(ORGANISATIONS, stream, CreateOrganisation(name=body.name, region=body.region))
     first = IssueApiKey(key_id=key.key_id, label="first", secret_hash=key.secret_hash)
-    await write(ORGANISATIONS, stream, first, step="first-key")
+    committed = await write(ORGANISATIONS, stream, first, step="first-key")
+    await ports.api_keys.wait_for([committed.position], _KEY_SECONDS)
     write.created_at(f"/v1/organisations/{identity}")
     return JoinedOrganisation(id=identity, name=" ".join(body.name.split()), region=body.region, api_key=_issued(key, "first"))
 
@@ -128,7 +131,9 @@ async def rename_organisation(mine: Own, body: Rename, write: Write) -> Accepted
 async def issue_api_key(mine: Own, body: NewKey, ports: Wired, write: Write) -> IssuedKey:
     """Issue a key. Its text is in this answer and nowhere else."""
     key = mint(ports.keyring, mine, write.intent.seed)
-    await write(ORGANISATIONS, _stream(mine), IssueApiKey(key_id=key.key_id, label=body.label, secret_hash=key.secret_hash))
+    command = IssueApiKey(key_id=key.key_id, label=body.label, secret_hash=key.secret_hash)
+    committed = await write(ORGANISATIONS, _stream(mine), command)
+    await ports.api_keys.wait_for([committed.position], _KEY_SECONDS)
     write.created_at(f"/v1/organisations/{mine}/api-keys/{key.key_id}")
     return _issued(key, body.label)
 
@@ -148,9 +153,10 @@ async def get_api_key(mine: Own, key_id: str, read: Read) -> ApiKey:
 
 
 @router.delete("/{organisation_id}/api-keys/{key_id}", status_code=202, responses=answers(NOT_FOUND, PRECONDITION_FAILED))
-async def revoke_api_key(mine: Own, key_id: str, write: Write) -> Accepted:
+async def revoke_api_key(mine: Own, key_id: str, ports: Wired, write: Write) -> Accepted:
     """Revoke a key. It opens nothing as soon as the fact is read by every process."""
     committed = await write(ORGANISATIONS, _stream(mine), RevokeApiKey(key_id=key_id))
+    await ports.api_keys.wait_for([committed.position], _KEY_SECONDS)
     return Accepted(position=str(committed.position))
 
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from commands.dispatch import Dispatch
+from events.positions import Position
 from events.sealing import KeyRing
 from projections.queries import JournalRows, Rows
 
@@ -15,6 +16,9 @@ class ApiKeys(Protocol):
 
     def api_key(self, key_id: str) -> tuple[str, bytes] | None:
         """Organisation and SHA-256 of the secret of a key that is issued and not revoked; None for every other."""
+
+    async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
+        """Wait until what stands at the positions is in the answers; False when that was not in time."""
 
 
 class RecordingsUnavailable(Exception):

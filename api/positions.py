@@ -7,14 +7,14 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Query, Response
 
 from api.ports import Ports
-from api.problems import BAD_CURSOR, BAD_POSITION, At, Problem
-from api.wire import Wired
+from api.problems import BAD_POSITION, At, Problem
+from api.wire import Wired, foreign_cursor, is_one_line
 from events.positions import InvalidPosition, Position
 from events.recorded import Recorded
 from events.registry import Fact
 from events.rooms import ROOMS
 from events.streams import StreamId, topic_of
-from projections.queries import InvalidCursor, cursor_of
+from projections.queries import InvalidCursor, cursor_of, read_cursor
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
 
@@ -50,12 +50,11 @@ class Reading:
     ) -> tuple[Sequence[R], str | None]:
         """Rows of an organisation (None: of all), and the cursor of the next page. `where` leaves out what is None."""
         equal = {column: value for column, value in where.items() if value is not None}
-        try:
-            rows = await self.ports.rows.find(
-                table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
-            )
-        except InvalidCursor as cause:
-            raise Problem(BAD_CURSOR, BAD_CURSOR.meaning, errors=[At(parameter="cursor", detail="is not one that we gave")]) from cause
+        if cursor is not None:
+            _must_be_ours(cursor)
+        rows = await self.ports.rows.find(
+            table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
+        )
         return rows[:limit], cursor_of(rows[limit - 1]) if len(rows) > limit else None
 
     async def entries(self, series: Series[E], stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[E], int | None]:
@@ -67,6 +66,15 @@ class Reading:
         """The journal's facts behind a version, as `entries`."""
         found = await self.ports.journal.stream_events(stream, after_version=after, limit=limit + 1)
         return _cut(found, limit)
+
+
+def _must_be_ours(cursor: str) -> None:
+    try:
+        parts = read_cursor(cursor)
+    except InvalidCursor as cause:
+        raise foreign_cursor() from cause
+    if not all(map(is_one_line, parts)):
+        raise foreign_cursor()
 
 
 V = TypeVar("V", bound="EntryRow | Recorded[Fact]")

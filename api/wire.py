@@ -91,14 +91,23 @@ def read_cursor(text: str | None, *kinds: type) -> tuple[Any, ...] | None:
     try:
         place = json.loads(base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError) as cause:
-        raise _foreign_cursor() from cause
-    fits = isinstance(place, list) and len(place) == len(kinds) and all(type(part) is kind for part, kind in zip(place, kinds, strict=True))
-    if not fits or any(isinstance(part, str) and (_UNPRINTABLE.search(part) or len(part) > 200) for part in place):
-        raise _foreign_cursor()
+        raise foreign_cursor() from cause
+    if not isinstance(place, list) or [type(part) for part in place] != list(kinds) or not all(map(_storable, place)):
+        raise foreign_cursor()
     return tuple(place)
 
 
-def _foreign_cursor() -> Problem:
+def _storable(part: object) -> bool:
+    return 0 <= part < 1 << 53 if isinstance(part, int) else is_one_line(str(part))
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text has no control characters, of which the databases cannot keep some."""
+    return not _UNPRINTABLE.search(text)
+
+
+def foreign_cursor() -> Problem:
+    """400: the cursor is none of ours, or another list's."""
     return Problem(BAD_CURSOR, BAD_CURSOR.meaning, errors=[At(parameter="cursor", detail="is not one that we gave")])
 
 
