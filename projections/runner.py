@@ -36,6 +36,7 @@ _WAITING_BATCHES = 8
 _CACHED_ROWS = 20_000
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SCHEMA_SECONDS = 0.1
+_IDLE_SECONDS = 2.0
 
 
 class Runner:
@@ -56,6 +57,11 @@ class Runner:
         self._checkpoints: dict[Mark, Checkpoint] = {}
         self._parked: set[tuple[str, str]] = set()
         self.waits_for = "its start"
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What it reads."""
+        return self._plan.topics
 
     @property
     def checkpoints(self) -> Mapping[Mark, Checkpoint]:
@@ -121,11 +127,24 @@ class Runner:
     async def _write(self, sorted_batches: asyncio.Queue[Sorted | None], opened: Opened) -> None:
         rows = _Rows(self._store)
         while True:
-            group, last = await _gathered(sorted_batches)
+            try:
+                async with asyncio.timeout(_IDLE_SECONDS):
+                    first = await sorted_batches.get()
+            except TimeoutError:
+                await self._confirm(opened.epochs)
+                continue
+            if first is None:
+                return
+            group = _gathered(first, sorted_batches)
             if group.reached:
                 await self._write_group(group, rows, opened.epochs)
-            if last:
-                return
+
+    async def _confirm(self, epochs: Mapping[Mark, int]) -> None:
+        """Notice while nothing happens that another runner took over, or that the store forgot everything."""
+        for mark, seen in self._checkpoints.items():
+            step = Advance(projection=mark[0], place=mark[1], epoch=epochs[mark], seen=seen, reached=seen)
+            await self._store.write(Writes(advances=[step]))
+            return
 
     async def _write_group(self, group: Sorted, rows: "_Rows", epochs: Mapping[Mark, int]) -> None:
         known = await rows.load(group.keys())
@@ -183,16 +202,16 @@ class _Rows:
                 del cached[key]
 
 
-async def _gathered(sorted_batches: asyncio.Queue[Sorted | None]) -> tuple[Sorted, bool]:
-    """All that is ready, at least one batch; and whether it is the last."""
-    group = Sorted()
-    while True:
-        batch = await sorted_batches.get()
-        if batch is None:
-            return group, True
-        group.add(batch)
-        if group.records >= _GROUP_RECORDS or sorted_batches.empty():
-            return group, False
+def _gathered(group: Sorted, sorted_batches: asyncio.Queue[Sorted | None]) -> Sorted:
+    """What came first, and all that is ready behind it."""
+    while group.records < _GROUP_RECORDS and not sorted_batches.empty():
+        following = sorted_batches.get_nowait()
+        if following is None:
+            # The end: to be found again when this is written.
+            sorted_batches.put_nowait(None)
+            break
+        group.add(following)
+    return group
 
 
 def _starts(checkpoints: Mapping[Mark, Checkpoint]) -> Mapping[tuple[str, int], tuple[int, Fence]]:

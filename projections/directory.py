@@ -1,0 +1,153 @@
+"""Who answers which number and which keys are good, folded in memory: to answer a ring and check a key no database is asked."""
+
+import asyncio
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from events.positions import Position
+from events.streams import PLATFORM
+from projections.agents import AGENTS, Agent
+from projections.flags import FLAGS, Flag
+from projections.numbers import NUMBERS, Number
+from projections.organisations import ORGANISATIONS, Organisation
+from projections.ports import Checkpoint, LogReader, Mark, Opened, Place, Projection, Writes, named
+from projections.runner import Runner
+from projections.table import Key, Table
+
+FOLLOWED: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, FLAGS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Who answers a number: the agent's live version, and what was switched on at that moment (flag to variant)."""
+
+    organisation_id: str
+    organisation_name: str
+    agent_id: str
+    agent_version: str
+    version_hash: str
+    configuration: Mapping[str, Any]
+    flags: Mapping[str, str]
+
+
+class Directory:
+    """A store in memory (`projections.ports.Store`) that answers at once. `follow` keeps it true."""
+
+    def __init__(self) -> None:
+        self.caught_up = asyncio.Event()
+        self._rows: dict[Table[Any], dict[Key, Any]] = {table: {} for table in FOLLOWED}
+        self._keys: dict[str, tuple[str, bytes]] = {}
+        self._flags: defaultdict[str, dict[str, Flag]] = defaultdict(dict)
+        self._checkpoints: dict[Mark, Checkpoint] = {}
+        self._reached: dict[tuple[str, int], int] = {}
+        self._goal: Mapping[tuple[str, int], int] = {}
+        self._moved = asyncio.Condition()
+
+    def route(self, number_ref: str) -> Route | None:
+        """Who answers a number, by its keyed hash. None: nobody holds it, or its agent has no version yet."""
+        number: Number | None = self._rows[NUMBERS].get((PLATFORM, number_ref))
+        if number is None:
+            return None
+        organisation_id = number.organisation_id
+        organisation: Organisation | None = self._rows[ORGANISATIONS].get((organisation_id, organisation_id))
+        agent: Agent | None = self._rows[AGENTS].get((organisation_id, number.agent_id))
+        if organisation is None or agent is None or agent.live is None:
+            return None
+        return Route(
+            organisation_id=organisation_id, organisation_name=organisation.name, agent_id=agent.id, agent_version=agent.live.label,
+            version_hash=agent.live.version_hash, configuration=_parsed(agent.live.configuration), flags=self.flags(organisation_id),
+        )  # fmt: skip
+
+    def holder(self, number_ref: str) -> str | None:
+        """The organisation that holds a number, whether or not anybody answers it."""
+        number: Number | None = self._rows[NUMBERS].get((PLATFORM, number_ref))
+        return None if number is None else number.organisation_id
+
+    def flags(self, organisation_id: str) -> Mapping[str, str]:
+        """An organisation's flags that are on, each with its variant."""
+        return {name: flag.variant for name, flag in sorted(self._flags.get(organisation_id, {}).items()) if flag.enabled}
+
+    def api_key(self, key_id: str) -> tuple[str, bytes] | None:
+        """Organisation and SHA-256 of the secret of a key that is issued and not revoked; None for every other."""
+        return self._keys.get(key_id)
+
+    def position(self) -> Mapping[tuple[str, int], int]:
+        """The next offset by (topic, partition): up to there, everything is in the answers."""
+        return dict(self._reached)
+
+    async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
+        """Wait until the positions on followed topics are in the answers; False when that was not in time."""
+        topics = {table.topic for table in FOLLOWED}
+        wanted = [each for each in positions if each.topic in topics]
+
+        def seen() -> bool:
+            return all(self._reached.get((each.topic, each.partition), 0) > each.offset for each in wanted)
+
+        try:
+            async with asyncio.timeout(timeout_seconds), self._moved:
+                await self._moved.wait_for(seen)
+        except TimeoutError:
+            return False
+        return True
+
+    def must_reach(self, ends: Mapping[tuple[str, int], int]) -> None:
+        """`caught_up` is set once all of this is in the answers."""
+        self._goal = ends
+        self._check_goal()
+
+    async def open(self, marks: Collection[tuple[Projection, Place]], held: Mapping[Mark, int] | None = None) -> Opened:
+        for projection, place in marks:
+            self._checkpoints.setdefault((named(projection), place), Checkpoint())
+        return Opened(checkpoints=dict(self._checkpoints), epochs=dict.fromkeys(self._checkpoints, 1), parked={})
+
+    async def rows(self, table: Table[Any], keys: Collection[Key]) -> Mapping[Key, Any]:
+        rows = self._rows[table]
+        return {key: rows[key] for key in keys if key in rows}
+
+    async def write(self, writes: Writes) -> None:
+        for table, changed in writes.rows.items():
+            for key, folded in changed.items():
+                self._put(table, key, folded.row)
+        for step in writes.advances:
+            self._checkpoints[step.projection, step.place] = step.reached
+            self._reached[step.place] = step.reached.next_offset
+        self._check_goal()
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def refused(self, writes: Writes) -> Mapping[tuple[str, Key], str]:
+        return {}
+
+    def _put(self, table: Table[Any], key: Key, row: Any) -> None:
+        before = self._rows[table].pop(key, None)
+        if row is not None:
+            self._rows[table][key] = row
+        if table is FLAGS:
+            self._flags[key[0]].pop(key[1], None)
+            if row is not None:
+                self._flags[key[0]][key[1]] = row
+        elif table is ORGANISATIONS:
+            for each in before.keys if before else ():
+                self._keys.pop(each.key_id, None)
+            self._keys |= {each.key_id: (row.id, each.secret_hash) for each in row.keys if each.revoked_at is None}
+
+    def _check_goal(self) -> None:
+        if all(self._reached.get(place, 0) >= end for place, end in self._goal.items()):
+            self.caught_up.set()
+
+
+async def follow(reader: LogReader, directory: Directory) -> None:
+    """Keep a directory true until cancelled. It is ready to be asked once `caught_up` is set."""
+    runner = Runner(reader, directory, FOLLOWED)
+    directory.must_reach(await reader.end_offsets(runner.topics))
+    await runner.run()
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(configuration: str) -> Mapping[str, Any]:
+    parsed: Mapping[str, Any] = json.loads(configuration)
+    return parsed
