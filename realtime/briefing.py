@@ -1,0 +1,150 @@
+"""All that a call knows before its first word: who speaks for whom, in which words, with which patience."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from events.sealing import Sealed
+from realtime.models import OWNERS_RULES, RuleList
+from realtime.ports import Tool
+
+SHORT_GREETING = "short-greeting"
+"""The flag that makes the greeting short; its variant `off` leaves it as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Data of the agent's version: its `parameters` by these names; what it does not say is as here."""
+
+    barge_in_after_ms: int = 200
+    patience_ms: int = 500
+    final_within_ms: int = 1500
+    filler_after_ms: int = 300
+    thinking_filler_after_ms: int = 2500
+    model_within_ms: int = 8000
+    voice_within_ms: int = 5000
+    playout_grace_ms: int = 2000
+    silence_ms: int = 20_000
+    max_call_ms: int = 1_800_000
+    max_tool_calls: int = 5
+    max_tool_rounds: int = 5
+    context_window: int = 32_000
+    max_tokens: int = 400
+    latency_requirement: int = 1500
+    temperature: float | None = None
+
+
+# What no version may ask for: a call that never ends, or an agent that interrupts at every breath.
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "barge_in_after_ms": (50, 2000),
+    "patience_ms": (0, 5000),
+    "final_within_ms": (200, 5000),
+    "filler_after_ms": (0, 10_000),
+    "thinking_filler_after_ms": (500, 60_000),
+    "model_within_ms": (1000, 60_000),
+    "voice_within_ms": (1000, 30_000),
+    "playout_grace_ms": (200, 10_000),
+    "silence_ms": (3000, 300_000),
+    "max_call_ms": (10_000, 14_400_000),
+    "max_tool_calls": (0, 5),
+    "max_tool_rounds": (0, 10),
+    "context_window": (1000, 1_000_000),
+    "max_tokens": (16, 8192),
+    "latency_requirement": (0, 60_000),
+    "temperature": (0, 1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """The agent's own sentences, where the model does not choose them. An agent's `wording` replaces any by its name."""
+
+    disclosure: str
+    greeting: str
+    permission_question: str = "May I record this call, so that we can look up later what we agreed?"
+    permission_again: str = "Sorry, may I record this call? Please say yes or no."
+    permission_thanks: str = "Thank you."
+    permission_refused: str = "All right, I will not record this call."
+    recording_impossible: str = "I am sorry, I cannot record at the moment, so this call is not recorded."
+    how_can_i_help: str = "How can I help you?"
+    recording_stopped: str = "I have stopped recording."
+    not_recording: str = "This call is not being recorded."
+    not_understood: str = "Sorry, I did not catch that. Could you say it again?"
+    trouble_thinking: str = "I am sorry, something went wrong on my side. Could you say that again?"
+    cannot_go_on: str = "I am sorry, I cannot help you at the moment. We will call you back. Goodbye."
+    cannot_hear: str = "I am sorry, I cannot hear you at the moment. We will call you back. Goodbye."
+    still_there: str = "Are you still there?"
+    silent_goodbye: str = "I cannot hear anyone, so I will hang up now. Goodbye."
+    time_is_up: str = "I am sorry, our time for this call is over. Goodbye."
+    goodbye: str = "Thank you for calling. Goodbye."
+    one_tool: str = "I'll look that up for you..."
+    many_tools: str = "Let me check a few things for you..."
+    thinking: str = "One moment, please."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Briefing:
+    """`seal` hides the caller's words under the caller's key; equal texts give equal boxes. `models`: logical name to provider's id."""
+
+    call_id: str
+    caller_ref: str
+    caller: Sealed[str]
+    worker: str
+    recogniser: str
+    model_provider: str
+    voice: str
+    embedded: bool
+    system_prompt: str
+    wording: Wording
+    thresholds: Thresholds
+    models: Mapping[str, str]
+    seal: Callable[[str], Sealed[str]]
+    rules: RuleList = OWNERS_RULES
+    tools: tuple[Tool, ...] = ()
+    ask_to_record: bool = True
+    code_execution: bool = False
+
+
+_ON_THE_PHONE = (
+    "You are speaking on the phone: answer in one to three short sentences of plain spoken words, without lists, markup or emoji. "
+    "You are an AI assistant and never claim to be human. What you read of your own turns is what the caller heard of them. "
+    "When the caller wants no recording, use withdraw_recording_consent. When the conversation is over, say goodbye and use end_call."
+)
+
+
+def system_prompt(configuration: Mapping[str, Any]) -> str:
+    """The agent's own prompt, and what every agent on a phone has to know."""
+    own = str(configuration.get("system_prompt", "")).strip()
+    return f"{own}\n\n{_ON_THE_PHONE}" if own else _ON_THE_PHONE
+
+
+def thresholds(configuration: Mapping[str, Any]) -> Thresholds:
+    """Read the version's `parameters`; what is no number or not ours is left alone, what is out of bounds is pulled in."""
+    parameters: Mapping[str, Any] = configuration.get("parameters") or {}
+    automation: Mapping[str, Any] = configuration.get("automation") or {}
+    given: dict[str, Any] = dict(parameters)
+    if "max_tool_calls" in automation:
+        given["max_tool_calls"] = automation["max_tool_calls"]
+    chosen: dict[str, Any] = {}
+    for name, (least, most) in _BOUNDS.items():
+        value = given.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            bounded = min(max(value, least), most)
+            chosen[name] = float(bounded) if name == "temperature" else int(bounded)
+    return Thresholds(**chosen)
+
+
+def wording(configuration: Mapping[str, Any], organisation_name: str, flags: Mapping[str, str]) -> Wording:
+    """The agent's sentences, the greeting by the flag that takes part."""
+    own: Mapping[str, Any] = configuration.get("wording") or {}
+    sentences = {field.name: str(own[field.name]) for field in fields(Wording) if own.get(field.name)}
+    disclosure = configuration.get("disclosure") or f"Hello, you have reached {organisation_name}. You are speaking with an AI assistant."
+    sentences.setdefault("disclosure", str(disclosure))
+    sentences.setdefault("greeting", _greeting(configuration, flags))
+    return Wording(**sentences)
+
+
+def _greeting(configuration: Mapping[str, Any], flags: Mapping[str, str]) -> str:
+    if flags.get(SHORT_GREETING, "off") != "off":
+        return str(configuration.get("short_greeting") or "Welcome.")
+    return str(configuration.get("greeting") or "Thank you for calling.")

@@ -1,0 +1,166 @@
+"""Everything that a call's state machine can want done. The shell does them in the order given."""
+
+from dataclasses import dataclass
+
+from commands.calls import CallCommand
+from commands.consents import ConsentCommand
+from events.calls import EndedBy, Stage
+from realtime.ports import ModelRequest, ToolUse
+from realtime.signals import Timer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speak:
+    """Give a text to the voice, to be delivered now."""
+
+    utterance: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearVoice:
+    """Have the voice forget what it has not delivered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """Send the speech that has just arrived to the caller. It begins to sound at `from_sample` of call time (8 a millisecond)."""
+
+    generation: int
+    utterance: int
+    samples: int
+    from_sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearPlayout:
+    """Have the carrier throw away what it has not played."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendMark:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalizeHearing:
+    """Ask the recogniser for its last word on what was said so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskModel:
+    asked: int
+    request: ModelRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelModel:
+    asked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTool:
+    use: ToolUse
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelTool:
+    tool_use_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTimer:
+    """Fire at `at_ms`; a timer that is set again moves."""
+
+    timer: Timer
+    at_ms: int
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelTimer:
+    timer: Timer
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Send a command and be told how it went, by `request`.
+
+    `declinable`: answered with LogAway when the log does not take it in time; otherwise it waits for the log.
+    """
+
+    request: int
+    command: CallCommand | ConsentCommand
+    declinable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Send a command and go on. What is not `essential` may be dropped, and counted, while the log is away for long."""
+
+    command: CallCommand | ConsentCommand
+    essential: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecorder:
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecorder:
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseMedia:
+    """Close the carrier's stream. `words`: what the carrier itself is to say afterwards, before it hangs up."""
+
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HangUp:
+    """Have the carrier end its call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The call is over and nothing of it is under way: let go of the engines, store the recording, put the end on the log."""
+
+    reason: str
+    ended_by: EndedBy
+    stage: Stage
+    billable: bool
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandon:
+    """Another stream has the call: let go of everything here, and leave the call as it is."""
+
+
+Effect = (
+    Speak
+    | ClearVoice
+    | Play
+    | ClearPlayout
+    | SendMark
+    | FinalizeHearing
+    | AskModel
+    | CancelModel
+    | RunTool
+    | CancelTool
+    | SetTimer
+    | CancelTimer
+    | Commit
+    | Note
+    | StartRecorder
+    | StopRecorder
+    | CloseMedia
+    | HangUp
+    | Finish
+    | Abandon
+)

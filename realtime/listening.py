@@ -1,0 +1,137 @@
+"""What the caller's words lead to: an answer to our question, a withdrawal that needs no model, or a question to the model."""
+
+from dataclasses import replace
+
+from events.calls import CallerTurn, Latency
+from realtime import asking, conversation, recording_consent, replying, turns
+from realtime.effects import CancelTimer
+from realtime.permission import Standing
+from realtime.phrases import Answer, asks_more, asks_more_than_withdrawal, withdraws
+from realtime.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
+from realtime.state import Moment, Pending
+from realtime.turns import NotUnderstood, SpokeOver, TurnOver
+
+# Noise can go on; we do not ask about it for ever.
+_MOST_MISHEARD = 2
+
+
+def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognised | TimerFired) -> None:
+    """Everything that concerns the caller's side goes through here."""
+    if isinstance(signal, SpeechStarted):
+        moment.do(CancelTimer(timer=Timer.SILENCE))
+    if isinstance(signal, WordsRecognised) and signal.is_final and moment.state.tape.on and withdraws(signal.text):
+        recording_consent.withdraw(moment, "the caller's words")
+    talks = replying.agent_talks(moment.state, signal.at_ms)
+    floor, outcome = turns.step(moment.state.floor, signal, moment.state.briefing.thresholds, agent_talks=talks)
+    moment.change(floor=floor)
+    for one in outcome:
+        match one:
+            case TurnOver():
+                _turn_over(moment, one)
+            case NotUnderstood():
+                _not_understood(moment)
+            case SpokeOver(since_ms=since_ms):
+                _spoken_over(moment, since_ms)
+            case _:
+                moment.do(one)
+
+
+def _spoken_over(moment: Moment, since_ms: int) -> None:
+    reply = moment.state.reply
+    if reply is not None and (reply.ending is None or not reply.ending.firm):
+        replying.cut(moment, spoke_over_since_ms=since_ms)
+
+
+def _turn_over(moment: Moment, over: TurnOver) -> None:
+    state = moment.state
+    if state.reply is not None and state.reply.ending is not None and state.reply.ending.firm:
+        return
+    replying.cut(moment, spoke_over_since_ms=over.started_ms if replying.agent_talks(state, moment.at_ms) else None)
+    moment.change(
+        talk=conversation.caller_said(moment.state.talk, over.words), reminders=0, misheard=0, turn_words=over.words,
+        turn_latency=Latency(speech_ended_ms=over.ended_ms, turn_decided_ms=moment.at_ms, recognised_ms=over.recognised_ms),
+    )  # fmt: skip
+    turn = CallerTurn(
+        turn=moment.state.talk.turn, words=state.briefing.seal(over.words), started_ms=over.started_ms,
+        ended_ms=max(over.started_ms, over.ended_ms), recognised_ms=over.recognised_ms, confidence=over.confidence,
+    )  # fmt: skip
+    moment.note(turn, essential=True)
+    moment.do(CancelTimer(timer=Timer.SILENCE))
+    said = recording_consent.answer(moment, over.words)
+    if said is not None:
+        _answered(moment, said, turn, over.words)
+    elif withdraws(over.words):
+        _withdrawn(moment, over.words)
+    else:
+        begin(moment)
+        asking.ask(moment)
+
+
+def _answered(moment: Moment, said: Answer, turn: CallerTurn, words: str) -> None:
+    wording = moment.state.briefing.wording
+    match said:
+        case Answer.YES:
+            recording_consent.grant(moment, turn, words)
+        case Answer.NO:
+            if withdraws(words):
+                recording_consent.withdraw(moment, "the caller's words")
+            _then(moment, wording.permission_refused, more=asks_more(words))
+        case Answer.UNCLEAR if asks_more(words) or moment.state.permission.standing is Standing.CLOSED:
+            begin(moment)
+            asking.ask(moment)
+        case Answer.UNCLEAR:
+            begin(moment)
+            replying.ask_permission(moment)
+
+
+def permission_settled(moment: Moment, pending: Pending, *, recording: bool) -> None:
+    """The yes has led to a recording, or could not: go on with what the caller asked besides, or offer help."""
+    wording = moment.state.briefing.wording
+    if moment.state.reply is None and not moment.state.floor.open:
+        _then(moment, wording.permission_thanks if recording else wording.recording_impossible, more=pending.asks_more)
+
+
+def _then(moment: Moment, text: str, *, more: bool) -> None:
+    begin(moment)
+    replying.say(moment, text)
+    if more:
+        asking.ask(moment)
+    else:
+        replying.say(moment, moment.state.briefing.wording.how_can_i_help)
+
+
+def _withdrawn(moment: Moment, words: str) -> None:
+    """The recorder has stopped already, at the words themselves; here the caller is told."""
+    wording = moment.state.briefing.wording
+    was_recorded = moment.state.tape.withdrawn or moment.state.tape.on or moment.state.permission.standing is Standing.GRANTING
+    recording_consent.withdraw(moment, "the caller's words")
+    begin(moment)
+    replying.say(moment, wording.recording_stopped if was_recorded else wording.not_recording)
+    if asks_more_than_withdrawal(words):
+        asking.ask(moment)
+
+
+def _not_understood(moment: Moment) -> None:
+    state = moment.state
+    if state.reply is not None:
+        return
+    if state.talk.unanswered and state.talk.turn:
+        # A noise stopped us before we had said a word: the caller's last words still wait for their answer.
+        begin(moment)
+        asking.ask(moment)
+        return
+    moment.change(misheard=state.misheard + 1)
+    if state.misheard >= _MOST_MISHEARD:
+        replying.wait_for_caller(moment)
+        return
+    replying.begin(moment)
+    if state.permission.standing is Standing.ASKED and state.permission.times_asked < _MOST_MISHEARD:
+        replying.ask_permission(moment)
+    else:
+        replying.say(moment, state.briefing.wording.not_understood)
+
+
+def begin(moment: Moment) -> None:
+    """A reply to the caller's words, with the times that led to it."""
+    latency = replace(moment.state.turn_latency)
+    replying.begin(moment, latency=latency)

@@ -1,0 +1,236 @@
+"""A phone call as a pure state machine: `step(state, signal)` gives the next state and what is to be done.
+
+No clock, no I/O, no randomness: the same signals give the same call. It is total: any signal may come in any state.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+from commands.calls import AnswerCall
+from events.calls import CallEnded, CallEvent, EndedBy, HangUpOrdered, RecordingStarted, RecordingStopOrdered, RecordingStopped
+from realtime import asking, closing, listening, recording_consent, replying, tooling
+from realtime.effects import Effect, SetTimer
+from realtime.signals import (
+    CommandAccepted,
+    CommandDeclined,
+    Engine,
+    EngineBroke,
+    FactRecorded,
+    LogAway,
+    MarkReturned,
+    MediaEnded,
+    MediaStarted,
+    ModelDone,
+    ModelSaid,
+    ModelWantsTool,
+    Signal,
+    SpeechStarted,
+    SpeechStopped,
+    Timer,
+    TimerFired,
+    ToolReturned,
+    VoiceArrived,
+    VoiceDelivered,
+    WordsRecognised,
+)
+from realtime.state import Awaited, CallState, Ending, Life, Moment
+
+__all__ = ["step"]
+
+_HUNG_UP = Ending(reason="hung-up-by-operator", ended_by=EndedBy.OPERATOR, billable=True)
+_ENDED_ELSEWHERE = Ending(reason="ended-elsewhere", ended_by=EndedBy.PLATFORM, billable=True)
+_SILENCE = Ending(reason="silence", ended_by=EndedBy.AGENT, billable=True)
+_TIME_LIMIT = Ending(reason="time-limit", ended_by=EndedBy.PLATFORM, billable=True, firm=True)
+_NO_VOICE = "no audio in time"
+
+
+def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...]]:
+    """The call after the signal, and what the shell is to do, in order."""
+    moment = Moment(state=state, at_ms=signal.at_ms)
+    match state.life:
+        case Life.WAITING:
+            if isinstance(signal, MediaStarted):
+                _start(moment, signal)
+        case Life.TALKING:
+            _talk(moment, signal)
+            if moment.state.ended is not None:
+                closing.conclude(moment, moment.state.ended)
+        case Life.CLOSING:
+            _close(moment, signal)
+        case Life.OVER:
+            pass
+        case _:
+            assert_never(state.life)
+    return moment.state, tuple(moment.effects)
+
+
+def _start(moment: Moment, signal: MediaStarted) -> None:
+    """The disclosure is the first sentence, whatever else is said."""
+    briefing = moment.state.briefing
+    moment.change(life=Life.TALKING)
+    answer = AnswerCall(
+        stream_sid=signal.stream_sid, worker=briefing.worker, recogniser=briefing.recogniser, model_provider=briefing.model_provider,
+        voice=briefing.voice, embedded=briefing.embedded,
+    )  # fmt: skip
+    moment.commit(answer, Awaited.ANSWER, declinable=False)
+    moment.do(SetTimer(timer=Timer.LENGTH, at_ms=signal.at_ms + briefing.thresholds.max_call_ms))
+    replying.begin(moment)
+    replying.say(moment, briefing.wording.greeting)
+    if briefing.ask_to_record:
+        replying.ask_permission(moment)
+
+
+def _talk(moment: Moment, signal: Signal) -> None:
+    match signal:
+        case SpeechStarted() | SpeechStopped() | WordsRecognised():
+            listening.listen(moment, signal)
+        case VoiceArrived():
+            replying.voice_arrived(moment, signal)
+        case VoiceDelivered():
+            replying.voice_delivered(moment, signal)
+        case MarkReturned():
+            replying.mark_returned(moment, signal)
+        case ModelSaid():
+            asking.model_said(moment, signal)
+        case ModelWantsTool():
+            asking.model_wants_tool(moment, signal)
+        case ModelDone():
+            asking.model_done(moment, signal)
+        case ToolReturned():
+            _tool_settled(moment, tooling.returned(moment, signal))
+        case EngineBroke(engine=Engine.MODEL):
+            asking.model_broke(moment, signal)
+        case EngineBroke():
+            closing.engine_broke(moment, signal)
+        case TimerFired():
+            _timer(moment, signal)
+        case FactRecorded():
+            _fact(moment, signal.fact, signal.version)
+        case CommandAccepted():
+            _accepted(moment, signal)
+        case CommandDeclined() | LogAway():
+            _declined(moment, signal)
+        case MediaEnded():
+            gone = Ending(reason=signal.reason, ended_by=signal.ended_by, billable=signal.billable)
+            closing.conclude(moment, gone, media_open=False)
+        case MediaStarted():
+            pass
+        case _:
+            assert_never(signal)
+
+
+def _close(moment: Moment, signal: Signal) -> None:
+    """Nobody listens any more; only what cannot be undone is still waited for."""
+    match signal:
+        case ToolReturned():
+            tooling.returned(moment, signal)
+        case TimerFired(timer=Timer.TOOL, of=tool_use_id):
+            tooling.overdue(moment, tool_use_id)
+        case CommandAccepted(request=request):
+            if (pending := moment.settled(request)) is not None and pending.awaited is Awaited.TOOL:
+                tooling.request_on_log(moment, pending)
+        case CommandDeclined(request=request) | LogAway(request=request):
+            if (pending := moment.settled(request)) is not None and pending.awaited is Awaited.TOOL:
+                tooling.request_not_on_log(moment, pending)
+        case _:
+            return
+    closing.finish_when_possible(moment)
+
+
+_ON_TIMER: Mapping[Timer, Callable[[Moment], None]] = {
+    Timer.FILLER: asking.filler_due,
+    Timer.MODEL: asking.model_overdue,
+    Timer.PLAYOUT: replying.playout_overdue,
+}
+
+
+def _timer(moment: Moment, signal: TimerFired) -> None:
+    words = moment.state.briefing.wording
+    match signal.timer:
+        case Timer.BARGE_IN | Timer.FINAL | Timer.PATIENCE:
+            listening.listen(moment, signal)
+        case Timer.FILLER | Timer.MODEL | Timer.PLAYOUT:
+            _ON_TIMER[signal.timer](moment)
+        case Timer.TOOL:
+            _tool_settled(moment, tooling.overdue(moment, signal.of))
+        case Timer.VOICE:
+            if not moment.state.speech.all_delivered:
+                name = moment.state.briefing.voice
+                closing.engine_broke(moment, EngineBroke(at_ms=signal.at_ms, engine=Engine.VOICE, name=name, reason=_NO_VOICE))
+        case Timer.SILENCE:
+            _silence(moment)
+        case Timer.LENGTH:
+            closing.say_and_end(moment, words.time_is_up, _TIME_LIMIT)
+        case _:
+            assert_never(signal.timer)
+
+
+def _silence(moment: Moment) -> None:
+    state = moment.state
+    if state.reply is not None or state.floor.open:
+        return
+    words = state.briefing.wording
+    if state.reminders:
+        closing.say_and_end(moment, words.silent_goodbye, _SILENCE)
+    else:
+        moment.change(reminders=1)
+        replying.begin(moment)
+        replying.say(moment, words.still_there)
+
+
+def _tool_settled(moment: Moment, awaited: bool) -> None:
+    """The reply goes on with a tool's answer; one that comes late is told as soon as nobody is speaking."""
+    if not awaited:
+        return
+    if moment.state.reply is not None:
+        asking.go_on(moment)
+    elif not moment.state.floor.open:
+        replying.begin(moment)
+        asking.ask(moment)
+
+
+def _fact(moment: Moment, fact: CallEvent, version: int) -> None:
+    match fact:
+        case RecordingStarted() | RecordingStopOrdered() | RecordingStopped():
+            recording_consent.recorded(moment, fact, version)
+        case HangUpOrdered():
+            closing.conclude(moment, _HUNG_UP)
+        case CallEnded():
+            closing.conclude(moment, _ENDED_ELSEWHERE)
+        case _:
+            # The call's own words about itself: it knows them already.
+            return
+
+
+def _accepted(moment: Moment, signal: CommandAccepted) -> None:
+    pending = moment.settled(signal.request)
+    if pending is None:
+        return
+    match pending.awaited:
+        case Awaited.GRANT:
+            recording_consent.granted(moment, pending, signal.version)
+        case Awaited.RECORDING:
+            recording_consent.started(moment, signal.version)
+            listening.permission_settled(moment, pending, recording=moment.state.tape.on)
+        case Awaited.TOOL:
+            tooling.request_on_log(moment, pending)
+        case Awaited.ANSWER:
+            pass
+        case _:
+            assert_never(pending.awaited)
+
+
+def _declined(moment: Moment, signal: CommandDeclined | LogAway) -> None:
+    pending = moment.settled(signal.request)
+    if pending is None:
+        return
+    match pending.awaited:
+        case Awaited.GRANT | Awaited.RECORDING:
+            recording_consent.declined(moment)
+            listening.permission_settled(moment, pending, recording=False)
+        case Awaited.TOOL:
+            _tool_settled(moment, tooling.request_not_on_log(moment, pending))
+        case Awaited.ANSWER:
+            closing.abandon(moment)
+        case _:
+            assert_never(pending.awaited)

@@ -1,0 +1,234 @@
+"""A reply from its first word to its last: what is said, what was heard of it, and what follows when it has been heard."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from events.calls import AgentInterrupted, AgentTurn, Latency, Spent, Stage
+from realtime import conversation, disclosure, speaking, toolruns
+from realtime.audio import BYTES_PER_MS
+from realtime.conversation import Exchange
+from realtime.effects import CancelModel, CancelTimer, ClearPlayout, ClearVoice, Play, SendMark, SetTimer, Speak
+from realtime.permission import Standing
+from realtime.signals import MarkReturned, Timer, VoiceArrived, VoiceDelivered
+from realtime.speaking import HeardPart, Purpose, Utterance
+from realtime.state import CallState, Ending, Moment, Reply, Round
+
+# Speech that begins in the last syllable of the agent's interrupts nothing.
+_TAIL_MS = 150
+
+
+def agent_talks(state: CallState, at_ms: int) -> bool:
+    """Whether the agent has more to say than the tail of a word."""
+    reply = state.reply
+    if reply is None:
+        return False
+    thinking = reply.asked != 0 or toolruns.waiting(state)
+    return thinking or not state.speech.all_delivered or state.speech.left_ms(at_ms) > _TAIL_MS
+
+
+def begin(moment: Moment, *, latency: Latency | None = None, ending: Ending | None = None) -> None:
+    """Take the floor. What was being said is cut; that an AI speaks comes first for as long as it was not heard."""
+    cut(moment)
+    state = moment.state
+    first = Round(first_utterance=state.speech.next_id)
+    # The carrier may hold a tail of the last reply: its marks are known, so nothing of it is waited for.
+    moment.change(
+        reply=Reply(turn=state.talk.turn, rounds=(first,), latency=latency or Latency(), ending=ending),
+        speech=replace(state.speech, utterances=()),
+    )
+    moment.do(CancelTimer(timer=Timer.SILENCE))
+    if not state.disclosure.heard:
+        moment.change(disclosure=disclosure.begun(state.disclosure))
+        say(moment, state.briefing.wording.disclosure, Purpose.DISCLOSURE)
+
+
+def say(moment: Moment, text: str, purpose: Purpose = Purpose.REPLY) -> None:
+    """Give a sentence of the reply to the voice. Without a reply, or without a word in it, nothing is said."""
+    reply = moment.state.reply
+    if reply is None or not text.strip():
+        return
+    speech, utterance = speaking.said(moment.state.speech, text, purpose, moment.at_ms)
+    spent = replace(reply.spent, characters=reply.spent.characters + len(text))
+    moment.change(speech=speech, reply=replace(reply, said=(*reply.said, text), spent=spent))
+    moment.do(
+        Speak(utterance=utterance.id, text=text),
+        SetTimer(timer=Timer.VOICE, at_ms=moment.at_ms + moment.state.briefing.thresholds.voice_within_ms),
+    )
+
+
+def say_filler(moment: Moment, text: str) -> bool:
+    """Something that is no answer; never two in a row. Returns whether it was said."""
+    utterances = moment.state.speech.utterances
+    if utterances and utterances[-1].purpose is Purpose.FILLER:
+        return False
+    say(moment, text, Purpose.FILLER)
+    return True
+
+
+def voice_arrived(moment: Moment, signal: VoiceArrived) -> None:
+    speech, utterance = speaking.arrived(moment.state.speech, signal.samples, signal.at_ms)
+    reply = moment.state.reply
+    if utterance is None or reply is None:
+        return
+    moment.change(speech=speech)
+    if reply.latency.on_wire_ms is None:
+        moment.change_reply(latency=replace(reply.latency, first_byte_ms=signal.at_ms, on_wire_ms=signal.at_ms))
+    if moment.state.stage is Stage.CONNECTING:
+        moment.change(stage=Stage.GREETING)
+    from_sample = speech.playout_end - signal.samples
+    moment.do(
+        Play(generation=speech.generation, utterance=utterance.id, samples=signal.samples, from_sample=from_sample),
+        CancelTimer(timer=Timer.VOICE),
+    )
+
+
+def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
+    speech, whole = speaking.delivered(moment.state.speech, signal.utterance)
+    if not whole:
+        return
+    moment.change(speech=speech)
+    grace_ms = moment.state.briefing.thresholds.playout_grace_ms
+    moment.do(
+        SendMark(name=speaking.mark_name(speech, whole[-1])),
+        SetTimer(timer=Timer.PLAYOUT, at_ms=max(signal.at_ms, speech.playout_end // BYTES_PER_MS) + grace_ms),
+        CancelTimer(timer=Timer.VOICE),
+    )
+
+
+def mark_returned(moment: Moment, signal: MarkReturned) -> None:
+    speech, played = speaking.mark_returned(moment.state.speech, signal.name, signal.at_ms)
+    moment.change(speech=speech)
+    for utterance in played:
+        _was_heard(moment, utterance)
+    if played:
+        settle(moment)
+
+
+def _was_heard(moment: Moment, utterance: Utterance) -> None:
+    told, fact = disclosure.spoken(moment.state.disclosure, utterance)
+    if fact is not None:
+        moment.change(disclosure=told)
+        moment.note(fact, essential=True)
+    if utterance.purpose is Purpose.PERMISSION:
+        moment.change(permission=replace(moment.state.permission, heard_share=1.0))
+
+
+def playout_overdue(moment: Moment) -> None:
+    """No mark came back in all the time that playing takes: go on by the clock, which proves nothing."""
+    if moment.state.reply is not None and moment.state.speech.all_delivered:
+        moment.change(speech=speaking.presumed_played(moment.state.speech, moment.at_ms))
+        if any(utterance.purpose is Purpose.PERMISSION for utterance in moment.state.speech.utterances):
+            moment.change(permission=replace(moment.state.permission, heard_share=1.0))
+        settle(moment)
+
+
+def settle(moment: Moment) -> None:
+    """When nothing of the reply is left to come, it becomes a turn of the agent's, and the floor is the caller's."""
+    state, reply = moment.state, moment.state.reply
+    if reply is None or reply.asked or toolruns.waiting(state) or not state.speech.silent:
+        return
+    moment.do(CancelTimer(timer=Timer.PLAYOUT), CancelTimer(timer=Timer.FILLER))
+    _become_turn(moment, reply, speaking.heard(state.speech, moment.at_ms), interrupted=False)
+    if reply.ending is not None:
+        moment.change(ended=reply.ending)
+        return
+    wait_for_caller(moment)
+
+
+def wait_for_caller(moment: Moment) -> None:
+    """The floor is the caller's, and they may think; not for ever."""
+    if not moment.state.floor.speaking:
+        moment.do(SetTimer(timer=Timer.SILENCE, at_ms=moment.at_ms + moment.state.briefing.thresholds.silence_ms))
+
+
+def cut(moment: Moment, *, spoke_over_since_ms: int | None = None) -> None:
+    """Stop talking now. What was heard is a turn of the agent's; the rest was generated and not heard."""
+    if moment.state.reply is None:
+        return
+    toolruns.give_up(moment)
+    state, reply = moment.state, moment.state.reply
+    parts = speaking.heard(state.speech, moment.at_ms)
+    if reply.asked:
+        moment.do(CancelModel(asked=reply.asked), CancelTimer(timer=Timer.MODEL))
+        reply = replace(reply, asked=0, spent=_estimated(reply))
+    moment.do(CancelTimer(timer=Timer.VOICE), CancelTimer(timer=Timer.PLAYOUT), CancelTimer(timer=Timer.FILLER))
+    complete = state.speech.all_delivered and all(part.whole for part in parts)
+    if not complete or state.speech.left_ms(moment.at_ms):
+        moment.do(ClearVoice(), ClearPlayout())
+    moment.change(speech=speaking.silenced(state.speech, moment.at_ms))
+    for part in parts:
+        if part.utterance.purpose is Purpose.PERMISSION:
+            share = len(part.words) / max(1, len(part.utterance.text))
+            moment.change(permission=replace(moment.state.permission, heard_share=share))
+    _become_turn(moment, reply, parts, interrupted=not complete)
+    if spoke_over_since_ms is not None and any(part.utterance.samples for part in parts):
+        moment.note(AgentInterrupted(turn=reply.turn, speech_started_ms=spoke_over_since_ms, cleared_ms=moment.at_ms))
+
+
+def _become_turn(moment: Moment, reply: Reply, parts: Sequence[HeardPart], *, interrupted: bool) -> None:
+    state = moment.state
+    exchanges, last = _heard_rounds(reply, parts)
+    moment.change(talk=conversation.agent_said(state.talk, exchanges, last), reply=None)
+    if not reply.said and not reply.spent.model:
+        return
+    sounded = [part.utterance for part in parts if part.utterance.samples]
+    began_ms = sounded[0].from_sample // BYTES_PER_MS if sounded else None
+    unproven = interrupted or any(utterance.presumed or utterance.played_ms is None for utterance in sounded)
+    ended_ms = None if began_ms is None else min(moment.at_ms, _sounded_until_ms(sounded, moment.at_ms))
+    seal = state.briefing.seal
+    moment.note(
+        AgentTurn(
+            turn=reply.turn, said=seal(" ".join(reply.said)), heard=seal(" ".join(part.words for part in parts if part.words)),
+            evidence=speaking.evidence_of(parts, cut=unproven), interrupted=interrupted, started_ms=began_ms, ended_ms=ended_ms,
+            latency=reply.latency, spent=reply.spent,
+        ),
+        essential=True,
+    )  # fmt: skip
+    if state.stage is Stage.GREETING and not interrupted:
+        moment.change(stage=Stage.CONVERSATION)
+
+
+def _sounded_until_ms(sounded: Sequence[Utterance], at_ms: int) -> int:
+    return max((utterance.from_sample + utterance.samples) // BYTES_PER_MS for utterance in sounded) if sounded else at_ms
+
+
+def _heard_rounds(reply: Reply, parts: Sequence[HeardPart]) -> tuple[list[Exchange], str]:
+    """The words heard in each round that called tools, and those of the last round."""
+    texts = []
+    for index, one in enumerate(reply.rounds):
+        until = reply.rounds[index + 1].first_utterance if index + 1 < len(reply.rounds) else None
+        inside = [part.words for part in parts if part.utterance.id >= one.first_utterance and (until is None or part.utterance.id < until)]
+        texts.append(" ".join(words for words in inside if words))
+    exchanges = [
+        Exchange(text=text, uses=one.uses, outcomes=one.outcomes) for one, text in zip(reply.rounds, texts, strict=True) if one.uses
+    ]
+    return exchanges, texts[-1] if not reply.round.uses else ""
+
+
+def exchanges_said(state: CallState) -> list[Exchange]:
+    """The rounds with tools of the reply under way, in the words that were said, for the model's next question."""
+    reply = state.reply
+    if reply is None:
+        return []
+    parts = [HeardPart(utterance=utterance, words=utterance.text, exact=True) for utterance in state.speech.utterances]
+    return _heard_rounds(reply, parts)[0]
+
+
+def _estimated(reply: Reply) -> Spent:
+    """What a question cost whose answer was cut before the provider said so."""
+    return replace(
+        reply.spent,
+        input_tokens=reply.spent.input_tokens + conversation.estimated_tokens(reply.asked_characters),
+        output_tokens=reply.spent.output_tokens + conversation.estimated_tokens(reply.answered_characters),
+        estimated=True,
+    )
+
+
+def ask_permission(moment: Moment) -> None:
+    """Put the question whether we may record, at the end of what is being said."""
+    state = moment.state
+    permission = state.permission
+    words = state.briefing.wording
+    text = words.permission_question if permission.times_asked == 0 else words.permission_again
+    moment.change(permission=replace(permission, standing=Standing.ASKED, times_asked=permission.times_asked + 1, heard_share=0.0))
+    say(moment, text, Purpose.PERMISSION)

@@ -1,0 +1,30 @@
+"""Who answers a number: what a call has to know of the business, of its agent, and of the flags that are set."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Route(Protocol):
+    """The agent's live version at the moment of the ring. `configuration` is the version's, as its owner gave it."""
+
+    @property
+    def organisation_id(self) -> str: ...
+    @property
+    def organisation_name(self) -> str: ...
+    @property
+    def agent_id(self) -> str: ...
+    @property
+    def agent_version(self) -> str: ...
+    @property
+    def version_hash(self) -> str: ...
+    @property
+    def configuration(self) -> Mapping[str, Any]: ...
+    @property
+    def flags(self) -> Mapping[str, str]: ...
+
+
+class Routes(Protocol):
+    """Answered from memory: a ring waits for no database."""
+
+    def route(self, number_ref: str) -> Route | None:
+        """None: nobody owns the number, or its agent has no published version."""

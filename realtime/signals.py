@@ -1,0 +1,211 @@
+"""Everything that can happen to a call, as its state machine is told. Times are call time: milliseconds since the media stream started.
+
+A signal holds plain values only, so that a call's signals can be kept and the call be run again from them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from events.calls import CallEvent, EndedBy
+from realtime.ports import Json, TokenUsage, ToolUse
+
+
+class Engine(StrEnum):
+    """The engines whose failure a call has to live with."""
+
+    RECOGNISER = "recogniser"
+    MODEL = "model"
+    VOICE = "voice"
+
+
+class Timer(StrEnum):
+    """A call's alarm clocks, one of each. What belongs to a tool carries its id beside."""
+
+    BARGE_IN = "barge-in"
+    FINAL = "final"
+    PATIENCE = "patience"
+    FILLER = "filler"
+    MODEL = "model"
+    VOICE = "voice"
+    PLAYOUT = "playout"
+    SILENCE = "silence"
+    LENGTH = "length"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaStarted:
+    """The carrier's stream is open: call time 0."""
+
+    at_ms: int
+    stream_sid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaEnded:
+    """The carrier's stream is gone: the caller hung up, the socket broke, or we closed it because of what it sent."""
+
+    at_ms: int
+    reason: str
+    ended_by: EndedBy
+    billable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechStarted:
+    """The caller's voice is on the line since `since_ms`."""
+
+    at_ms: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechStopped:
+    """The caller's voice ended at `ended_ms`; the silence since then was long enough to say so."""
+
+    at_ms: int
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordsRecognised:
+    """The recogniser's words for the stretch from `start_ms` to `end_ms`. Interims replace each other; finals are joined."""
+
+    at_ms: int
+    text: str
+    is_final: bool
+    from_finalize: bool
+    start_ms: int
+    end_ms: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineBroke:
+    """An engine failed. `asked` is the number of the question when it was the model's."""
+
+    at_ms: int
+    engine: Engine
+    name: str
+    reason: str
+    asked: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSaid:
+    at_ms: int
+    asked: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelWantsTool:
+    at_ms: int
+    asked: int
+    use: ToolUse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDone:
+    """The model's reply to question `asked` is complete."""
+
+    at_ms: int
+    asked: int
+    reason: str
+    usage: TokenUsage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolReturned:
+    at_ms: int
+    tool_use_id: str
+    content: Json
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceArrived:
+    """The voice delivered `samples` bytes of speech (8 a millisecond); it waits to be played or thrown away."""
+
+    at_ms: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceDelivered:
+    """The voice has delivered all of `utterance` and of what came before it."""
+
+    at_ms: int
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkReturned:
+    """The carrier gave a mark back: its audio has played, or was thrown away by a clear."""
+
+    at_ms: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired:
+    at_ms: int
+    timer: Timer
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactRecorded:
+    """A fact of the call's own stream is on the log, whoever caused it."""
+
+    at_ms: int
+    fact: CallEvent
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAccepted:
+    """Command `request` is on the log; `version` is its stream's after it."""
+
+    at_ms: int
+    request: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDeclined:
+    """A rule said no to command `request`."""
+
+    at_ms: int
+    request: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogAway:
+    """Command `request` got no answer in time; the log is away, and the talk goes on without it."""
+
+    at_ms: int
+    request: int
+
+
+Signal = (
+    MediaStarted
+    | MediaEnded
+    | SpeechStarted
+    | SpeechStopped
+    | WordsRecognised
+    | EngineBroke
+    | ModelSaid
+    | ModelWantsTool
+    | ModelDone
+    | ToolReturned
+    | VoiceArrived
+    | VoiceDelivered
+    | MarkReturned
+    | TimerFired
+    | FactRecorded
+    | CommandAccepted
+    | CommandDeclined
+    | LogAway
+)
