@@ -6,6 +6,9 @@ from typing import NamedTuple, Protocol
 from events.records import RawRecord
 from events.registry import EventType
 
+BATCH_BYTES = 1_000_000
+"""What a log takes as one batch. Brokers take 1,048,588 bytes unless they are told otherwise."""
+
 
 class Place(NamedTuple):
     """A partition of a topic."""
@@ -69,3 +72,6 @@ class SchemaRegister(Protocol):
 
     async def register(self, kinds: Iterable[EventType]) -> None:
         """Returns once the schemas of these kinds are on the log. Idempotent and quick for what was registered. Raises LogAway."""
+
+    async def learn(self, marks: Iterable[bytes]) -> None:
+        """Returns once the codec knows the schemas with these fingerprints; waits for those that nobody has written yet."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from events.admission import Fence
 from events.codec import Codec
@@ -13,6 +14,8 @@ from events.registry import Fact
 from events.streams import StreamId
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SPEC_VERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/avro")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,17 @@ def read_header(headers: Iterable[tuple[str, bytes]]) -> tuple[str, RecordHeader
         return ce_type, RecordHeader.unpack(packed)
     except BrokenHeader:
         return ce_type, None
+
+
+def write_headers(room: str, ce_type: str, event_id: str, packed: bytes) -> list[tuple[str, bytes]]:
+    """A record's Kafka headers: CloudEvents' required attributes in binary mode, the type first; the packed header last."""
+    named, sourced = _constant_headers(room, ce_type)
+    return [named, _SPEC_VERSION, ("ce_id", event_id.encode()), sourced, _CONTENT_TYPE, (HEADER, packed)]
+
+
+@lru_cache(maxsize=4096)
+def _constant_headers(room: str, ce_type: str) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+    return ("ce_type", ce_type.encode()), ("ce_source", f"aybiza/{room}".encode())
 
 
 def position_of(raw: RawRecord, header: RecordHeader) -> Position:

@@ -10,12 +10,12 @@ import structlog
 
 from commands.ports import LogAway, Place
 from events.admission import UNCLAIMED, Fence, Verdict, admit
-from events.codec import Codec
+from events.codec import Codec, mark_of
 from events.headers import Kind
 from events.records import AdmittedBatch, RawRecord
 from infra.adapters.kafka.fetching import Fetched, TryElsewhere, end_offsets, fetch, records_in
 from infra.adapters.kafka.link import KafkaUnreachable, Link
-from infra.adapters.kafka.schemas import SchemaTopic, mark_of
+from infra.adapters.kafka.schemas import SchemaTopic
 
 log = structlog.get_logger()
 

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 
 import structlog
 
-from commands.ports import AppendInDoubt, LogAway, NewRecord, Place
-from events.codec import MARKER, Codec
+from commands.ports import AppendInDoubt, Log, LogAway, NewRecord, Place
+from events.codec import Codec
 from events.records import RawRecord
 from events.registry import EventType
-from infra.adapters.kafka.writer import KafkaLog
 
 log = structlog.get_logger()
 
@@ -21,15 +20,10 @@ _AGAIN_SECONDS = 0.2
 _SAY_EVERY_SECONDS = 10.0
 
 
-def mark_of(value: bytes) -> bytes | None:
-    """The fingerprint of the schema with which a value was written, or None for a value that is no single-object encoding."""
-    return value[2:10] if value[:2] == MARKER and len(value) >= 10 else None
-
-
 class SchemaTopic:
     """`commands.ports.SchemaRegister`, and the readers' way to a schema they lack. What it reads, its codec knows."""
 
-    def __init__(self, kafka: KafkaLog, codec: Codec, topic: str = TOPIC) -> None:
+    def __init__(self, kafka: Log, codec: Codec, topic: str = TOPIC) -> None:
         self.codec = codec
         self._kafka = kafka
         self._place = Place(topic, 0)

@@ -11,7 +11,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from commands.ports import AppendInDoubt, LogAway, NewRecord, Place
+from commands.ports import BATCH_BYTES, AppendInDoubt, LogAway, NewRecord, Place
 from events.records import RawRecord
 from infra.adapters.kafka.fetching import TryElsewhere, end_offsets, fetch, records_in
 from infra.adapters.kafka.link import Connection, Link, NotAsked, Unanswered
@@ -54,10 +54,11 @@ class KafkaLog:
     """
 
     def __init__(
-        self, bootstrap_servers: str, *, batch_bytes: int = 1_000_000, append_seconds: float = 2.0, read_seconds: float = 5.0
+        self, bootstrap_servers: str, *, batch_bytes: int = BATCH_BYTES, append_seconds: float = 2.0, read_seconds: float = 5.0
     ) -> None:
-        self._writing = Link(bootstrap_servers, "owner-writes")
-        self._reading = Link(bootstrap_servers, "owner-reads")
+        # Shorter than our own patience, so that a connection to a host that vanished is cut and another one tried.
+        self._writing = Link(bootstrap_servers, "owner-writes", request_timeout_ms=3_000)
+        self._reading = Link(bootstrap_servers, "owner-reads", request_timeout_ms=2_000)
         self._batch_bytes = batch_bytes
         self._append_seconds = append_seconds
         self._read_seconds = read_seconds
@@ -81,7 +82,9 @@ class KafkaLog:
         # Cut first: nobody waits for an answer any more, and the pumps end with their connections.
         await self._writing.__aexit__(None, None, None)
         await self._reading.__aexit__(None, None, None)
-        await self._tasks.__aexit__(kind, error, trace)
+        # Our caller's own error passes by as it is; a cancellation may be the group's, which knows its cause.
+        cancelled = error if isinstance(error, asyncio.CancelledError) else None
+        await self._tasks.__aexit__(None if cancelled is None else type(cancelled), cancelled, None)
 
     async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
         """As the port says. Raises ValueError for records that do not fit one batch."""
