@@ -24,6 +24,8 @@ VERBS: Mapping[str, str] = {
     "doctor": "infra.apps.doctor",
     "fetch": "infra.apps.fetch",
     "schemas": "infra.apps.schemas",
+    "calls": "infra.apps.calls",
+    "events": "infra.apps.events",
 }
 
 

@@ -1,11 +1,11 @@
 """Everything that there is to tell about one call, gathered from the read models and opened for who may read it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any
 
 from events.consents import ConsentGranted, ConsentRevoked
 from events.recorded import Recorded
@@ -19,7 +19,6 @@ from projections.queries import JournalRows, Rows
 from projections.usage import CALL_USAGE, CallUsage
 
 ERASED = "(erased)"
-Opened: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,21 +153,29 @@ async def _flag(rows: Rows, organisation_id: str, name: str, variant: str) -> Fl
     return FlagAtCall(name=name, variant=variant, description=row.description if row else "")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any, open_sealed: Callable[[Sealed[str]], str | None]) -> Any:
+    """A value of a fact or a row as JSON has it."""
     match value:
         case Sealed():
-            return None
+            return open_sealed(value)
         case Enum():
             return value.value
         case Decimal():
             return f"{value:f}"
         case datetime():
             return value.isoformat()
+        case bytes():
+            return value.hex()
         case Mapping():
-            return {key: _plain(inner) for key, inner in value.items()}
+            return {key: plain(inner, open_sealed) for key, inner in value.items()}
         case tuple() | list():
-            return [_plain(inner) for inner in value]
+            return [plain(inner, open_sealed) for inner in value]
         case _ if is_dataclass(value):
-            return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+            return {each.name: plain(getattr(value, each.name), open_sealed) for each in fields(value)}
         case _:
             return value
+
+
+def _plain(value: Any) -> Any:
+    # What is sealed is in the story in clear, beside the row.
+    return plain(value, lambda _: None)

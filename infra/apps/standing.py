@@ -1,0 +1,147 @@
+"""What stands already, for verbs that only look: the three services' addresses, ways to read them, and the API that runs."""
+
+import http.client
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from commands.ports import HistoryLost, LogAway
+from events.rooms import prepared_codec
+from events.sealing import KeyRing
+from infra.adapters.kafka.link import KafkaUnreachable
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.kafka.schemas import SchemaTopic
+from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.keyfile import BrokenKeyFile
+from infra.adapters.postgres.connections import PostgresUnreachable, connected
+from infra.adapters.postgres.journal import PostgresJournal
+from infra.adapters.postgres.progress import Progress
+from infra.adapters.postgres.rows import PostgresRows
+from infra.apps.installation import open_installation
+from infra.apps.terminal import VerbFailed
+from infra.local.stack import Addresses, stack_status
+from infra.settings import Settings, load_settings
+from projections.ports import Projection
+from projections.queries import RowsUnavailable
+from projections.registry import SERIES, TABLES
+
+_WELL = ("running", "given")
+_ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSide:
+    """The read models of the stack that is up, and the keys that open them."""
+
+    rows: PostgresRows
+    journal: PostgresJournal
+    key_ring: KeyRing
+
+
+async def addresses_of(settings: Settings) -> Addresses:
+    """Where the three services are. Raises VerbFailed with what is not up."""
+    found = await stack_status(settings.state_dir, settings)
+    ill = [f"{service.name} is {service.condition}" for service in found if service.condition not in _WELL]
+    if ill:
+        raise VerbFailed(f"The stack is not up: {', '.join(ill)}. Type: aybiza up")
+    known = {service.name: service.address for service in found}
+    database, redis = settings.database_url, settings.redis_url
+    return Addresses(
+        kafka=settings.kafka_bootstrap_servers or known["kafka"] or "",
+        postgres=database.get_secret_value() if database else known["postgres"] or "",
+        redis=redis.get_secret_value() if redis else known["redis"] or "",
+    )
+
+
+@asynccontextmanager
+async def read_side() -> AsyncIterator[ReadSide]:
+    """Raises VerbFailed where it cannot be read, also within."""
+    settings = load_settings()
+    addresses = await addresses_of(settings)
+    try:
+        async with AsyncExitStack() as stack:
+            installation = stack.enter_context(open_installation(settings))
+            pool = await stack.enter_async_context(connected(addresses.postgres, purpose="command line", most=2))
+            projections: tuple[Projection, ...] = (*TABLES, *SERIES)
+            rows = PostgresRows(pool, projections, Progress(pool, projections))
+            yield ReadSide(rows=rows, journal=PostgresJournal(pool, prepared_codec()), key_ring=installation.key_ring)
+    except (PostgresUnreachable, RowsUnavailable, BrokenKeyFile) as error:
+        raise VerbFailed(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSide:
+    """The log of the stack that is up, and the keys that open what is sealed on it."""
+
+    reader: KafkaLogReader
+    key_ring: KeyRing
+
+
+@asynccontextmanager
+async def log_side() -> AsyncIterator[LogSide]:
+    """Raises VerbFailed."""
+    settings = load_settings()
+    addresses = await addresses_of(settings)
+    try:
+        async with AsyncExitStack() as stack:
+            installation = stack.enter_context(open_installation(settings))
+            kafka = await stack.enter_async_context(KafkaLog(addresses.kafka))
+            reader = KafkaLogReader(addresses.kafka, SchemaTopic(kafka, prepared_codec()))
+            yield LogSide(reader=reader, key_ring=installation.key_ring)
+    except (BrokenKeyFile, KafkaUnreachable, LogAway, HistoryLost) as error:
+        raise VerbFailed(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the API said."""
+
+    status: int
+    body: bytes
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The JSON object; empty where it is none."""
+        try:
+            parsed = json.loads(self.body)
+        except ValueError:
+            return {}
+        return parsed if isinstance(parsed, dict) else {}
+
+
+def remember_api(state_dir: Path, url: str) -> None:
+    """Say where the API of this stack listens, for the verbs that ask it. `forget_api` when it stops."""
+    fresh = _api_file(state_dir).with_suffix(".new")
+    fresh.write_text(json.dumps({"url": url}) + "\n")
+    fresh.replace(_api_file(state_dir))
+
+
+def forget_api(state_dir: Path) -> None:
+    """The API listens no more. Idempotent."""
+    _api_file(state_dir).unlink(missing_ok=True)
+
+
+def ask_api(method: str, path: str, organisation_id: str, body: Mapping[str, Any] | None = None) -> Answer:
+    """Ask the API that runs, as the operator on behalf of an organisation. Raises VerbFailed where none answers."""
+    settings = load_settings()
+    try:
+        url = urlsplit(json.loads(_api_file(settings.state_dir).read_text())["url"])
+        with open_installation(settings) as installation:
+            key = installation.operator_key
+        connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=_ANSWER_SECONDS)
+        headers = {"Authorization": f"Bearer {key}", "Aybiza-Organisation": organisation_id, "Content-Type": "application/json"}
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = connection.getresponse()
+        return Answer(status=response.status, body=response.read())
+    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
+        raise VerbFailed("No API of this stack answers. Type: aybiza run all") from error
+    except BrokenKeyFile as error:
+        raise VerbFailed(str(error)) from error
+
+
+def _api_file(state_dir: Path) -> Path:
+    return state_dir / "api.json"
