@@ -83,9 +83,10 @@ class Codec:
         body.seek(10)
         try:
             if kind is not None:
-                return kind.build(fastavro.schemaless_reader(body, kind.parsed, None))  # type: ignore[arg-type]
+                return kind.build(fastavro.schemaless_reader(body, kind.parsed, None))
             return self._decode_foreign(mark, body)
-        except (EOFError, IndexError, KeyError, TypeError, ValueError) as cause:
+        # ArithmeticError: a time or an amount that no value of ours can hold.
+        except (ArithmeticError, EOFError, IndexError, KeyError, TypeError, ValueError) as cause:
             if isinstance(cause, UnknownSchema | UnknownEvent):
                 raise
             raise BrokenBody(f"{type(cause).__name__}: {cause}") from cause
@@ -128,7 +129,7 @@ class Codec:
         writer, ce_type = self._foreign[mark]
         if ce_type not in self._upcasts:
             kind = self._kind(type_named(ce_type))
-            return kind.build(fastavro.schemaless_reader(body, writer, kind.parsed))  # type: ignore[arg-type]
+            return kind.build(fastavro.schemaless_reader(body, writer, kind.parsed))
         entry: Any = fastavro.schemaless_reader(body, writer, None)
         while ce_type in self._upcasts:
             ce_type, upcast = self._upcasts[ce_type]

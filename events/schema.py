@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -17,6 +17,8 @@ Convert: TypeAlias = Callable[[Any], Any]
 # 26 whole digits and 12 behind the point: rates per token have up to 10, and totals stay exact.
 DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 12}
 _QUANTUM = Decimal(1).scaleb(-12)
+# Python's usual 28 digits would round what the schema can hold.
+_WHOLE = Context(prec=38)
 _PLAIN: dict[type, Schema] = {
     str: "string",
     bool: "boolean",
@@ -81,8 +83,10 @@ def _type(hint: Any, namespace: str, seen: dict[type, str]) -> Schema:
             return "string"
         if is_dataclass(hint):
             return seen[hint] if hint in seen else _record(hint, namespace, seen)
-    raise UnsupportedField(f"{hint} is not supported; use str, int, float, bool, bytes, Decimal, datetime, a StrEnum, a dataclass, Sealed[T], "
-                           "X | None, tuple[X, ...] or Mapping[str, X]")  # fmt: skip
+    raise UnsupportedField(
+        f"{hint} is not supported; use str, int, float, bool, bytes, Decimal, datetime, a StrEnum, a dataclass, Sealed[T], X | None, "
+        "tuple[X, ...] or Mapping[str, X]"
+    )
 
 
 def _default(value: Any, schema: Schema) -> Any:
@@ -130,7 +134,7 @@ def raising(cls: type) -> Convert:
 
 def _lower(hint: Any) -> Convert | None:
     return _convert(hint, lambda sealed: {"subject": sealed.subject, "box": sealed.box}, lambda _: lambda symbol: symbol.value, lowering,
-                    lambda amount: amount.quantize(_QUANTUM))  # fmt: skip
+                    lambda amount: amount.quantize(_QUANTUM, context=_WHOLE))  # fmt: skip
 
 
 def _raise(hint: Any) -> Convert | None:
@@ -139,11 +143,13 @@ def _raise(hint: Any) -> Convert | None:
 
 def _shorten(amount: Decimal) -> Decimal:
     # Equal amounts compare equal whatever their exponent; short ones read better and have one JSON form.
-    short = amount.normalize()
-    return short.quantize(Decimal(1)) if short == short.to_integral_value() else short
+    short = amount.normalize(_WHOLE)
+    return short.quantize(Decimal(1), context=_WHOLE) if short == short.to_integral_value() else short
 
 
-def _convert(hint: Any, sealed: Convert, symbols: Callable[[type], Convert], record: Callable[[type], Convert], amount: Convert) -> Convert | None:
+def _convert(
+    hint: Any, sealed: Convert, symbols: Callable[[type], Convert], record: Callable[[type], Convert], amount: Convert
+) -> Convert | None:
     def inner(part: Any) -> Convert | None:
         return _convert(part, sealed, symbols, record, amount)
 
@@ -151,11 +157,11 @@ def _convert(hint: Any, sealed: Convert, symbols: Callable[[type], Convert], rec
     if origin is Sealed or hint is Sealed:
         return sealed
     if origin in (typing.Union, types.UnionType):
-        step = inner(next(argument for argument in arguments if argument is not type(None)))
-        return None if step is None else lambda value: None if value is None else step(value)
+        present = inner(next(argument for argument in arguments if argument is not type(None)))
+        return None if present is None else lambda value: None if value is None else present(value)
     if origin is tuple:
-        step = inner(arguments[0])
-        return tuple if step is None else lambda values: tuple(step(value) for value in values)
+        each = inner(arguments[0])
+        return tuple if each is None else lambda values: tuple(each(value) for value in values)
     if origin in (dict, Mapping):
         step = inner(arguments[1])
         return dict if step is None else lambda entries: {key: step(value) for key, value in entries.items()}
