@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from events.positions import Position
-from events.streams import PLATFORM
+from events.streams import PLATFORM, topic_of
 from projections.agents import AGENTS, Agent
 from projections.flags import FLAGS, Flag
 from projections.numbers import NUMBERS, Number
 from projections.organisations import ORGANISATIONS, Organisation
-from projections.ports import Checkpoint, LogReader, Mark, Opened, Place, Projection, Writes, named
+from projections.ports import Checkpoint, LogReader, Mark, Opened, Place, Projection, TopicOf, Writes, named
 from projections.runner import Runner
 from projections.table import Key, Table
 
@@ -37,7 +37,8 @@ class Route:
 class Directory:
     """A store in memory (`projections.ports.Store`) that answers at once. `follow` keeps it true."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, topic_of: TopicOf = topic_of) -> None:
+        self.topic_of = topic_of
         self.caught_up = asyncio.Event()
         self._rows: dict[Table[Any], dict[Key, Any]] = {table: {} for table in FOLLOWED}
         self._keys: dict[str, tuple[str, bytes]] = {}
@@ -81,7 +82,7 @@ class Directory:
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         """Wait until the positions on followed topics are in the answers; False when that was not in time."""
-        topics = {table.topic for table in FOLLOWED}
+        topics = {self.topic_of(table.room) for table in FOLLOWED}
         wanted = [each for each in positions if each.topic in topics]
 
         def seen() -> bool:
@@ -142,7 +143,7 @@ class Directory:
 
 async def follow(reader: LogReader, directory: Directory) -> None:
     """Keep a directory true until cancelled. It is ready to be asked once `caught_up` is set."""
-    runner = Runner(reader, directory, FOLLOWED)
+    runner = Runner(reader, directory, FOLLOWED, topic_of=directory.topic_of)
     directory.must_reach(await reader.end_offsets(runner.topics))
     await runner.run()
 

@@ -26,7 +26,3 @@ class Live(Generic[R]):
     @property
     def version(self) -> int:
         return self.table.version
-
-    @property
-    def topic(self) -> str:
-        return self.table.topic

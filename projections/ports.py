@@ -1,6 +1,6 @@
 """What the projections need from the world: a reader of the log, and a store that takes rows and checkpoint together."""
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -60,6 +60,8 @@ class Checkpoint:
     fence: Fence = UNCLAIMED
 
 
+TopicOf: TypeAlias = Callable[[str], str]
+"""The topic of a room: `events.streams.topic_of`, unless the log's topics have a prefix of their own."""
 Projection: TypeAlias = Table[Any] | Series[Any] | Journal
 Mark: TypeAlias = tuple[str, Place]
 """A projection's `named` and a partition: what a checkpoint belongs to."""

@@ -10,6 +10,7 @@ import structlog
 from events.admission import Fence
 from events.codec import UnknownSchema
 from events.records import AdmittedBatch
+from events.streams import topic_of
 from projections.folding import Outcome, fold
 from projections.ports import (
     Advance,
@@ -23,6 +24,7 @@ from projections.ports import (
     Store,
     StoreUnavailable,
     Superseded,
+    TopicOf,
     Writes,
 )
 from projections.sorting import Plan, Sorted, Sorter
@@ -47,11 +49,17 @@ class Runner:
     """
 
     def __init__(
-        self, reader: LogReader, store: Store, projections: Collection[Projection], *, journal_topics: Collection[str] = ()
+        self,
+        reader: LogReader,
+        store: Store,
+        projections: Collection[Projection],
+        *,
+        topic_of: TopicOf = topic_of,
+        journal_rooms: Collection[str] = (),
     ) -> None:
         self._reader = reader
         self._store = store
-        self._plan = Plan(projections, journal_topics)
+        self._plan = Plan(projections, topic_of, journal_rooms)
         self._places: Sequence[Place] = ()
         self._held: Mapping[Mark, int] | None = None
         self._checkpoints: dict[Mark, Checkpoint] = {}

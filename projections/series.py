@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from events.recorded import Recorded
-from events.streams import topic_of
 from projections.columns import Column, Stored
 from projections.table import key_columns
 
@@ -47,7 +46,3 @@ class Series(Generic[R]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", key_columns(self.name, self.row, _KEY))
-
-    @property
-    def topic(self) -> str:
-        return topic_of(self.room)

@@ -12,7 +12,7 @@ from events.records import AdmittedBatch, RawRecord, recorded
 from events.registry import Fact, UnknownEvent
 from events.streams import InvalidStreamName
 from projections.journal import Journal, JournalEntry, entry_of
-from projections.ports import Checkpoint, Mark, Place, Projection, named
+from projections.ports import Checkpoint, Mark, Place, Projection, TopicOf, named
 from projections.series import Series
 from projections.table import Key, Table
 
@@ -58,16 +58,17 @@ class Sorted:
 class Plan:
     """Which projections read which topics."""
 
-    def __init__(self, projections: Collection[Projection], journal_topics: Collection[str]) -> None:
+    def __init__(self, projections: Collection[Projection], topic_of: TopicOf, journal_rooms: Collection[str]) -> None:
         self.by_category: dict[tuple[str, bytes], list[tuple[Foldable, str]]] = {}
         self.by_topic: defaultdict[str, list[Projection]] = defaultdict(list)
         for projection in projections:
             if isinstance(projection, Journal):
-                for topic in journal_topics:
-                    self.by_topic[topic].append(projection)
+                for room in journal_rooms:
+                    self.by_topic[topic_of(room)].append(projection)
             else:
-                self.by_category.setdefault((projection.topic, projection.category.encode()), []).append((projection, named(projection)))
-                self.by_topic[projection.topic].append(projection)
+                topic = topic_of(projection.room)
+                self.by_category.setdefault((topic, projection.category.encode()), []).append((projection, named(projection)))
+                self.by_topic[topic].append(projection)
 
     @property
     def topics(self) -> Sequence[str]:

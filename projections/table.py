@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from events.recorded import Recorded
 from events.registry import Fact
-from events.streams import StreamId, topic_of
+from events.streams import StreamId
 from projections.columns import Column, Stored, columns_of
 
 
@@ -71,10 +71,6 @@ class Table(Generic[R]):
     def __post_init__(self) -> None:
         columns = key_columns(self.name, self.row, (("tenant", Stored.TEXT), ("id", Stored.TEXT), ("version", Stored.INTEGER)))
         object.__setattr__(self, "columns", columns)
-
-    @property
-    def topic(self) -> str:
-        return topic_of(self.room)
 
     @property
     def names_its_organisation(self) -> bool:

@@ -34,7 +34,15 @@ class Processors:
     Two processes that run the same managers do no harm: their commands have the same ids.
     """
 
-    def __init__(self, reader: LogReader, dispatch: Dispatch, managers: Sequence[ProcessManager[Any]], now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        reader: LogReader,
+        dispatch: Dispatch,
+        managers: Sequence[ProcessManager[Any]],
+        now: Callable[[], datetime],
+        *,
+        topic_of: Callable[[str], str] = topic_of,
+    ) -> None:
         self._reader = reader
         self._dispatch = dispatch
         self._now = now
