@@ -10,12 +10,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
+import hypothesis
 import pytest
 import redis.asyncio
 import uvloop
 
 from infra.local.stack import Addresses, ensure_stack, stop_stack
 from infra.settings import Settings, load_settings
+
+# Examples are not timed: a machine that is busy with other things would fail them.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def _unheard(_part: str, _words: str) -> None:
