@@ -4,8 +4,9 @@ from events import agents, calls, consents, flags, numbers, organisations, owner
 from events.codec import Codec
 from events.registry import known_types
 
-ROOMS = ("agents", "calls", "consents", "flags", "numbers", "organisations", "usage")
 __all__ = ["agents", "calls", "consents", "flags", "numbers", "organisations", "ownership", "usage"]
+# Claims and releases lie on every room's topic; they have none of their own.
+ROOMS = tuple(sorted({kind.room for kind in known_types()} - {"ownership"}))
 
 
 def prepared_codec() -> Codec:

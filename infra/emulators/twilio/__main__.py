@@ -1,8 +1,8 @@
 """A caller as a process of its own: a call described in JSON on standard input, its record in JSON on standard output.
 
-    {"webhook": "http://…/twilio/voice", "account_sid": "AC…", "auth_token": "…", "number": "+1…", "caller_number": "+1…",
-     "lines": [{"text": "…", "after_silence_ms": 900, "barge_in_after_ms": null}], "voice": "rms", "patience_ms": 8000,
-     "ear": "folder for said.ulaw and heard.ulaw, or null"}
+{"webhook": "http://…/twilio/voice", "account_sid": "AC…", "auth_token": "…", "number": "+1…", "caller_number": "+1…",
+ "lines": [{"text": "…", "after_silence_ms": 900, "barge_in_after_ms": null}], "voice": "rms", "patience_ms": 8000,
+ "ear": "folder for said.ulaw and heard.ulaw, or null"}
 """
 
 import json
@@ -38,11 +38,15 @@ async def place(wish: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     await call.place()
     if wish.get("ear"):
-        folder = Path(wish["ear"])
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "said.ulaw").write_bytes(said)
-        (folder / "heard.ulaw").write_bytes(heard)
+        keep(Path(wish["ear"]), said, heard)
     return {"call_sid": call.call_sid, "said": [asdict(line) for line in caller.said], "notes": call.notes, "duration_ms": len(said) // 8}
+
+
+def keep(folder: Path, said: bytes, heard: bytes) -> None:
+    """What the caller said and heard, 8 kHz mu-law, tick by tick."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "said.ulaw").write_bytes(said)
+    (folder / "heard.ulaw").write_bytes(heard)
 
 
 def main() -> None:

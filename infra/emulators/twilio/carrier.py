@@ -83,7 +83,9 @@ class CarrierCall:
         )  # fmt: skip
         signature = RequestValidator(self.auth_token).compute_signature(verb.url, {})
         try:
-            socket = await http.ws_connect(verb.url, headers={"X-Twilio-Signature": signature}, compress=0, timeout=aiohttp.ClientWSTimeout())
+            socket = await http.ws_connect(
+                verb.url, headers={"X-Twilio-Signature": signature}, compress=0, timeout=aiohttp.ClientWSTimeout()
+            )
         except (aiohttp.ClientError, OSError) as cause:
             self._note("stream-error", code=31921, reason=f"{type(cause).__name__}")
             return "worker"

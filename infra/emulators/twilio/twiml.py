@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import urljoin, urlsplit
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 
 class TwimlRefused(Exception):
@@ -46,15 +46,15 @@ Verb: TypeAlias = Say | Stream | Redirect | Hangup | Pause
 def read_twiml(document: str, base_url: str) -> list[Verb]:
     """The verbs in order, with addresses made absolute. Raises TwimlRefused."""
     try:
-        root = ElementTree.fromstring(document)  # noqa: S314 - our own webhook's answer over loopback
-    except ElementTree.ParseError as cause:
+        root = ET.fromstring(document)  # noqa: S314 - our own webhook's answer over loopback
+    except ET.ParseError as cause:
         raise TwimlRefused(12100, f"document parse failure: {cause}") from cause
     if root.tag != "Response":
         raise TwimlRefused(12102, f"the root is <{root.tag}>, not <Response>")
     return [_verb(element, base_url) for element in root]
 
 
-def _verb(element: ElementTree.Element, base_url: str) -> Verb:
+def _verb(element: ET.Element, base_url: str) -> Verb:
     text = (element.text or "").strip()
     match element.tag:
         case "Say":
@@ -74,7 +74,7 @@ def _verb(element: ElementTree.Element, base_url: str) -> Verb:
             raise TwimlRefused(12200, f"<{other}> is no verb here")
 
 
-def _stream(element: ElementTree.Element) -> Stream:
+def _stream(element: ET.Element) -> Stream:
     url = element.get("url", "")
     parts = urlsplit(url)
     loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
