@@ -63,14 +63,18 @@ async def ensure_jars(cache_dir: Path, progress: Progress) -> Path:
         raise StackUnavailable(f"Kafka is fetched by Maven, and there is none. Type: {INSTALL_MAVEN}")
     progress("kafka", "fetching its jars with Maven (about 45 MB, once)")
     partial = cache_dir / f"kafka-fetch-{uuid.uuid4().hex}"
-    command = [maven, "-B", "-q", "-f", str(_POM), f"-Djars.folder={partial}", "dependency:copy-dependencies"]
+    command = [maven, "-B", "-q", "-Dstyle.color=never", "-f", str(_POM), f"-Djars.folder={partial}", "dependency:copy-dependencies"]
     try:
         await run(command, what="Maven")
         (partial / _STAMP).touch()
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-    except (ProgramFailed, OSError) as error:
-        raise StackUnavailable(f"Kafka's jars could not be fetched. {error}") from error
+    except ProgramFailed as error:
+        # Maven says first what is wrong, and last where its manual is.
+        first = next((line for line in error.said.splitlines() if line.startswith("[ERROR]")), str(error))
+        raise StackUnavailable(f"Kafka's jars could not be fetched. Maven says: {first}") from error
+    except OSError as error:
+        raise StackUnavailable(f"Kafka's jars could not be kept: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 
 
 class ProgramFailed(Exception):
-    """A program could not be run or ended badly; the text holds its last words."""
+    """A program could not be run or ended badly; the text holds its last words, `said` all of them."""
+
+    def __init__(self, sentence: str, said: str = "") -> None:
+        super().__init__(sentence)
+        self.said = said
 
 
 async def run(argv: Sequence[str], *, what: str) -> str:
@@ -24,7 +28,7 @@ async def run(argv: Sequence[str], *, what: str) -> str:
             await process.wait()
     words = said.decode(errors="replace")
     if process.returncode:
-        raise ProgramFailed(f"{what} ended with {process.returncode}: {last_words(words)}")
+        raise ProgramFailed(f"{what} ended with {process.returncode}: {last_words(words)}", words)
     return words
 
 
