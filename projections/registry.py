@@ -1,24 +1,25 @@
 """Every projection there is, checked together. Imports every room, for the registry's sake."""
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 from projections.agents import AGENT_VERSIONS, AGENTS
 from projections.calls import CALL_TIMELINE, CALLS, LIVE_CALLS
 from projections.consents import CALLER_PERMISSIONS
 from projections.flags import FLAGS
-from projections.journal import Journal
+from projections.journal import JOURNAL
 from projections.live import Live
 from projections.numbers import NUMBERS
 from projections.organisations import ORGANISATIONS
+from projections.ports import Projection
 from projections.series import Series
 from projections.table import BadShape, Table
 from projections.usage import CALL_USAGE
 
-Projection: TypeAlias = Table[Any] | Series[Any] | Journal
-
 TABLES: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, CALLER_PERMISSIONS, CALLS, CALL_USAGE, FLAGS)
 SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE)
+STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
+"""All that is kept in the database."""
 LIVE: tuple[Live[Any], ...] = (LIVE_CALLS,)
 
 
@@ -31,4 +32,4 @@ def check_names(projections: Iterable[Projection | Live[Any]]) -> None:
         seen.add(projection.name)
 
 
-check_names((*TABLES, *SERIES, *LIVE))
+check_names((*STORED, *LIVE))

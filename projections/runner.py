@@ -62,6 +62,7 @@ class Runner:
         self._plan = Plan(projections, topic_of, journal_rooms)
         self._places: Sequence[Place] = ()
         self._held: Mapping[Mark, int] | None = None
+        self._stop_at: Mapping[Mark, Checkpoint] = {}
         self._checkpoints: dict[Mark, Checkpoint] = {}
         self._parked: set[tuple[str, str]] = set()
         self.waits_for = "its start"
@@ -81,8 +82,12 @@ class Runner:
         """How many streams wait behind a fact that could not be taken, counted per projection."""
         return len(self._parked)
 
-    async def run(self, *, stop_at_end: bool = False) -> None:
-        """Until cancelled, or up to the log's end. Waits while the store is away. Raises Superseded."""
+    async def run(self, *, stop_at_end: bool = False, stop_at: Mapping[Mark, Checkpoint] | None = None) -> None:
+        """Until cancelled, or up to the log's end. Waits while the store is away. Raises Superseded.
+
+        `stop_at`: checkpoints of earlier, beyond which nothing is written even if the log goes on.
+        """
+        self._stop_at = stop_at or {}
         failures = 0
         while True:
             before = dict(self._checkpoints)
@@ -115,7 +120,7 @@ class Runner:
             tasks.create_task(self._write(sorted_batches, opened), name="projections: fold and write")
 
     async def _sort(self, sorted_batches: asyncio.Queue[Sorted | None], *, stop_at_end: bool) -> None:
-        sorter = Sorter(self._plan, self._checkpoints, self._reader.codec)
+        sorter = Sorter(self._plan, self._checkpoints, self._reader.codec, self._stop_at)
         async with aclosing(self._reader.batches(self._plan.topics, _starts(self._checkpoints), stop_at_end=stop_at_end)) as batches:
             async for batch in batches:
                 await sorted_batches.put(await self._sorted(sorter, batch))

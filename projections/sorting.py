@@ -16,6 +16,7 @@ from projections.ports import Checkpoint, Mark, Place, Projection, TopicOf, name
 from projections.series import Series
 from projections.table import Key, Table
 
+_NOTHING = range(0)
 Foldable: TypeAlias = Table[Any] | Series[Any]
 
 
@@ -80,11 +81,17 @@ class Plan:
 
 
 class Sorter:
-    """Sorts the batches of a reader, from where each projection stands: one may be further than another."""
+    """Sorts the batches of a reader, from where each projection stands: one may be further than another.
 
-    def __init__(self, plan: Plan, checkpoints: Mapping[Mark, Checkpoint], codec: Codec) -> None:
+    `stop_at`: checkpoints that are not to be passed, each the end of a commit.
+    """
+
+    def __init__(
+        self, plan: Plan, checkpoints: Mapping[Mark, Checkpoint], codec: Codec, stop_at: Mapping[Mark, Checkpoint] | None = None
+    ) -> None:
         self._plan = plan
         self._codec = codec
+        self._stop_at = stop_at or {}
         self._reached = dict(checkpoints)
         self._names: defaultdict[Place, list[str]] = defaultdict(list)
         for name, place in checkpoints:
@@ -95,30 +102,33 @@ class Sorter:
         """Raises UnknownSchema: then nothing has been done, and the same batch can be given again."""
         place = Place(batch.topic, batch.partition)
         result = Sorted(records=len(batch.records))
-        begins: dict[str, int] = {}
+        spans: dict[str, range] = {}
         for name in self._names[place]:
-            checkpoint = self._reached[name, place]
-            if batch.next_offset > checkpoint.next_offset:
-                begins[name] = checkpoint.next_offset
-                result.reached[name, place] = Checkpoint(batch.next_offset, batch.fence)
-        if begins:
-            journal_from = min((begins[name] for name in self._journals if name in begins), default=batch.next_offset)
+            seen, reached = self._reached[name, place], Checkpoint(batch.next_offset, batch.fence)
+            stop = self._stop_at.get((name, place), reached)
+            if stop.next_offset < reached.next_offset:
+                reached = stop
+            if reached.next_offset > seen.next_offset:
+                spans[name] = range(seen.next_offset, reached.next_offset)
+                result.reached[name, place] = reached
+        if spans:
+            journals = [span for name, span in spans.items() if name in self._journals]
             for raw in batch.records:
-                self._take(raw, begins, journal_from, result)
+                self._take(raw, spans, journals, result)
             self._reached |= result.reached
         return result
 
-    def _take(self, raw: RawRecord, begins: Mapping[str, int], journal_from: int, result: Sorted) -> None:
+    def _take(self, raw: RawRecord, spans: Mapping[str, range], journals: Sequence[range], result: Sorted) -> None:
         header = raw.header
         if header is None:
             return
-        if raw.offset >= journal_from:
+        if any(raw.offset in span for span in journals):
             result.journal.append(entry_of(raw, header))
         if header.kind is not Kind.EVENT:
             return
         parts = raw.key.split(b"/")
         candidates = self._plan.by_category.get((raw.topic, parts[1])) if len(parts) == 3 else None
-        wanting = [each for each in candidates or () if raw.offset >= begins.get(each[1], raw.offset + 1)]
+        wanting = [each for each in candidates or () if raw.offset in spans.get(each[1], _NOTHING)]
         if not wanting:
             return
         fact, reason = None, ""

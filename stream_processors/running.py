@@ -46,7 +46,8 @@ class Processors:
         self._reader = reader
         self._dispatch = dispatch
         self._now = now
-        self._states = [States(manager) for manager in managers]
+        self._managers = managers
+        self._states: list[States[Any]] = []
         self._topics = sorted({topic_of(room) for manager in managers for room in manager.rooms})
         self._wanted = {kind.name for kind in known_types() if any(kind.cls in manager.facts for manager in managers)}
         self._reached: dict[tuple[str, int], int] = {}
@@ -59,7 +60,11 @@ class Processors:
         self.broken_facts = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Begins anew each time it is called."""
+        self._states = [States(manager) for manager in self._managers]
+        self.caught_up.clear()
+        for known in (self._reached, self._touched, self._sent):
+            known.clear()
         goal = await self._reader.end_offsets(self._topics)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(goal), name="processors: read and fold")

@@ -26,6 +26,7 @@ VERBS: Mapping[str, str] = {
     "schemas": "infra.apps.schemas",
     "calls": "infra.apps.calls",
     "events": "infra.apps.events",
+    "rebuild": "infra.apps.rebuild",
 }
 
 

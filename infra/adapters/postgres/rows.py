@@ -20,6 +20,8 @@ from projections.table import ORGANISATION, StreamRow, Table
 
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
+# Reading every row of a long journal.
+_WHOLE_SECONDS = 3600.0
 _NOTHING: Mapping[str, object] = {}
 
 
@@ -90,6 +92,12 @@ class PostgresRows:
             async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
                 return {named(each): await digest_of(connection, each) for each in self._projections}
 
+    async def counts(self) -> Mapping[str, int]:
+        """How many rows each projection has. Raises RowsUnavailable."""
+        with unavailable():
+            async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+                return {named(each): await count_of(connection, each) for each in self._projections}
+
 
 async def digest_of(connection: Connection, projection: Projection) -> str:
     """SHA-256 over a projection's rows in key order, in PostgreSQL's binary form of them."""
@@ -100,8 +108,14 @@ async def digest_of(connection: Connection, projection: Projection) -> str:
 
     order = ", ".join(f'"{name}"' for name in key_of(projection))
     sql = f"SELECT {names(projection)} FROM {relation_of(projection)} ORDER BY {order}"
-    await connection.copy_from_query(sql, output=take, format="binary")
+    await connection.copy_from_query(sql, output=take, format="binary", timeout=_WHOLE_SECONDS)
     return digest.hexdigest()
+
+
+async def count_of(connection: Connection, projection: Projection) -> int:
+    """How many rows it has."""
+    count: int = await connection.fetchval(f"SELECT count(*) FROM {relation_of(projection)}", timeout=_WHOLE_SECONDS)
+    return count
 
 
 @contextmanager
