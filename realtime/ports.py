@@ -278,8 +278,11 @@ class RecordedStretch:
 class RecordingStore(Protocol):
     """Where sealed recordings lie."""
 
-    async def put(self, call_id: str, stretches: Sequence[RecordedStretch]) -> str:
-        """Seal and keep; returns the object's name. A second put for the same call replaces the first."""
+    async def put(self, call_id: str, stretches: Sequence[RecordedStretch], *, subject: str) -> str:
+        """Seal under the subject's key and keep; returns the object's name. A second put for the same call replaces the first.
+
+        Raises OSError when it cannot be kept.
+        """
 
     async def get(self, call_id: str) -> Sequence[RecordedStretch]:
         """Open what was kept; empty when there is nothing."""

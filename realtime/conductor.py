@@ -1,0 +1,252 @@
+"""One call on a worker: the thin loop that brings the world's signals to the pure machine and does what it answers.
+
+Audio takes no detour: a frame goes from the socket's callback to detector, recogniser and recorder, without a task or a queue.
+"""
+
+import asyncio
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Protocol, assert_never, cast
+
+import structlog
+
+from commands.calls import EndCall
+from commands.dispatch import Watch
+from events.calls import CallEvent, EndedBy
+from events.recorded import Recorded
+from events.registry import Fact
+from events.streams import StreamId
+from realtime import effects as do
+from realtime import signals, vad
+from realtime.briefing import Briefing
+from realtime.ears import Ears
+from realtime.errands import Alarms, Errands
+from realtime.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome
+from realtime.machine import step
+from realtime.mouth import Mouth
+from realtime.ports import LanguageModel, RecordingStore, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
+from realtime.recording import Recorder
+from realtime.state import CallState
+
+log = structlog.get_logger()
+
+
+class Line(Protocol):
+    """The carrier's media stream of one call, as seen from here. Nothing blocks; after `close` everything else does nothing."""
+
+    def play(self, mulaw: bytes) -> None: ...
+    def mark(self, name: str) -> None: ...
+    def clear(self) -> None: ...
+    def close(self, *, words: str) -> None:
+        """`words`: what the carrier is to say afterwards, when it asks what follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What every call of a process shares."""
+
+    recogniser: SpeechToText
+    model: LanguageModel
+    voice: TextToSpeech
+    activity: VoiceActivity
+    telephony: Telephony
+    recordings: RecordingStore
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallInHand:
+    """What this call has of its own. `voice` is the provider's name of it, `subject` whose key seals the recording."""
+
+    briefing: Briefing
+    stream: StreamId
+    call_sid: str
+    stream_sid: str
+    language: str
+    voice: str
+    vocabulary: tuple[str, ...]
+    tools: Tools
+    hearing: vad.Thresholds
+    subject: str
+
+
+class Conductor:
+    """Runs one call from the start of its media to its end on the log. Call times come from the loop's clock."""
+
+    def __init__(self, call: CallInHand, engines: Engines, facts: FactsQueue, line: Line, counters: Counter[str]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._call, self._engines, self._facts, self._line, self._counters = call, engines, facts, line, counters
+        self.state = CallState(briefing=call.briefing)
+        self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms)
+        self._mouth = Mouth(engines.voice, self.give, self.now_ms)
+        self._recorder = Recorder()
+        self._inbox: deque[tuple[signals.Signal, bytes]] = deque()
+        self._stepping = False
+        self._alarms = Alarms(self._loop, self._began, self._fire)
+        self._errands: Errands | None = None
+        self._finished: asyncio.Future[do.Finish | None] = self._loop.create_future()
+        self._log = log.bind(tenant_id=call.stream.tenant, call_id=call.stream.id)
+
+    @property
+    def stream(self) -> StreamId:
+        """The call's own stream on the log."""
+        return self._call.stream
+
+    def now_ms(self) -> int:
+        """Call time."""
+        return int((self._loop.time() - self._began) * 1000)
+
+    async def run(self) -> None:
+        """The whole call. Returns when its end, and all that was told of it, is on the log; cancelling it leaves the rest unsaid."""
+        async with asyncio.TaskGroup() as tasks:
+            self._errands = Errands(tasks, self._engines.model, self._call.tools, self.give, self.now_ms)
+            sending = tasks.create_task(self._facts.run(), name="facts")
+            forget = self._engines.watch(self._call.stream, self._recorded)
+            connecting = (
+                tasks.create_task(self._mouth.connect(voice=self._call.voice), name="voice"),
+                tasks.create_task(self._ears.connect(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
+            )
+            try:
+                self.give(signals.MediaStarted(at_ms=0, stream_sid=self._call.stream_sid))
+                finish = await self._finished
+            finally:
+                forget()
+                self._alarms.cancel_all()
+                self._errands.cancel_all()
+                for task in connecting:
+                    task.cancel()
+                await self._ears.close()
+                await self._mouth.close()
+            await self._end(finish)
+            await self._facts.drained()
+            sending.cancel()
+
+    def frame(self, at_ms: int, mulaw: bytes) -> None:
+        """The caller's audio; `at_ms` is the carrier's stamp."""
+        if not self._finished.done():
+            made = self._ears.frame(at_ms, mulaw)
+            if made:
+                self._recorder.caller(at_ms, mulaw)
+
+    def mark_returned(self, name: str) -> None:
+        self.give(signals.MarkReturned(at_ms=self.now_ms(), name=name))
+
+    def media_ended(self, reason: str, ended_by: EndedBy, *, billable: bool) -> None:
+        """The socket is gone, or is about to be."""
+        self.give(signals.MediaEnded(at_ms=self.now_ms(), reason=reason, ended_by=ended_by, billable=billable))
+
+    def give(self, signal: signals.Signal, audio: bytes = b"") -> None:
+        """Let the machine take a signal. What its effects give rise to at once is taken after it, not within it."""
+        self._inbox.append((signal, audio))
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._inbox:
+                signal, audio = self._inbox.popleft()
+                self.state, effects = step(self.state, signal)
+                for effect in effects:
+                    self._perform(effect, audio)
+        finally:
+            self._stepping = False
+
+    def _perform(self, effect: do.Effect, audio: bytes) -> None:
+        match effect:
+            case do.Play(from_sample=from_sample):
+                self._line.play(audio)
+                self._recorder.agent(from_sample, audio)
+            case do.Speak(utterance=utterance, text=text):
+                self._mouth.speak(utterance, text)
+            case do.ClearVoice():
+                self._mouth.clear()
+            case do.ClearPlayout():
+                self._line.clear()
+                self._recorder.cut(self.now_ms())
+            case do.SendMark(name=name):
+                self._line.mark(name)
+            case do.FinalizeHearing():
+                self._ears.finalize()
+            case do.SetTimer(timer=timer, at_ms=at_ms, of=of):
+                self._alarms.set(timer, of, at_ms)
+            case do.CancelTimer(timer=timer, of=of):
+                self._alarms.cancel(timer, of)
+            case do.AskModel() | do.CancelModel() | do.RunTool() | do.CancelTool() | do.HangUp():
+                self._run(effect)
+            case do.Commit(request=request, command=command, declinable=declinable):
+                self._facts.commit(command, lambda outcome: self._told(request, outcome), declinable=declinable)
+            case do.Note(command=command, essential=essential):
+                self._facts.note(command, essential=essential)
+            case do.StartRecorder(at_ms=at_ms):
+                self._recorder.start(at_ms)
+            case do.StopRecorder(at_ms=at_ms):
+                self._recorder.stop(at_ms)
+            case do.CloseMedia(words=words):
+                self._line.close(words=words)
+            case do.Finish():
+                self._finish(effect)
+            case do.Abandon():
+                self._finish(None)
+            case _:
+                assert_never(effect)
+
+    def _run(self, effect: do.AskModel | do.CancelModel | do.RunTool | do.CancelTool | do.HangUp) -> None:
+        if self._errands is None:
+            raise RuntimeError("a call acts only while it runs")
+        match effect:
+            case do.AskModel(asked=asked, request=request):
+                self._errands.ask(asked, request)
+            case do.CancelModel(asked=asked):
+                self._errands.cancel_question(asked)
+            case do.RunTool(use=use, idempotency_key=key):
+                self._errands.run_tool(use, key)
+            case do.CancelTool(tool_use_id=tool_use_id):
+                self._errands.cancel_tool(tool_use_id)
+            case do.HangUp():
+                self._errands.hang_up(self._engines.telephony, self._call.call_sid)
+            case _:
+                assert_never(effect)
+
+    def _finish(self, finish: do.Finish | None) -> None:
+        if not self._finished.done():
+            self._finished.set_result(finish)
+
+    def _fire(self, timer: signals.Timer, of: str) -> None:
+        self.give(signals.TimerFired(at_ms=self.now_ms(), timer=timer, of=of))
+
+    def _told(self, request: int, outcome: Outcome) -> None:
+        match outcome:
+            case Accepted(version=version):
+                self.give(signals.CommandAccepted(at_ms=self.now_ms(), request=request, version=version))
+            case Declined(code=code):
+                self.give(signals.CommandDeclined(at_ms=self.now_ms(), request=request, code=code))
+            case Away():
+                self.give(signals.LogAway(at_ms=self.now_ms(), request=request))
+            case _:
+                assert_never(outcome)
+
+    def _recorded(self, recorded: Recorded[Fact]) -> None:
+        # The call's stream holds facts of its room and no others.
+        self.give(signals.FactRecorded(at_ms=self.now_ms(), fact=cast(CallEvent, recorded.fact), version=recorded.version))
+
+    async def _end(self, finish: do.Finish | None) -> None:
+        if finish is None:
+            return
+        self._facts.note(
+            EndCall(
+                reason=finish.reason, ended_by=finish.ended_by, stage=finish.stage, billable=finish.billable,
+                duration_ms=finish.duration_ms, recognition_ms=self._ears.heard_ms, recording=await self._store(),
+            ),
+            essential=True,
+        )  # fmt: skip
+        self._log.info("call ended", reason=finish.reason, duration_ms=finish.duration_ms)
+
+    async def _store(self) -> str:
+        if not self._recorder.stretches:
+            return ""
+        try:
+            return await self._engines.recordings.put(self._call.stream.id, self._recorder.stretches, subject=self._call.subject)
+        except OSError as cause:
+            self._counters["recordings-lost"] += 1
+            self._log.warning("the recording could not be kept", cause=str(cause))
+            return ""

@@ -1,0 +1,217 @@
+"""What a call tells the log, in order, without ever making the talk wait for it.
+
+While the log is away facts wait here, bounded; what does not fit is dropped, oldest and least needed first, and counted.
+Commands whose outcome the talk depends on are declined in time instead.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from commands.calls import CALLS, CallCommand, Witness
+from commands.consents import CONSENTS, ConsentCommand, GrantConsent, RevokeConsent
+from commands.decider import CommandRefused, Decider
+from commands.dispatch import CommandIdReused, CommitInDoubt, CommitTooLarge, Dispatch, LogUnavailable, Order
+from events.calls import FactsLost
+from events.identifiers import derived_id
+from events.sealing import digest_of
+from events.streams import StreamId
+
+log = structlog.get_logger()
+
+_CAPACITY = 400
+_RETRY_DOUBT_SECONDS = 0.2
+_LONGEST_RETRY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """The log did not answer in time."""
+
+
+Outcome = Accepted | Declined | Away
+Told = Callable[[Outcome], None]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Item:
+    command: CallCommand | ConsentCommand
+    order: Order
+    essential: bool
+    told: Told | None
+    declinable: bool
+    deadline: asyncio.TimerHandle | None = None
+
+    def tell(self, outcome: Outcome) -> None:
+        """Tell once; whoever waited waits no more."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        told, self.told = self.told, None
+        if told is not None:
+            told(outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Whose facts these are. `incarnation` tells this worker's commands from those of another that had the call before."""
+
+    call: StreamId
+    consents: StreamId
+    incarnation: str
+    actor: str
+    now: Callable[[], datetime]
+
+
+class FactsQueue:
+    """One call's way to the log."""
+
+    def __init__(
+        self, dispatch: Dispatch, sender: Sender, counters: Counter[str], *, capacity: int = _CAPACITY, decline_after_seconds: float = 2.0
+    ) -> None:
+        self._dispatch = dispatch
+        self._call, self._consents = sender.call, sender.consents
+        self._sender = sender
+        self._counters = counters
+        self._capacity, self._decline_after = capacity, decline_after_seconds
+        self._items: deque[_Item] = deque()
+        self._sent: _Item | None = None
+        self._filled, self._empty = asyncio.Event(), asyncio.Event()
+        self._empty.set()
+        self._sequence = 0
+        self._lost = 0
+        self._away = False
+        self._correlation = derived_id("call", sender.call.id)
+
+    def note(self, command: CallCommand | ConsentCommand, *, essential: bool) -> None:
+        """Send it in its turn, however long the log is away."""
+        self._add(_Item(command=command, order=self._order(command), essential=essential, told=None, declinable=False))
+
+    def commit(self, command: CallCommand | ConsentCommand, told: Told, *, declinable: bool) -> None:
+        """Send it in its turn and say how it went. A declinable one is not sent any more once it was answered with Away."""
+        item = _Item(command=command, order=self._order(command), essential=True, told=told, declinable=declinable)
+        if declinable:
+            # Somebody is finding out whether the log is back; without that, this command does.
+            if self._away and self.waiting:
+                item.tell(Away())
+                return
+            item.deadline = asyncio.get_running_loop().call_later(self._decline_after, self._decline, item)
+        self._add(item)
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        while True:
+            while not self._items:
+                self._empty.set()
+                self._filled.clear()
+                await self._filled.wait()
+            self._sent = self._items.popleft()
+            await self._send(self._sent)
+            self._sent = None
+
+    async def drained(self) -> None:
+        """Wait until all that was given has been sent."""
+        await self._empty.wait()
+
+    @property
+    def waiting(self) -> int:
+        """How many commands are not on the log yet."""
+        return len(self._items) + (self._sent is not None)
+
+    async def _send(self, item: _Item) -> None:
+        decider, stream = self._destination(item.command)
+        while True:
+            try:
+                committed = await self._dispatch(decider, stream, item.command, item.order)
+            except LogUnavailable as away:
+                self._went_away()
+                if item.declinable:
+                    item.tell(Away())
+                    return
+                await asyncio.sleep(min(away.retry_after_ms / 1000, _LONGEST_RETRY_SECONDS))
+            except CommitInDoubt:
+                # Whether it is there is known only when the same command is answered: the talk does not wait, we do.
+                self._went_away()
+                if item.declinable:
+                    item.tell(Away())
+                await asyncio.sleep(_RETRY_DOUBT_SECONDS)
+            except CommandRefused as refusal:
+                self._counters["commands-refused"] += 1
+                log.info("command refused", stream=str(stream), command=type(item.command).__name__, code=refusal.code)
+                item.tell(Declined(code=refusal.code))
+                return
+            except (CommitTooLarge, CommandIdReused) as cause:
+                self._lose(1)
+                log.exception("command cannot be sent", stream=str(stream), command=type(item.command).__name__, cause=type(cause).__name__)
+                item.tell(Declined(code="not-sent"))
+                return
+            else:
+                self._came_back()
+                item.tell(Accepted(version=committed.version))
+                return
+
+    def _went_away(self) -> None:
+        if not self._away:
+            log.warning("the log is away; facts of the call wait", stream=str(self._call), waiting=self.waiting)
+        self._away = True
+        for item in [item for item in self._items if item.declinable]:
+            self._decline(item)
+
+    def _came_back(self) -> None:
+        self._away = False
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            fact = Witness(fact=FactsLost(count=lost))
+            self._items.appendleft(_Item(command=fact, order=self._order(fact), essential=True, told=None, declinable=False))
+            self._empty.clear()
+
+    def _decline(self, item: _Item) -> None:
+        """Nobody waits for it any more. One that is under way is seen through, so that its fate is known."""
+        if item in self._items:
+            self._items.remove(item)
+        item.tell(Away())
+
+    def _add(self, item: _Item) -> None:
+        if len(self._items) >= self._capacity:
+            self._make_room()
+        self._items.append(item)
+        self._empty.clear()
+        self._filled.set()
+
+    def _make_room(self) -> None:
+        spare = next((item for item in self._items if not item.essential), None)
+        spare = spare or next((item for item in self._items if isinstance(item.command, Witness)), None)
+        if spare is not None:
+            self._items.remove(spare)
+            self._lose(1)
+
+    def _lose(self, count: int) -> None:
+        self._lost += count
+        self._counters["facts-lost"] += count
+
+    def _destination(self, command: CallCommand | ConsentCommand) -> tuple[Decider[Any, Any, Any], StreamId]:
+        if isinstance(command, GrantConsent | RevokeConsent):
+            return CONSENTS, self._consents
+        return CALLS, self._call
+
+    def _order(self, command: CallCommand | ConsentCommand) -> Order:
+        self._sequence += 1
+        return Order(
+            command_id=derived_id("call", self._call.id, self._sender.incarnation, str(self._sequence)),
+            digest=digest_of(repr(command).encode()), actor=self._sender.actor, occurred_at=self._sender.now(),
+            correlation_id=self._correlation,
+        )  # fmt: skip

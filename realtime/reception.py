@@ -1,0 +1,146 @@
+"""A ring at the door: whose number it is, which call of ours it becomes, and what the carrier is told to do."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from commands.calls import CALL_SIDS, CALLS, CallSidReservedAlready, EndCall, ReceiveCall, ReserveCallSid
+from commands.decider import CommandRefused, Decider
+from commands.dispatch import CommitInDoubt, Committed, Dispatch, LogUnavailable, Order
+from commands.numbers import NUMBERS, NoteUnassignedCall
+from events.calls import EndedBy, Stage
+from events.identifiers import derived_id
+from events.sealing import KeyRing, digest_of
+from events.streams import PLATFORM, StreamId
+from realtime import twiml
+from realtime.routes import Route, Routes
+from realtime.tokens import Tokens
+
+log = structlog.get_logger()
+
+_NOT_IN_SERVICE = "The number you have dialled is not in service. Goodbye."
+_NOT_NOW = "We are sorry, we cannot take your call at the moment. Please call again in a few minutes. Goodbye."
+_RETRY_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ringing:
+    """A call that was received and whose media stream has not come yet."""
+
+    stream: StreamId
+    call_sid: str
+    caller: str
+    caller_ref: str
+    route: Route
+
+    @property
+    def subject(self) -> str:
+        """Whose key seals what this caller says."""
+        return f"{self.stream.tenant}/{self.caller_ref}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """How the carrier reaches us: `public_url` without a slash at its end, `media_url` of the media socket."""
+
+    public_url: str
+    media_url: str
+
+    def next_url(self, call_id: str) -> str:
+        return f"{self.public_url}/twilio/voice/next?call={call_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceptionPorts:
+    dispatch: Dispatch
+    routes: Routes
+    keyring: KeyRing
+    tokens: Tokens
+    addresses: Addresses
+    now: Callable[[], datetime]
+    new_call_id: Callable[[], str]
+    answer_within_seconds: float = 5.0
+
+
+class Reception:
+    """Answers the carrier within its patience, with or without the log."""
+
+    def __init__(self, ports: ReceptionPorts, counters: Counter[str]) -> None:
+        self._ports, self._counters = ports, counters
+
+    async def ring(self, call_sid: str, caller: str, number: str) -> tuple[str, Ringing | None]:
+        """The document for a ring, and the call that it announces. A repeated ring gets the same call."""
+        try:
+            async with asyncio.timeout(self._ports.answer_within_seconds):
+                return await self._ring(call_sid, caller, number)
+        except (LogUnavailable, CommitInDoubt, TimeoutError) as cause:
+            self._counters["rings-without-log"] += 1
+            log.warning("a call could not be taken: the log is away", cause=str(cause))
+            return twiml.say_and_hang_up(_NOT_NOW), None
+
+    async def _ring(self, call_sid: str, caller: str, number: str) -> tuple[str, Ringing | None]:
+        ports = self._ports
+        number_ref = ports.keyring.reference(PLATFORM, number)
+        route = ports.routes.route(number_ref)
+        if route is None:
+            return await self._nobody(call_sid, number_ref), None
+        stream = await self._reserved(call_sid, route.organisation_id)
+        caller_ref = ports.keyring.reference(stream.tenant, caller)
+        ringing = Ringing(stream=stream, call_sid=call_sid, caller=caller, caller_ref=caller_ref, route=route)
+        receive = ReceiveCall(
+            call_sid=call_sid, caller=ports.keyring.seal(ringing.subject, caller), caller_ref=caller_ref,
+            number=ports.keyring.seal(stream.tenant, number), number_ref=number_ref, agent_id=route.agent_id,
+            agent_version=route.agent_version, agent_version_hash=route.version_hash, flags=dict(route.flags),
+        )  # fmt: skip
+        await self._send(CALLS, stream, receive, "receive")
+        token = ports.tokens.issue(stream.id, call_sid, ports.now().timestamp())
+        return twiml.connect(ports.addresses.media_url, token, ports.addresses.next_url(stream.id)), ringing
+
+    async def _nobody(self, call_sid: str, number_ref: str) -> str:
+        self._counters["rings-to-nobody"] += 1
+        stream = StreamId(PLATFORM, NUMBERS.category, number_ref)
+        try:
+            await self._send(NUMBERS, stream, NoteUnassignedCall(call_sid=call_sid), "unassigned")
+        except CommandRefused as refusal:
+            # It has an owner by now, or an agent that cannot take calls yet: the caller hears the same.
+            log.info("a number without an answering agent was rung", code=refusal.code)
+        return twiml.say_and_hang_up(_NOT_IN_SERVICE)
+
+    async def _reserved(self, call_sid: str, organisation_id: str) -> StreamId:
+        call_id = self._ports.new_call_id()
+        reserve = ReserveCallSid(call_id=call_id, organisation_id=organisation_id)
+        try:
+            await self._send(CALL_SIDS, StreamId(PLATFORM, CALL_SIDS.category, call_sid), reserve, call_id)
+        except CallSidReservedAlready as held:
+            return StreamId(held.organisation_id, CALLS.category, held.call_id)
+        return StreamId(organisation_id, CALLS.category, call_id)
+
+    async def never_connected(self, ringing: Ringing, reason: str, ended_by: EndedBy) -> None:
+        """A call that rang and has no media stream is over. Where the log is away, the next who asks says so again."""
+        await self.end(ringing.stream, reason, ended_by, Stage.RINGING)
+
+    async def end(self, stream: StreamId, reason: str, ended_by: EndedBy, stage: Stage) -> None:
+        """Put an end on the log that no worker could put there. The first end counts; a call never received has none."""
+        end = EndCall(reason=reason, ended_by=ended_by, stage=stage, billable=False, duration_ms=0, recognition_ms=0)
+        try:
+            async with asyncio.timeout(self._ports.answer_within_seconds):
+                await self._send(CALLS, stream, end, reason)
+        except (LogUnavailable, CommitInDoubt, TimeoutError, CommandRefused) as cause:
+            log.warning("the end of a call could not be put on the log", stream=str(stream), cause=str(cause))
+
+    async def _send(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, what: str) -> Committed:
+        """Send until it is known how it went; the id makes a repeat harmless. Raises CommandRefused or LogUnavailable."""
+        order = Order(
+            command_id=derived_id("reception", str(stream), what), digest=digest_of(repr(command).encode()), actor="carrier",
+            occurred_at=self._ports.now(), correlation_id=derived_id("call", stream.id),
+        )  # fmt: skip
+        while True:
+            try:
+                return await self._ports.dispatch(decider, stream, command, order)
+            except CommitInDoubt:
+                await asyncio.sleep(_RETRY_SECONDS)

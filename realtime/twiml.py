@@ -1,0 +1,24 @@
+"""The few documents that we answer the carrier with."""
+
+from xml.sax.saxutils import escape, quoteattr
+
+MEDIA_TYPE = "application/xml"
+HANG_UP = '<?xml version="1.0" encoding="UTF-8"?><Response><Hangup/></Response>'
+_LONGEST_SENTENCE = 4000
+
+
+def say_and_hang_up(sentence: str) -> str:
+    """Words in the carrier's own voice, and the end."""
+    return f'<?xml version="1.0" encoding="UTF-8"?><Response><Say>{escape(sentence[:_LONGEST_SENTENCE])}</Say><Hangup/></Response>'
+
+
+def connect(media_url: str, token: str, next_url: str) -> str:
+    """Open the media stream; when it ends for whatever reason, ask at `next_url` what follows.
+
+    The stream's address has no query string (the carrier's error 31920): the token goes as a parameter.
+    """
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><Response>'
+        f'<Connect><Stream url={quoteattr(media_url)}><Parameter name="token" value={quoteattr(token)}/></Stream></Connect>'
+        f'<Redirect method="POST">{escape(next_url)}</Redirect></Response>'
+    )

@@ -1,0 +1,86 @@
+"""Twilio's webhooks: nothing happens before the signature over our public address is right."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from fastapi import APIRouter, Request, Response
+
+from realtime import twiml
+
+_CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}\Z")
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
+_LONGEST_FORM = 32_768
+_LONGEST_PARTY = 100
+# The call's states that have no way back (twilio.com/docs/voice/api/call-resource).
+_OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
+
+SignatureCheck = Callable[[str, Mapping[str, str], str], bool]
+"""(public address with its query, the form's fields, the signature) → whether the carrier signed it."""
+
+
+class Answering(Protocol):
+    """Who answers the carrier's questions; each answer is a TwiML document."""
+
+    async def ring(self, call_sid: str, caller: str, number: str) -> str: ...
+
+    async def next(self, call_id: str) -> str:
+        """The media stream has ended: what follows?"""
+
+    async def over(self, call_sid: str) -> None:
+        """The carrier says that its call is over."""
+
+
+def router(answering: Answering, signed: SignatureCheck, public_url: str, counters: Counter[str]) -> APIRouter:
+    """Routes under `/twilio`. `public_url` is the address that the carrier knows us by and signs."""
+    routes = APIRouter(prefix="/twilio", include_in_schema=False)
+
+    async def form(request: Request) -> Mapping[str, str] | None:
+        """The form's fields, or None when it is not the carrier's."""
+        if int(request.headers.get("content-length") or 0) > _LONGEST_FORM:
+            return None
+        async with request.form(max_files=0, max_fields=200) as given:
+            fields = {name: value for name, value in given.items() if isinstance(value, str)}
+        query = f"?{request.url.query}" if request.url.query else ""
+        if signed(f"{public_url}{request.url.path}{query}", fields, request.headers.get("x-twilio-signature", "")):
+            return fields
+        counters["webhooks-forged"] += 1
+        return None
+
+    @routes.post("/voice")
+    async def voice(request: Request) -> Response:
+        fields = await form(request)
+        if fields is None:
+            return _forbidden()
+        call_sid, caller, number = fields.get("CallSid", ""), fields.get("From", ""), fields.get("To", "")
+        if not _CALL_SID.match(call_sid) or not caller or not number or max(len(caller), len(number)) > _LONGEST_PARTY:
+            return Response("CallSid, From and To are needed", status_code=400)
+        return _document(await answering.ring(call_sid, caller, number))
+
+    @routes.post("/voice/next")
+    async def following(request: Request) -> Response:
+        fields = await form(request)
+        if fields is None:
+            return _forbidden()
+        call_id = request.query_params.get("call", "")
+        return _document(await answering.next(call_id) if _CALL_ID.match(call_id) else twiml.HANG_UP)
+
+    @routes.post("/status")
+    async def status(request: Request) -> Response:
+        fields = await form(request)
+        if fields is None:
+            return _forbidden()
+        if fields.get("CallStatus") in _OVER and _CALL_SID.match(fields.get("CallSid", "")):
+            await answering.over(fields["CallSid"])
+        return Response(status_code=204)
+
+    return routes
+
+
+def _document(text: str) -> Response:
+    return Response(text, media_type=twiml.MEDIA_TYPE)
+
+
+def _forbidden() -> Response:
+    return Response("the signature is wrong or missing", status_code=403)
