@@ -122,7 +122,8 @@ class Group:
             return False
         if self._is_known(submission):
             return True
-        decider, state, version = self._folded(submission)
+        decider = submission.decider
+        _, state, version = self._folded(submission)
         expected = submission.expected_version
         if expected is not None and expected != version:
             self.entries.append(Declined(submission, ExpectedVersionMismatch(expected, version)))
