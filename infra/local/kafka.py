@@ -19,7 +19,7 @@ from infra.local.services import Progress, StackUnavailable, Unreachable
 _PROBE_SECONDS = 3.0
 # What may lie on the log for ever must be readable by a consumer with default settings: 1 MiB a record batch.
 _LONGEST_BATCH_BYTES = 1_048_588
-_SETTINGS = """\
+SETTINGS = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
@@ -97,7 +97,7 @@ class KafkaService:
         data = self._folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         self._properties.write_text(
-            _SETTINGS.format(host=LOOPBACK, broker=broker, controller=controller, data=data, longest_batch=_LONGEST_BATCH_BYTES)
+            SETTINGS.format(host=LOOPBACK, broker=broker, controller=controller, data=data, longest_batch=_LONGEST_BATCH_BYTES)
         )
         (self._folder / "log4j2.properties").write_text(_LOGGING)
         if not (data / "meta.properties").is_file():
