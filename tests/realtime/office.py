@@ -1,0 +1,131 @@
+"""A voice worker with everything in memory, answering on real sockets; for tests that ring it."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from twilio.request_validator import RequestValidator
+
+from events.identifiers import uuid7
+from events.sealing import KeyRing, Sealed
+from events.streams import PLATFORM
+from infra.adapters.picows_media import MediaServer
+from realtime.conductor import Engines
+from realtime.reception import Addresses, ReceptionPorts
+from realtime.tokens import Tokens
+from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
+from tests.realtime.world import Carrier, LevelActivity, MemoryLog, Mind, PlainTools, PlainVoice, Shelf, TextEars, Thoughts, keyring
+
+AUTH_TOKEN = "an-auth-token-that-is-made-up"
+ORGANISATION = "AYB-0000-0000-0000"
+NUMBER, CALLER = "+15550100", "+15550199"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A Route."""
+
+    organisation_id: str = ORGANISATION
+    organisation_name: str = "Smile Dental"
+    agent_id: str = "agt_1"
+    agent_version: str = "1"
+    version_hash: str = "hash"
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Desks:
+    """Routes: one number, one desk."""
+
+    number_ref: str
+    desk: Desk
+
+    def route(self, number_ref: str) -> Desk | None:
+        return self.desk if number_ref == self.number_ref else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Office:
+    """What a test may look at and meddle with."""
+
+    log: MemoryLog
+    keys: KeyRing
+    ears: TextEars
+    voice: PlainVoice
+    mind: Mind
+    tools: PlainTools
+    carrier: Carrier
+    shelf: Shelf
+    public_url: str
+    media_url: str = ""
+    worker: CallWorker = None  # type: ignore[assignment] # set before the office opens
+    door: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def webhook(self) -> str:
+        return f"{self.public_url}/twilio/voice"
+
+    def opened(self, sealed: Sealed[str]) -> str:
+        return self.keys.open(sealed)
+
+
+@asynccontextmanager
+async def open_office(
+    thoughts: Thoughts,
+    *,
+    tools: PlainTools | None = None,
+    desk: Desk | None = None,
+    settings: WorkerSettings | None = None,
+    voice: PlainVoice | None = None,
+) -> AsyncIterator[Office]:
+    """The doors are open when it begins, and everything is let go of at its end."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    public_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    signer, keys, log = RequestValidator(AUTH_TOKEN), keyring(), MemoryLog()
+    office = Office(
+        log=log, keys=keys, ears=TextEars(), voice=voice or PlainVoice(), mind=Mind(thoughts), tools=tools or PlainTools(),
+        carrier=Carrier(), shelf=Shelf(), public_url=public_url,
+    )  # fmt: skip
+    media = MediaServer(
+        lambda transport: office.worker.accept(transport), path="/media",
+        signed=lambda signature: bool(signer.validate(office.media_url, {}, signature)), counters=office.door,
+    )  # fmt: skip
+    office.media_url = f"ws://127.0.0.1:{await media.start('127.0.0.1', 0)}/media"
+    engines = Engines(
+        recogniser=office.ears, model=office.mind, voice=office.voice, activity=LevelActivity(), telephony=office.carrier,
+        recordings=office.shelf, watch=log.watch,
+    )  # fmt: skip
+    reception = ReceptionPorts(
+        dispatch=log, routes=Desks(keys.reference(PLATFORM, NUMBER), desk or Desk()), keyring=keys, tokens=Tokens(os.urandom(32)),
+        addresses=Addresses(public_url=public_url, media_url=office.media_url), now=lambda: datetime.now(UTC),
+        new_call_id=lambda: f"call_{uuid7(int(datetime.now(UTC).timestamp() * 1000), secrets.randbits(74)).hex}", answer_within_seconds=1.0,
+    )  # fmt: skip
+    office.worker = CallWorker(
+        WorkerPorts(
+            engines=engines, reception=reception, tools=lambda _organisation, _configuration: office.tools,
+            models=lambda _configuration: {"default": "model-default", "fast": "model-fast"},
+            signed=lambda url, fields, signature: bool(signer.validate(url, dict(fields), signature)),
+        ),
+        settings or WorkerSettings(name="office"),
+    )  # fmt: skip
+    web = FastAPI()
+    web.include_router(office.worker.router)
+    server = uvicorn.Server(uvicorn.Config(web, log_level="error", lifespan="off", ws="none"))
+    serving = asyncio.create_task(server.serve(sockets=[listening]), name="web")
+    try:
+        yield office
+    finally:
+        await office.worker.stop()
+        media.stop()
+        server.should_exit = True
+        await serving
