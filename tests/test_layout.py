@@ -25,8 +25,12 @@ ALLOWED = {
     "realtime": {"msgspec", "numpy", "structlog"},
     "api": {"fastapi", "phonenumbers", "pydantic", "starlette", "structlog"},
 }
-# Single modules that may take more than their floor.
-ALLOWED_TO_ONE = {"realtime/webhook.py": {"fastapi"}, "stream_processors/analytics.py": {"faust"}}
+# Single modules that may take more than their floor: the webhook, what hands out its router, and windowed analytics.
+ALLOWED_TO_ONE = {
+    "realtime/webhook.py": {"fastapi"},
+    "realtime/worker.py": {"fastapi"},
+    "stream_processors/analytics.py": {"faust"},
+}
 
 
 def room_contract() -> tuple[list[str], set[str], set[str]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -91,6 +92,9 @@ async def stop_stack(state_dir: Path, settings: Settings, progress: Progress) ->
 
     async with memory.lock():
         await _all({f"stop {service.name}": stop(service) for service in _own(state_dir, settings)})
+        sockets = sockets_folder(state_dir)
+        if not sockets.is_relative_to(state_dir):
+            shutil.rmtree(sockets, ignore_errors=True)
 
 
 async def stack_status(state_dir: Path, settings: Settings) -> list[ServiceStatus]:
