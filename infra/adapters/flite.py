@@ -1,131 +1,154 @@
-"""An offline voice that needs no account: the program flite, a sentence at a time, as telephone audio."""
+"""An offline voice that needs no account: the program flite, one run for each sentence, its sound made fit for the phone."""
 
 import asyncio
 import io
+import re
+import shutil
 import wave
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 
-from realtime.audio import RATE_HZ, encode, halved
+from realtime.audio import BYTES_PER_MS, FRAME_MS, RATE_HZ, Samples, encode, halved
 from realtime.ports import EngineFailed, EngineUnavailable, VoiceAudio, VoiceFlushed, VoiceListener
 
 NAME: Final = "flite"
 PROGRAM: Final = "flite"
-_DEFAULT: Final = "slt"
-_OWN: Final = frozenset({"slt", "rms", "awb", "kal16"})
-# Voices of the provider whose place this one takes, by the sex of their speaker.
-_STANDS_FOR: Final[Mapping[str, str]] = {"orion": "rms", "arcas": "rms", "zeus": "rms", "apollo": "rms", "atlas": "rms", "helios": "awb"}
-_SECONDS: Final = 20.0
-_LEAD_MS: Final = 20
+DEFAULT_VOICE: Final = "slt"
+VOICES: Final = frozenset({"slt", "rms", "awb", "kal", "kal16"})
+_DELIVERED_BYTES: Final = 200 * BYTES_PER_MS
+_MOST_WAITING: Final = 256
+_SENTENCE: Final = re.compile(r"[^.!?…]+(?:[.!?…]+[\"')\]]*|$)\s*")
+# flite leaves a fifth of a second of silence on either side of what it says.
+_AUDIBLE: Final = 100
+_KEPT_BEFORE_MS: Final = 20
+_KEPT_AFTER_MS: Final = 120
 
 
-async def synthesise(text: str, *, voice: str = _DEFAULT) -> bytes:
-    """A text as 8 kHz mu-law, without the silence that the program puts around it. Raises EngineUnavailable."""
-    # The text goes through a pipe: arguments of a program can be read by everybody on the machine.
-    command = (PROGRAM, "-voice", voice_of(voice), "-f", "/dev/stdin", "-o", "/dev/stdout")
-    pipe = asyncio.subprocess.PIPE
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a text, each with something in it that can be said."""
+    for found in _SENTENCE.finditer(text):
+        if any(character.isalnum() for character in found[0]):
+            yield found[0].strip()
+
+
+def _trimmed(samples: Samples) -> Samples:
+    """Without the long silences around the speech; empty when there is no speech at all."""
+    audible = np.flatnonzero(np.abs(samples.astype(np.int32)) > _AUDIBLE)
+    if not len(audible):
+        return samples[:0]
+    before, after = _KEPT_BEFORE_MS * BYTES_PER_MS, _KEPT_AFTER_MS * BYTES_PER_MS
+    return samples[max(int(audible[0]) - before, 0) : int(audible[-1]) + after]
+
+
+def telephone_sound(wav: bytes) -> bytes:
+    """Mu-law of a WAV of 8 or 16 kHz, in whole frames. Raises wave.Error for anything else."""
+    with wave.open(io.BytesIO(wav)) as sound:
+        samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2").astype(np.int16)
+        rate = sound.getframerate()
+    if rate not in (RATE_HZ, 2 * RATE_HZ):
+        raise wave.Error(f"{rate} samples a second")
+    mulaw = encode(_trimmed(halved(samples) if rate == 2 * RATE_HZ else samples))
+    frame = FRAME_MS * BYTES_PER_MS
+    return mulaw + b"\xff" * (-len(mulaw) % frame)
+
+
+async def say(sentence: str, *, voice: str) -> bytes:
+    """Mu-law of one sentence. Cancelling ends the program. Raises EngineUnavailable."""
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
-    except OSError as cause:
-        raise EngineUnavailable(NAME, f"the program cannot be started ({cause.strerror}); install it with apt-get install flite") from cause
+        program = await asyncio.create_subprocess_exec(
+            *(PROGRAM, "-voice", voice, "-t", sentence.replace("\0", ""), "-o", "/dev/stdout"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError as error:
+        raise EngineUnavailable(NAME, str(error)) from error
     try:
-        async with asyncio.timeout(_SECONDS):
-            sound, _ = await process.communicate(text.encode("ascii", "replace") + b"\n")
-    except TimeoutError as cause:
-        raise EngineUnavailable(NAME, f"no speech within {_SECONDS:.0f} s") from cause
+        wav, _ = await program.communicate()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise EngineUnavailable(NAME, f"the program ended with {process.returncode}")
-    return _telephone(sound)
-
-
-def voice_of(name: str) -> str:
-    """The voice of ours for a name of ours or of the provider's (`aura-2-orion-en`)."""
-    if name in _OWN:
-        return name
-    return next((own for part, own in _STANDS_FOR.items() if part in name), _DEFAULT)
-
-
-def _telephone(sound: bytes) -> bytes:
+        if program.returncode is None:
+            with suppress(ProcessLookupError):
+                program.kill()
+            await program.wait()
     try:
-        with wave.open(io.BytesIO(sound)) as wav:
-            rate = wav.getframerate()
-            # Written to a pipe, the header's length is a guess: read to the end of what is there.
-            samples = np.frombuffer(wav.readframes(len(sound)), np.int16)
-    except (wave.Error, EOFError) as cause:
-        raise EngineUnavailable(NAME, f"the program's output is no sound: {cause}") from cause
-    if rate == 2 * RATE_HZ:
-        samples = halved(samples)
-    elif rate != RATE_HZ:
-        raise EngineUnavailable(NAME, f"speech at {rate} Hz")
-    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > 100)
-    if not loud.size:
-        return b""
-    lead = _LEAD_MS * RATE_HZ // 1000
-    return encode(samples[max(0, loud[0] - lead) : loud[-1] + lead])
+        return telephone_sound(wav)
+    except (wave.Error, EOFError) as error:
+        raise EngineUnavailable(NAME, f"exit code {program.returncode}, and what came out is no sound: {error}") from error
 
 
-class _Stream:
-    """One call's sentences, in order; the next one is made while the last one plays."""
+class FliteStream:
+    """One call's texts in their order; each flush is synthesised sentence by sentence, and told as soon as a sentence is ready."""
 
     def __init__(self, voice: str, listener: VoiceListener) -> None:
         self._voice = voice
         self._listener: VoiceListener | None = listener
-        self._waiting: deque[tuple[int, str, bool]] = deque()
-        self._work = asyncio.Event()
-        self._generation = 0
-        self._speaking = asyncio.create_task(self._speak(), name="flite stream")
+        self._texts: list[str] = []
+        self._flushes: asyncio.Queue[tuple[int, str]] = asyncio.Queue(_MOST_WAITING)
+        self._speaking = self._start()
 
     def speak(self, utterance: int, text: str, *, flush: bool) -> None:
-        self._waiting.append((utterance, text, flush))
-        self._work.set()
+        self._texts.append(text)
+        if not flush or self._listener is None:
+            return
+        whole = " ".join(self._texts)
+        self._texts.clear()
+        try:
+            self._flushes.put_nowait((utterance, whole))
+        except asyncio.QueueFull:
+            self._fail(f"{_MOST_WAITING} utterances wait to be spoken")
 
     def clear(self) -> None:
-        self._waiting.clear()
-        self._generation += 1
+        self._texts.clear()
+        while not self._flushes.empty():
+            self._flushes.get_nowait()
+        if self._listener is not None:
+            # The task ends with its program at its next turn; until then it finds itself replaced and tells nothing.
+            self._speaking.cancel()
+            self._speaking = self._start(after=self._speaking)
 
     async def close(self) -> None:
         self._listener = None
         self._speaking.cancel()
-        await asyncio.wait({self._speaking})
+        with suppress(asyncio.CancelledError):
+            await self._speaking
 
-    async def _speak(self) -> None:
-        while True:
-            while not self._waiting:
-                self._work.clear()
-                await self._work.wait()
-            utterance, text, flush = self._waiting.popleft()
-            generation = self._generation
-            try:
-                mulaw = await synthesise(text, voice=self._voice) if text.strip() else b""
-            except EngineUnavailable as failed:
-                self._tell(EngineFailed(engine=failed.engine, reason=failed.reason))
-                return
-            if generation != self._generation:
-                continue
-            if mulaw:
-                self._tell(VoiceAudio(mulaw=mulaw))
-            if flush:
+    def _start(self, after: asyncio.Task[None] | None = None) -> asyncio.Task[None]:
+        return asyncio.create_task(self._run(after), name="flite-speaking")
+
+    async def _run(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            while True:
+                utterance, text = await self._flushes.get()
+                for sentence in sentences(text):
+                    mulaw = await say(sentence, voice=self._voice)
+                    for at in range(0, len(mulaw), _DELIVERED_BYTES):
+                        self._tell(VoiceAudio(mulaw=mulaw[at : at + _DELIVERED_BYTES]))
                 self._tell(VoiceFlushed(utterance=utterance))
+        except EngineUnavailable as error:
+            self._fail(error.reason)
 
-    def _tell(self, delivered: VoiceAudio | VoiceFlushed | EngineFailed) -> None:
-        if self._listener is not None:
-            self._listener(delivered)
+    def _tell(self, told: VoiceAudio | VoiceFlushed) -> None:
+        if self._listener is not None and asyncio.current_task() is self._speaking:
+            self._listener(told)
+
+    def _fail(self, reason: str) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener(EngineFailed(engine=NAME, reason=reason))
 
 
 class Flite:
-    """`realtime.ports.TextToSpeech`, in the place of Deepgram's Aura-2 and priced as it."""
+    """The voice as a call sees it. A voice that flite does not have is spoken by its default."""
 
-    name = "deepgram/aura-2"
+    name = NAME
     embedded = True
 
-    async def connect(self, *, voice: str, listener: VoiceListener) -> _Stream:
-        """Speaks one sentence first, so that a machine without the program is found out before the caller waits."""
-        await synthesise("a", voice=voice)
-        return _Stream(voice, listener)
+    async def connect(self, *, voice: str, listener: VoiceListener) -> FliteStream:
+        if shutil.which(PROGRAM) is None:
+            raise EngineUnavailable(NAME, "the program flite is not installed; type: apt-get install flite")
+        return FliteStream(voice if voice in VOICES else DEFAULT_VOICE, listener)
