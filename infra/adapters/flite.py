@@ -20,7 +20,7 @@ DEFAULT_VOICE: Final = "slt"
 VOICES: Final = frozenset({"slt", "rms", "awb", "kal", "kal16"})
 _DELIVERED_BYTES: Final = 200 * BYTES_PER_MS
 _MOST_WAITING: Final = 256
-_SENTENCE: Final = re.compile(r"[^.!?…]+(?:[.!?…]+[\"')\]]*|$)\s*")
+_SENTENCE_END: Final = re.compile(r"(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<=[.!?…])\s+")
 # flite leaves a fifth of a second of silence on either side of what it says.
 _AUDIBLE: Final = 100
 _KEPT_BEFORE_MS: Final = 20
@@ -29,9 +29,9 @@ _KEPT_AFTER_MS: Final = 120
 
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a text, each with something in it that can be said."""
-    for found in _SENTENCE.finditer(text):
-        if any(character.isalnum() for character in found[0]):
-            yield found[0].strip()
+    for sentence in _SENTENCE_END.split(text.strip()):
+        if any(character.isalnum() for character in sentence):
+            yield sentence
 
 
 def _trimmed(samples: Samples) -> Samples:
@@ -87,6 +87,7 @@ class FliteStream:
         self._listener: VoiceListener | None = listener
         self._texts: list[str] = []
         self._flushes: asyncio.Queue[tuple[int, str]] = asyncio.Queue(_MOST_WAITING)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._speaking = self._start()
 
     def speak(self, utterance: int, text: str, *, flush: bool) -> None:
@@ -105,22 +106,24 @@ class FliteStream:
         while not self._flushes.empty():
             self._flushes.get_nowait()
         if self._listener is not None:
-            # The task ends with its program at its next turn; until then it finds itself replaced and tells nothing.
+            # The task ends with its program at its next turn; it is replaced already, so it tells nothing until then.
             self._speaking.cancel()
-            self._speaking = self._start(after=self._speaking)
+            self._speaking = self._start()
 
     async def close(self) -> None:
         self._listener = None
-        self._speaking.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._speaking
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    def _start(self, after: asyncio.Task[None] | None = None) -> asyncio.Task[None]:
-        return asyncio.create_task(self._run(after), name="flite-speaking")
+    def _start(self) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._run(), name="flite-speaking")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _run(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
+    async def _run(self) -> None:
         try:
             while True:
                 utterance, text = await self._flushes.get()

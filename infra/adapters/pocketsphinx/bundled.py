@@ -7,7 +7,7 @@ in a trie from the predicted word backwards: predicted word, the word before it,
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -105,8 +105,40 @@ def read_trie(path: Path) -> GeneralEnglish:
     )
 
 
-def read_general_english() -> GeneralEnglish:
-    return read_trie(Path(get_model_path("en-us/en-us.lm.bin")))
+def pruned(model: GeneralEnglish, least_gain: float) -> GeneralEnglish:
+    """Without the n-grams that say nearly what backing off would have said, weighted by how often they occur.
+
+    The sum over n-grams of such weights is the change of the model's entropy, in nats a word. Rows that are the history of a
+    row that stays do stay. The back-off weights are as they were, and no longer make the rest sum to one.
+    """
+    size = len(model.words)
+    pair_key = model.bigram_word * size + model.bigram_before
+    joint = np.exp(model.unigram[model.bigram_before] + model.bigram)
+    history_key = model.bigram_before[model.trigram_of] * size + model.trigram_earlier
+    order = np.argsort(pair_key)
+    history = order[np.minimum(np.searchsorted(pair_key, history_key, sorter=order), len(order) - 1)]
+    known = pair_key[history] == history_key
+    gained = np.abs(model.trigram - model.bigram_backoff[history] - model.bigram[model.trigram_of])
+    triples = known & (joint[history] * np.exp(model.trigram) * gained > least_gain)
+    pairs = joint * np.abs(model.bigram - model.unigram_backoff[model.bigram_before] - model.unigram[model.bigram_word]) > least_gain
+    pairs[model.trigram_of[triples]] = True
+    pairs[history[triples]] = True
+    renumbered = np.cumsum(pairs) - 1
+    return replace(
+        model,
+        bigram_word=model.bigram_word[pairs],
+        bigram_before=model.bigram_before[pairs],
+        bigram=model.bigram[pairs],
+        bigram_backoff=model.bigram_backoff[pairs],
+        trigram_of=renumbered[model.trigram_of[triples]],
+        trigram_earlier=model.trigram_earlier[triples],
+        trigram=model.trigram[triples],
+    )
+
+
+def read_general_english(least_gain: float) -> GeneralEnglish:
+    """The bundled model without what adds less than `least_gain`; see `pruned`."""
+    return pruned(read_trie(Path(get_model_path("en-us/en-us.lm.bin"))), least_gain)
 
 
 @cache

@@ -28,9 +28,10 @@ class Recipe:
     """How much of which: found by measuring word errors on phrases, paraphrases and sentences of neither."""
 
     general_words: int = 8000
+    least_gain: float = 2e-7
     menu_share: float = 0.5
     tilt: float = 0.4
-    bigram_prior: float = 4.0
+    bigram_prior: float = 8.0
     trigram_prior: float = 1.0
 
 
