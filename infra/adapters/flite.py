@@ -2,12 +2,13 @@
 
 import asyncio
 import io
+import os
 import re
 import shutil
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -25,6 +26,9 @@ _SENTENCE_END: Final = re.compile(r"(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<=[.!?…])
 _AUDIBLE: Final = 100
 _KEPT_BEFORE_MS: Final = 20
 _KEPT_AFTER_MS: Final = 120
+_LONGEST_SECONDS: Final = 20.0
+# Voices of the provider whose place ours take, by their speakers.
+_STANDS_FOR: Final[Mapping[str, str]] = {"orion": "rms", "arcas": "rms", "zeus": "rms", "apollo": "rms", "atlas": "rms", "helios": "awb"}
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -55,28 +59,58 @@ def telephone_sound(wav: bytes) -> bytes:
     return mulaw + b"\xff" * (-len(mulaw) % frame)
 
 
+def voice_of(name: str) -> str:
+    """The voice of ours for a name of ours, or for one of the provider's (`aura-2-orion-en`)."""
+    if name in VOICES:
+        return name
+    return next((own for part, own in _STANDS_FOR.items() if part in name), DEFAULT_VOICE)
+
+
+async def synthesise(text: str, *, voice: str) -> bytes:
+    """Mu-law of a whole text. Raises EngineUnavailable."""
+    return b"".join([await say(sentence, voice=voice_of(voice)) for sentence in sentences(text)])
+
+
 async def say(sentence: str, *, voice: str) -> bytes:
     """Mu-law of one sentence. Cancelling ends the program. Raises EngineUnavailable."""
+    # Both text and sound are files in memory: arguments can be read by everybody on the machine, and the program goes back
+    # in what it wrote, which a pipe does not allow.
+    with _file_in_memory() as given, _file_in_memory() as made:
+        given.write(sentence.encode("ascii", "replace").replace(b"\0", b"") + b"\n")
+        given.flush()
+        code = await _run("-voice", voice, "-f", _name(given), "-o", _name(made), keep=(given.fileno(), made.fileno()))
+        made.seek(0)
+        wav = made.read()
     try:
-        program = await asyncio.create_subprocess_exec(
-            *(PROGRAM, "-voice", voice, "-t", sentence.replace("\0", ""), "-o", "/dev/stdout"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        return telephone_sound(wav)
+    except (wave.Error, EOFError) as error:
+        raise EngineUnavailable(NAME, f"exit code {code}, and what came out is no sound: {error}") from error
+
+
+async def _run(*arguments: str, keep: tuple[int, ...]) -> int:
+    nothing = asyncio.subprocess.DEVNULL
+    try:
+        program = await asyncio.create_subprocess_exec(PROGRAM, *arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=keep)
     except OSError as error:
         raise EngineUnavailable(NAME, str(error)) from error
     try:
-        wav, _ = await program.communicate()
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            return await program.wait()
+    except TimeoutError as error:
+        raise EngineUnavailable(NAME, f"no speech within {_LONGEST_SECONDS:.0f} s") from error
     finally:
         if program.returncode is None:
             with suppress(ProcessLookupError):
                 program.kill()
             await program.wait()
-    try:
-        return telephone_sound(wav)
-    except (wave.Error, EOFError) as error:
-        raise EngineUnavailable(NAME, f"exit code {program.returncode}, and what came out is no sound: {error}") from error
+
+
+def _file_in_memory() -> BinaryIO:
+    return os.fdopen(os.memfd_create("speech"), "r+b")
+
+
+def _name(file: BinaryIO) -> str:
+    return f"/proc/self/fd/{file.fileno()}"
 
 
 class FliteStream:
@@ -146,12 +180,12 @@ class FliteStream:
 
 
 class Flite:
-    """The voice as a call sees it. A voice that flite does not have is spoken by its default."""
+    """The voice as a call sees it, in the place of Deepgram's Aura-2 and priced as it."""
 
-    name = NAME
+    name = "deepgram/aura-2"
     embedded = True
 
     async def connect(self, *, voice: str, listener: VoiceListener) -> FliteStream:
         if shutil.which(PROGRAM) is None:
             raise EngineUnavailable(NAME, "the program flite is not installed; type: apt-get install flite")
-        return FliteStream(voice if voice in VOICES else DEFAULT_VOICE, listener)
+        return FliteStream(voice_of(voice), listener)

@@ -38,7 +38,7 @@ async def place(wish: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     await call.place()
     if wish.get("ear"):
-        keep(Path(wish["ear"]), said, heard)
+        keep(Path(wish["ear"]), bytes(said), bytes(heard))
     return {"call_sid": call.call_sid, "said": [asdict(line) for line in caller.said], "notes": call.notes, "duration_ms": len(said) // 8}
 
 
