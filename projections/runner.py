@@ -102,6 +102,8 @@ class Runner:
                 superseded = _first(group)
             else:
                 return
+            if was_cancelled():
+                raise asyncio.CancelledError
             if superseded is not None:
                 raise superseded
             await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
@@ -234,6 +236,12 @@ def _starts(checkpoints: Mapping[Mark, Checkpoint]) -> Mapping[tuple[str, int], 
         if place not in starts or checkpoint.next_offset < starts[place][0]:
             starts[place] = (checkpoint.next_offset, checkpoint.fence)
     return starts
+
+
+def was_cancelled() -> bool:
+    """Whether the running task was asked to stop. An error on the way out may have hidden it: then a loop must not go on."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _first(group: BaseExceptionGroup[E]) -> E:

@@ -1,5 +1,6 @@
 """Wrapped keys in an SQLite file, and the master key that wraps them in a file beside it."""
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -48,10 +49,8 @@ def secret_file(path: Path, length: int = 32) -> bytes:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)
-        except FileExistsError:
-            pass
         draft.unlink()
     secret = path.read_bytes()
     if len(secret) != length:

@@ -1,10 +1,12 @@
 """The media WebSocket server on picows: hands whole text frames to the call's socket and refuses everything else at the door."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from ssl import SSLContext
+from typing import Any
 from urllib.parse import urlsplit
 
 from picows import (
@@ -83,9 +85,16 @@ class MediaServer:
 
     async def start(self, host: str, port: int, tls: SSLContext | None = None) -> int:
         """Listen; returns the port, which is a free one when `port` is 0. Raises OSError."""
+        return await self._serve(tls, host=host, port=port)
+
+    async def start_on(self, listening: socket.socket, tls: SSLContext | None = None) -> int:
+        """As `start`, on a socket whose port is known before this server is."""
+        return await self._serve(tls, sock=listening)
+
+    async def _serve(self, tls: SSLContext | None, **where: Any) -> int:
         self._server = await ws_create_server(
-            self._open, host, port, ssl=tls, max_frame_size=_LARGEST_FRAME, websocket_handshake_timeout=5, enable_auto_ping=True,
-            auto_ping_idle_timeout=10, auto_ping_reply_timeout=10,
+            self._open, ssl=tls, max_frame_size=_LARGEST_FRAME, websocket_handshake_timeout=5, enable_auto_ping=True,
+            auto_ping_idle_timeout=10, auto_ping_reply_timeout=10, **where,
         )  # fmt: skip
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound

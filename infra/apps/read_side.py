@@ -28,7 +28,7 @@ from infra.apps.rebuild import ReadStores
 from projections.directory import Directory, follow
 from projections.ports import Projection, Store, Superseded, TopicOf
 from projections.registry import LIVE, STORED
-from projections.runner import Runner
+from projections.runner import Runner, was_cancelled
 from stream_processors.registry import managers
 from stream_processors.running import Processors
 
@@ -70,6 +70,8 @@ async def keep(run: Callable[[], Awaitable[None]], renew: Callable[[], None]) ->
         except* (Superseded, LogAway, KafkaUnreachable) as causes:
             failures = 0 if time.monotonic() - begun > _WELL_SECONDS else failures + 1
             log.warning("read_side.started_again", reason=str(causes.exceptions))
+        if was_cancelled():
+            raise asyncio.CancelledError
         await asyncio.sleep(_AGAIN_SECONDS[min(max(failures, 1), len(_AGAIN_SECONDS)) - 1])
         renew()
 

@@ -12,7 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
-from infra.adapters.kafka.link import KafkaUnreachable
+from commands.ports import Place
+from infra.adapters.kafka.fetching import TryElsewhere, end_offsets
+from infra.adapters.kafka.link import KafkaUnreachable, Link
 
 Surroundings: TypeAlias = Literal["local", "production"]
 MANIFESTS = Path(__file__).resolve().parents[3] / "schemas" / "topics"
@@ -77,7 +79,8 @@ async def ensure_topics(
     async with _administration(bootstrap_servers) as admin:
         by_topic = {manifest.topic(prefix): manifest for manifest in wanted}
         known = set(await admin.list_topics())
-        await _create(admin, {topic: manifest for topic, manifest in by_topic.items() if topic not in known}, surroundings)
+        missing = {topic: manifest for topic, manifest in by_topic.items() if topic not in known}
+        await _create(admin, missing, surroundings)
         described = await _describe(admin, list(by_topic))
         settings = await _settings(admin, list(by_topic))
         complaints = [
@@ -87,6 +90,7 @@ async def ensure_topics(
         ]
     if complaints:
         raise TopicsRefused("\n".join(complaints))
+    await _await_served(bootstrap_servers, [Place(topic, number) for topic in missing for number in range(len(described[topic]))])
     return {topic: len(partitions) for topic, partitions in described.items()}
 
 
@@ -127,6 +131,20 @@ async def _describe(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[s
             if all(_is_led(described[topic]) for topic in topics):
                 return {topic: described[topic]["partitions"] for topic in topics}
             await asyncio.sleep(0.02)
+
+
+async def _await_served(bootstrap_servers: str, places: Sequence[Place]) -> None:
+    """A broker names itself leader of a new partition a moment before it takes records for it."""
+    async with Link(bootstrap_servers, "topics") as link, asyncio.timeout(_REQUEST_MS / 1000):
+        for place in places:
+            while True:
+                leader = await link.leader_of(*place)
+                try:
+                    if leader is not None and await end_offsets(link, leader, [place]):
+                        break
+                except TryElsewhere:
+                    await link.refresh(place.topic)
+                await asyncio.sleep(0.02)
 
 
 def _is_led(entry: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -113,7 +113,7 @@ class KafkaLog:
         if connection is not None:
             connection.sever()
 
-    async def read(self, place: Place, start: int, stop: int) -> AsyncIterator[Sequence[RawRecord]]:
+    async def read(self, place: Place, start: int, stop: int) -> AsyncGenerator[Sequence[RawRecord], None]:
         deadline = asyncio.get_running_loop().time() + self._read_seconds
         while start < stop:
             try:

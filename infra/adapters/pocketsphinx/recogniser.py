@@ -145,9 +145,9 @@ class Recogniser:
 
 
 class Pocketsphinx:
-    """The recogniser as a call sees it."""
+    """The recogniser as a call sees it, in the place of Deepgram's Nova-3 and priced as it."""
 
-    name = NAME
+    name = "deepgram/nova-3"
     embedded = True
 
     def __init__(self, recogniser: Recogniser) -> None:

@@ -15,6 +15,7 @@ from infra.adapters.postgres.shapes import READ_SIDE
 from infra.adapters.postgres.store import CHANNEL
 from projections.ports import Projection, named
 from projections.queries import RowsUnavailable
+from projections.runner import was_cancelled
 
 log = structlog.get_logger()
 
@@ -83,6 +84,8 @@ class Progress:
                     await self._listen_on(connection)
             except (*AWAY, asyncpg.PostgresError) as cause:
                 log.warning("read_side.not_listening", reason=f"{type(cause).__name__}: {cause}")
+            if was_cancelled():
+                raise asyncio.CancelledError
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _listen_on(self, connection: Connection) -> None:
