@@ -150,9 +150,7 @@ async def list_calls(
     cursor: Cursor = None,
 ) -> Page[Call]:
     """The organisation's calls, the newest first."""
-    found_rows, after = await read.page(
-        rows.CALLS, organisation, limit=limit, cursor=cursor, status=None if status is None else status.value
-    )
+    found_rows, after = await read.page(rows.CALLS, organisation, limit=limit, cursor=cursor, status=status)
     return page_of([_call(ports.keyring, row) for row in found_rows], after)
 
 

@@ -1,13 +1,15 @@
 """What the API needs from the world, beside the dispatch of commands and the rows of the projections."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from commands.dispatch import Dispatch
 from events.positions import Position
+from events.rooms import ROOMS
 from events.sealing import KeyRing
+from events.streams import topic_of
 from projections.queries import JournalRows, Rows
 
 
@@ -57,7 +59,10 @@ Draw: TypeAlias = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """All that `create_app` is wired with. `operator_key_hash`: SHA-256 of the operator's whole key; None: there is none."""
+    """All that `create_app` is wired with. `operator_key_hash`: SHA-256 of the operator's whole key; None: there is none.
+
+    `topics`: those from which the read models are made.
+    """
 
     dispatch: Dispatch
     rows: Rows
@@ -69,3 +74,4 @@ class Ports:
     clock: Clock
     draw: Draw
     operator_key_hash: bytes | None = None
+    topics: Collection[str] = frozenset(topic_of(room) for room in ROOMS)

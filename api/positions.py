@@ -1,6 +1,6 @@
 """Read your writes: every write says where it stands on the log, and a read waits, bounded, until it can show as much."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -12,8 +12,7 @@ from api.wire import Wired, foreign_cursor, is_one_line
 from events.positions import InvalidPosition, Position
 from events.recorded import Recorded
 from events.registry import Fact
-from events.rooms import ROOMS
-from events.streams import StreamId, topic_of
+from events.streams import StreamId
 from projections.queries import InvalidCursor, cursor_of, read_cursor
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
@@ -23,7 +22,6 @@ E = TypeVar("E", bound=EntryRow)
 POSITION = "Aybiza-Position"
 _WAIT_SECONDS = 5.0
 _MOST_POSITIONS = 8
-_TOPICS = frozenset(topic_of(room) for room in ROOMS)
 
 MinPosition = Annotated[
     list[str] | None,
@@ -91,18 +89,18 @@ def _cut(found: Sequence[V], limit: int) -> tuple[Sequence[V], int | None]:
 
 async def reading(ports: Wired, response: Response, min_position: MinPosition = None) -> Reading:
     """The read models, once they show what the caller wants to see. Raises Problem for what is no position of ours."""
-    positions = [_position(text) for text in min_position or ()]
+    positions = [_position(text, ports.topics) for text in min_position or ()]
     if not await ports.rows.wait_for(positions, _WAIT_SECONDS):
         response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'
     return Reading(ports=ports)
 
 
-def _position(text: str) -> Position:
+def _position(text: str, topics: Collection[str]) -> Position:
     try:
         position = Position.parse(text)
     except InvalidPosition as cause:
         raise _bad(f"{text[:200]!r} is not a position that a write returned.") from cause
-    if position.topic not in _TOPICS:
+    if position.topic not in topics:
         raise _bad(f"Nothing here is read from {position.topic[:100]!r}.")
     return position
 

@@ -1,0 +1,174 @@
+"""Calls over HTTP. What happened in them is put on the log by a worker of the test."""
+
+import io
+import wave
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from commands.calls import CALLS, AnswerCall, EndCall, ReceiveCall, StartRecording, Witness
+from events.calls import AgentTurn, CallerTurn, EndedBy, Evidence, Latency, Spent, Stage
+from events.sealing import Sealed
+from events.streams import StreamId
+from realtime.ports import RecordedStretch
+from tests.api.asking import refusal, seen
+from tests.api.platform import Platform, Tenant, fresh_call_id
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+CALLER, NUMBER = "+14155550199", "+14155550123"
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def call(running: Platform, tenant: Tenant) -> StreamId:
+    """A call under way, in which each side has spoken once."""
+    ring, stream = running.key_ring, StreamId(tenant.id, "calls", fresh_call_id())
+    reference = ring.reference(tenant.id, CALLER)
+    subject = f"{tenant.id}/{reference}"
+    received = ReceiveCall(
+        call_sid=f"CA{stream.id[5:]}", caller=ring.seal(subject, CALLER), caller_ref=reference, number=ring.seal(tenant.id, NUMBER),
+        number_ref=ring.reference("platform", NUMBER), agent_id="agt_1", agent_version="2.1.0", agent_version_hash="ab" * 32,
+        flags={"greeting": "short"},
+    )  # fmt: skip
+    answered = AnswerCall(stream_sid="MZ1", worker="w", recogniser="deepgram/nova-3", model_provider="bedrock", voice="aura", embedded=True)
+    said = CallerTurn(
+        turn=1, words=ring.seal(subject, "my name is Alice"), started_ms=100, ended_ms=900, recognised_ms=950, confidence=0.9
+    )  # fmt: skip
+    replied = AgentTurn(
+        turn=1, said=ring.seal(subject, "Hello Alice. How are you?"), heard=ring.seal(subject, "Hello Alice."), evidence=Evidence.PLAYED,
+        interrupted=True, started_ms=1200, ended_ms=2000, latency=Latency(speech_ended_ms=900, on_wire_ms=1190), spent=Spent(model="m"),
+    )  # fmt: skip
+    for command in (received, answered, Witness(fact=said), Witness(fact=replied)):
+        await running.do(CALLS, stream, command)
+    return stream
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def position(running: Platform, call: StreamId) -> dict[str, str]:
+    """The parameter by which a read shows the call as far as it got."""
+    committed = await running.do(CALLS, call, Witness(fact=_words_of_nobody()))
+    return {"min-position": str(committed.position)}
+
+
+def _words_of_nobody() -> CallerTurn:
+    """Sealed under a key that is not there: as after an erasure."""
+    return CallerTurn(turn=2, words=Sealed("nobody/at-all", b"0" * 40), started_ms=2000, ended_ms=2400, recognised_ms=2450, confidence=0.5)
+
+
+class TestListCalls:
+    async def test_asks_strangers_for_a_key(self, anonymous: httpx.AsyncClient) -> None:
+        assert refusal(await anonymous.get("/v1/calls")) == (401, "unauthenticated")
+
+    async def test_shows_nothing_of_another_organisation(self, stranger: Tenant, position: dict[str, str]) -> None:
+        assert (await stranger.api.get("/v1/calls", params=position)).json()["data"] == []
+
+    async def test_is_refused_for_a_status_that_there_is_not(self, tenant: Tenant) -> None:
+        assert refusal(await tenant.api.get("/v1/calls", params={"status": "lost"})) == (422, "invalid-request")
+
+    async def test_shows_calls_as_they_stand(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        (shown,) = (await tenant.api.get("/v1/calls", params={"status": "in-progress", **position})).json()["data"]
+        assert (shown["id"], shown["caller"], shown["number"], shown["turns"]) == (call.id, CALLER, NUMBER, 2)
+        assert (await tenant.api.get("/v1/calls", params={"status": "ended"})).json()["data"] == []
+
+
+class TestGetCall:
+    async def test_finds_nothing_of_another_organisation(self, stranger: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        for tail in ("", "/timeline", "/events", "/recording", "/usage"):
+            assert refusal(await stranger.api.get(f"/v1/calls/{call.id}{tail}", params=position)) == (404, "not-found")
+
+    async def test_shows_flags_agent_and_version(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        answer = await tenant.api.get(f"/v1/calls/{call.id}", params=position)
+        shown = answer.json()
+        assert (shown["flags"], shown["agent_version"], shown["recording"], shown["recorded"]) == (
+            {"greeting": "short"}, "2.1.0", "never", False,
+        )  # fmt: skip
+        assert answer.headers["ETag"] == '"5"'
+
+
+class TestTimeline:
+    async def test_tells_what_was_said_and_what_was_heard(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        entries = (await tenant.api.get(f"/v1/calls/{call.id}/timeline", params=position)).json()["data"]
+        caller, agent = entries[2:4]
+        assert (caller["kind"], caller["words"]) == ("caller-turn", "my name is Alice")
+        assert (agent["words"], agent["heard"], agent["evidence"]) == ("Hello Alice. How are you?", "Hello Alice.", "played")
+        assert agent["latency"]["on_wire_ms"] == 1190
+
+    async def test_has_no_words_of_a_person_who_was_erased(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        entries = (await tenant.api.get(f"/v1/calls/{call.id}/timeline", params=position)).json()["data"]
+        assert (entries[4]["turn"], entries[4]["words"]) == (2, None)
+
+    async def test_comes_in_pages(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        path, versions, cursor = f"/v1/calls/{call.id}/timeline", list[int](), ""
+        while True:
+            page = (await tenant.api.get(path, params={"limit": "2", **position, **({"cursor": cursor} if cursor else {})})).json()
+            versions += [entry["version"] for entry in page["data"]]
+            if not page["has_more"]:
+                break
+            cursor = page["next_cursor"]
+        assert versions == [1, 2, 3, 4, 5]
+
+
+class TestEvents:
+    async def test_are_the_facts_with_their_places(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        facts = (await tenant.api.get(f"/v1/calls/{call.id}/events", params=position)).json()["data"]
+        assert [fact["type"] for fact in facts] == [
+            "call-received.v1", "call-answered.v1", "caller-turn.v1", "agent-turn.v1", "caller-turn.v1",
+        ]  # fmt: skip
+        assert facts[-1]["position"] == position["min-position"]
+        assert facts[2]["data"]["words"] == "my name is Alice"
+        assert facts[0]["actor"] == "worker:test"
+
+
+class TestRecording:
+    async def test_is_not_found_where_nothing_was_kept(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        assert refusal(await tenant.api.get(f"/v1/calls/{call.id}/recording", params=position)) == (404, "not-found")
+
+    async def test_has_the_caller_left_and_the_agent_right(
+        self, running: Platform, tenant: Tenant, call: StreamId, position: dict[str, str]
+    ) -> None:
+        stretch = RecordedStretch(from_ms=10, caller=b"\x00" * 80, agent=b"\x80" * 80)
+        running.shelf.kept[tenant.id, call.id] = [stretch]
+        answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params=position)
+        assert answer.headers["Content-Type"] == "audio/wav"
+        with wave.open(io.BytesIO(answer.content)) as sound:
+            assert (sound.getnchannels(), sound.getframerate(), sound.getnframes()) == (2, 8000, 160)
+            silent, first = sound.readframes(80), sound.readframes(1)
+        assert silent == bytes(320)
+        assert (int.from_bytes(first[:2], "little", signed=True), int.from_bytes(first[2:], "little", signed=True)) == (-32124, 32124)
+
+
+class TestHangUp:
+    async def test_asks_strangers_for_a_key(self, anonymous: httpx.AsyncClient, call: StreamId) -> None:
+        assert refusal(await anonymous.post(f"/v1/calls/{call.id}/hangup")) == (401, "unauthenticated")
+
+    async def test_finds_nothing_of_another_organisation(self, stranger: Tenant, call: StreamId) -> None:
+        assert refusal(await stranger.api.post(f"/v1/calls/{call.id}/hangup")) == (404, "not-found")
+
+    async def test_is_refused_once_the_call_is_over(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        over = EndCall(
+            reason="goodbye", ended_by=EndedBy.CALLER, stage=Stage.CONVERSATION, billable=True, duration_ms=5000, recognition_ms=4000
+        )  # fmt: skip
+        await running.do(CALLS, call, over)
+        assert refusal(await tenant.api.post(f"/v1/calls/{call.id}/hangup")) == (409, "call-over")
+
+    async def test_is_put_on_the_calls_stream(self, tenant: Tenant, call: StreamId) -> None:
+        ordered = await tenant.api.post(f"/v1/calls/{call.id}/hangup", json={"reason": "shift ends"})
+        assert ordered.status_code == 202
+        facts = (await tenant.api.get(f"/v1/calls/{call.id}/events", params=seen(ordered))).json()["data"]
+        assert (facts[-1]["type"], facts[-1]["data"]) == ("hang-up-ordered.v1", {"reason": "shift ends"})
+        assert facts[-1]["actor"].startswith("api-key:key_")
+
+
+class TestStopRecording:
+    async def test_finds_nothing_of_another_organisation(self, stranger: Tenant, call: StreamId) -> None:
+        assert refusal(await stranger.api.post(f"/v1/calls/{call.id}/recording/stop")) == (404, "not-found")
+
+    async def test_changes_nothing_where_nothing_is_recorded(self, tenant: Tenant, call: StreamId) -> None:
+        answer = await tenant.api.post(f"/v1/calls/{call.id}/recording/stop")
+        assert (answer.status_code, answer.headers["ETag"]) == (202, '"4"')
+
+    async def test_is_put_on_the_calls_stream(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        reference = running.key_ring.reference(tenant.id, CALLER)
+        await running.do(CALLS, call, StartRecording(caller_ref=reference, consent_version=1, at_ms=2500))
+        ordered = await tenant.api.post(f"/v1/calls/{call.id}/recording/stop")
+        assert (await tenant.api.get(f"/v1/calls/{call.id}", params=seen(ordered))).json()["recording"] == "stopping"

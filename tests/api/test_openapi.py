@@ -1,0 +1,82 @@
+"""The OpenAPI document is true: what it promises is what the API does, whatever is thrown at it."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.api.asking import refusal
+from tests.api.platform import Platform, Tenant
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = 6
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+class TestDocument:
+    async def test_says_of_every_operation_what_it_is_and_how_it_may_fail(self, anonymous: httpx.AsyncClient) -> None:
+        document = (await anonymous.get("/openapi.json")).json()
+        assert document["openapi"].startswith("3.1")
+        names = [operation["operationId"] for _, _, operation in operations(document)]
+        assert len(names) == len(set(names))
+        for method, path, operation in operations(document):
+            assert operation["tags"], path
+            assert operation["summary"], path
+            assert operation["description"], path
+            if path.startswith("/v1"):
+                assert operation["security"] == [{"ApiKey": []}], (method, path)
+                assert {"401", "422", "500", "503"} <= operation["responses"].keys(), (method, path)
+
+    async def test_lists_no_route_that_a_stranger_may_use(self, anonymous: httpx.AsyncClient) -> None:
+        document = (await anonymous.get("/openapi.json")).json()
+        for method, path, _ in operations(document):
+            if path.startswith("/v1"):
+                answer = await anonymous.request(method, path.replace("{", "").replace("}", ""))
+                assert refusal(answer) == (401, "unauthenticated"), (method, path)
+
+
+class TestPromise:
+    async def test_holds_whatever_is_sent(self, running: Platform, tenant: Tenant) -> None:
+        await asyncio.to_thread(throw_at, running.url, {"Authorization": f"Bearer {tenant.key}"})
+
+
+def throw_at(url: str, headers: dict[str, str]) -> None:
+    """Some requests to every operation, good ones and bad ones, the same in each run."""
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
+        for mode in schemathesis.GenerationMode:
+
+            @given(case=result.ok().as_strategy(generation_mode=mode))
+            @settings(
+                max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )  # fmt: skip
+            def each(case: schemathesis.Case[Any]) -> None:
+                case.validate_response(case.call(headers=headers, timeout=30), checks=CHECKS)
+
+            each()
