@@ -55,7 +55,7 @@ def _chosen(moment: Moment) -> str:
 
 def model_said(moment: Moment, signal: ModelSaid) -> None:
     reply = moment.state.reply
-    if reply is None or reply.asked != signal.asked:
+    if reply is None or not reply.answers(signal.asked):
         return
     latency = reply.latency if reply.latency.first_token_ms is not None else replace(reply.latency, first_token_ms=signal.at_ms)
     least = speaking.least_characters(moment.state.speech, signal.at_ms)
@@ -70,7 +70,7 @@ def model_said(moment: Moment, signal: ModelSaid) -> None:
 
 def model_wants_tool(moment: Moment, signal: ModelWantsTool) -> None:
     reply = moment.state.reply
-    if reply is None or reply.asked != signal.asked:
+    if reply is None or not reply.answers(signal.asked):
         return
     _say_rest(moment)
     moment.change_reply(last_word_ms=signal.at_ms, answered_characters=reply.answered_characters + len(str(signal.use.arguments)))
@@ -79,7 +79,7 @@ def model_wants_tool(moment: Moment, signal: ModelWantsTool) -> None:
 
 def model_done(moment: Moment, signal: ModelDone) -> None:
     reply = moment.state.reply
-    if reply is None or reply.asked != signal.asked:
+    if reply is None or not reply.answers(signal.asked):
         return
     _say_rest(moment)
     usage, spent = signal.usage, moment.state.reply.spent if moment.state.reply else reply.spent
@@ -139,7 +139,7 @@ def _round_off(moment: Moment) -> None:
 def model_broke(moment: Moment, signal: EngineBroke) -> None:
     """The caller hears a sentence: to say it again, or, the second time in a row, that we will call back."""
     reply = moment.state.reply
-    if reply is None or reply.asked != signal.asked:
+    if reply is None or not reply.answers(signal.asked):
         return
     moment.note(EngineFailure(turn=reply.turn, engine=signal.name, reason=signal.reason, at_ms=signal.at_ms), essential=True)
     moment.do(CancelTimer(timer=Timer.MODEL), CancelTimer(timer=Timer.FILLER))

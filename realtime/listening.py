@@ -6,7 +6,7 @@ from events.calls import CallerTurn, Latency
 from realtime import asking, conversation, recording_consent, replying, turns
 from realtime.effects import CancelTimer
 from realtime.permission import Standing
-from realtime.phrases import Answer, asks_more, asks_more_than_withdrawal, withdraws
+from realtime.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, withdraws
 from realtime.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.state import Moment, Pending
 from realtime.turns import NotUnderstood, SpokeOver, TurnOver
@@ -22,7 +22,9 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
     if isinstance(signal, WordsRecognised) and signal.is_final and moment.state.tape.on and withdraws(signal.text):
         recording_consent.withdraw(moment, "the caller's words")
     talks = replying.agent_talks(moment.state, signal.at_ms)
-    floor, outcome = turns.step(moment.state.floor, signal, moment.state.briefing.thresholds, agent_talks=talks)
+    complete = _answers_us if moment.state.permission.standing is Standing.ASKED else _needs_no_more
+    thresholds = moment.state.briefing.thresholds
+    floor, outcome = turns.step(moment.state.floor, signal, thresholds, agent_talks=talks, complete=complete)
     moment.change(floor=floor)
     for one in outcome:
         match one:
@@ -34,6 +36,14 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
                 _spoken_over(moment, since_ms)
             case _:
                 moment.do(one)
+
+
+def _needs_no_more(words: str) -> bool:
+    return looks_complete(words) or withdraws(words)
+
+
+def _answers_us(words: str) -> bool:
+    return _needs_no_more(words) or answer_in(words) is not Answer.UNCLEAR
 
 
 def _spoken_over(moment: Moment, since_ms: int) -> None:

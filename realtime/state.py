@@ -61,6 +61,10 @@ class Reply:
     def round(self) -> Round:
         return self.rounds[-1]
 
+    def answers(self, asked: int) -> bool:
+        """Whether what the model says to this question is still wanted."""
+        return self.asked != 0 and self.asked == asked
+
 
 class ToolStage(Enum):
     """`COMMITTING`: its request is on the way to the log, and it is not run before it is there."""
@@ -71,7 +75,9 @@ class ToolStage(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRun:
-    """A tool that has not answered. `noted`: its request is on its way to the log; `detached`: its reply was interrupted."""
+    """A tool that has not answered. `noted`: its request is on its way to the log; `detached`: its reply goes on without it;
+    `overtime`: its time was over once.
+    """
 
     use: ToolUse
     tool: Tool
@@ -80,6 +86,7 @@ class ToolRun:
     requested_ms: int
     noted: bool
     detached: bool = False
+    overtime: bool = False
 
 
 class Awaited(Enum):

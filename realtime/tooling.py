@@ -118,13 +118,15 @@ def overdue(moment: Moment, tool_use_id: str) -> bool:
     run = toolruns.running(moment.state, tool_use_id)
     if run is None:
         return False
-    if run.tool.idempotent or run.detached:
+    if run.tool.idempotent or run.overtime:
         toolruns.note_answer(moment, toolruns.note_request(moment, run), _NO_ANSWER, failed=True)
         toolruns.drop(moment, tool_use_id)
         return _answer(moment, run, _NO_ANSWER, failed=True)
-    toolruns.outcome(moment, run.use, _MAY_STILL_HAPPEN, failed=True)
-    toolruns.allow_time(moment, toolruns.change(moment, run, detached=True))
-    return True
+    waited_for = not run.detached
+    if waited_for:
+        toolruns.outcome(moment, run.use, _MAY_STILL_HAPPEN, failed=True)
+    toolruns.allow_time(moment, toolruns.change(moment, run, detached=True, overtime=True))
+    return waited_for
 
 
 def slow(moment: Moment) -> None:

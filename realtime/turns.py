@@ -1,6 +1,6 @@
 """Who has the floor: when the caller's turn is over, and when they speak over the agent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -75,8 +75,13 @@ class Floor:
 Outcome: TypeAlias = tuple[Floor, Sequence[FloorEffect | Decision]]
 
 
-def step(floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_talks: bool) -> Outcome:
-    """`agent_talks`: the agent has more to say than the tail of a word, so that speech now would be over it."""
+def step(
+    floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_talks: bool, complete: Callable[[str], bool] = looks_complete
+) -> Outcome:
+    """`agent_talks`: the agent has more to say than the tail of a word, so that speech now would be over it.
+
+    `complete`: whether these words need no waiting for more.
+    """
     match signal:
         case SpeechStarted():
             return _started(floor, signal, thresholds, agent_talks=agent_talks)
@@ -87,7 +92,7 @@ def step(floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_tal
             wait = SetTimer(timer=Timer.FINAL, at_ms=at_ms + thresholds.final_within_ms)
             return stopped, (CancelTimer(timer=Timer.BARGE_IN), FinalizeHearing(), wait)
         case WordsRecognised():
-            return _recognised(floor, signal, thresholds)
+            return _recognised(floor, signal, thresholds, complete)
         case TimerFired(timer=Timer.BARGE_IN):
             if floor.speaking and agent_talks and floor.started_ms is not None:
                 return floor, (SpokeOver(since_ms=floor.started_ms),)
@@ -111,7 +116,7 @@ def _started(floor: Floor, signal: SpeechStarted, thresholds: Thresholds, *, age
     return replace(floor, speaking=True, started_ms=began, awaiting_final=False), effects
 
 
-def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds) -> Outcome:
+def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, complete: Callable[[str], bool]) -> Outcome:
     text = signal.text.strip()
     if not signal.is_final:
         return (floor, ()) if signal.end_ms <= floor.settled_ms else (replace(floor, interim=text), ())
@@ -133,7 +138,7 @@ def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds) -
     if heard.awaiting_final and not answered:
         return heard, ()
     heard = replace(heard, awaiting_final=False)
-    if not heard.finals or looks_complete(heard.words):
+    if not heard.finals or complete(heard.words):
         return _over(heard, signal.at_ms)
     return heard, (CancelTimer(timer=Timer.FINAL), SetTimer(timer=Timer.PATIENCE, at_ms=signal.at_ms + thresholds.patience_ms))
 

@@ -20,6 +20,7 @@ from events.sealing import KeyRing, Sealed
 from events.streams import PLATFORM
 from infra.adapters.picows_media import MediaServer
 from realtime.conductor import Engines
+from realtime.media_socket import MediaSocket, Transport
 from realtime.reception import Addresses, ReceptionPorts
 from realtime.tokens import Tokens
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
@@ -75,6 +76,9 @@ class Office:
     def webhook(self) -> str:
         return f"{self.public_url}/twilio/voice"
 
+    def accept(self, transport: Transport) -> MediaSocket:
+        return self.worker.accept(transport)
+
     def opened(self, sealed: Sealed[str]) -> str:
         return self.keys.open(sealed)
 
@@ -97,7 +101,7 @@ async def open_office(
         carrier=Carrier(), shelf=Shelf(), public_url=public_url,
     )  # fmt: skip
     media = MediaServer(
-        lambda transport: office.worker.accept(transport), path="/media",
+        office.accept, path="/media",
         signed=lambda signature: bool(signer.validate(office.media_url, {}, signature)), counters=office.door,
     )  # fmt: skip
     office.media_url = f"ws://127.0.0.1:{await media.start('127.0.0.1', 0)}/media"

@@ -1,0 +1,152 @@
+"""When a turn is over."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from realtime.briefing import Thresholds
+from realtime.effects import FinalizeHearing, SetTimer
+from realtime.phrases import looks_complete, without_repetition
+from realtime.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
+from realtime.turns import Floor, FloorSignal, NotUnderstood, SpokeOver, TurnOver, step
+
+USUAL = Thresholds()
+
+
+def words(
+    text: str, *, at_ms: int, is_final: bool = True, from_finalize: bool = True, start_ms: int = 0, end_ms: int | None = None
+) -> WordsRecognised:
+    return WordsRecognised(
+        at_ms=at_ms, text=text, is_final=is_final, from_finalize=from_finalize, start_ms=start_ms,
+        end_ms=at_ms if end_ms is None else end_ms, confidence=0.8,
+    )  # fmt: skip
+
+
+def after(*happened: FloorSignal, agent_talks: bool = False) -> tuple[Floor, list[object]]:
+    """The floor, and what the last signal led to."""
+    floor = Floor()
+    outcome: Sequence[object] = ()
+    for signal in happened:
+        floor, outcome = step(floor, signal, USUAL, agent_talks=agent_talks)
+    return floor, list(outcome)
+
+
+STARTED = SpeechStarted(at_ms=1064, since_ms=1000)
+STOPPED = SpeechStopped(at_ms=2300, ended_ms=2000)
+
+
+class TestEndOfTurn:
+    def test_asks_the_recogniser_at_once_when_the_voice_stops(self) -> None:
+        _, outcome = after(STARTED, STOPPED)
+        assert FinalizeHearing() in outcome
+        assert SetTimer(timer=Timer.FINAL, at_ms=3800) in outcome
+
+    def test_is_decided_at_once_on_a_final_that_looks_complete(self) -> None:
+        _, outcome = after(STARTED, STOPPED, words("When are you open?", at_ms=2400))
+        assert outcome[-1] == TurnOver(words="When are you open?", started_ms=1000, ended_ms=2000, recognised_ms=2400, confidence=0.8)
+
+    def test_waits_for_more_after_a_final_that_does_not(self) -> None:
+        floor, outcome = after(STARTED, STOPPED, words("I would like to", at_ms=2400))
+        assert SetTimer(timer=Timer.PATIENCE, at_ms=2900) in outcome
+        _, decided = step(floor, TimerFired(at_ms=2900, timer=Timer.PATIENCE), USUAL, agent_talks=False)
+        assert isinstance(decided[-1], TurnOver)
+
+    def test_joins_what_comes_within_the_patience(self) -> None:
+        _, outcome = after(
+            STARTED, STOPPED, words("I would like to", at_ms=2400), SpeechStarted(at_ms=2600, since_ms=2540),
+            SpeechStopped(at_ms=3500, ended_ms=3200), words("book a table.", at_ms=3600, start_ms=2400),
+        )  # fmt: skip
+        assert isinstance(outcome[-1], TurnOver)
+        assert (outcome[-1].words, outcome[-1].started_ms, outcome[-1].ended_ms) == ("I would like to book a table.", 1000, 3200)
+
+    def test_joins_the_finals_of_one_breath(self) -> None:
+        early = words("I would like", at_ms=1800, from_finalize=False, end_ms=1700)
+        _, outcome = after(STARTED, early, STOPPED, words("a table please", at_ms=2400, start_ms=1700))
+        assert isinstance(outcome[-1], TurnOver)
+        assert outcome[-1].words == "I would like a table please"
+
+    def test_believes_a_final_that_reaches_the_end_of_speech_though_it_does_not_say_that_it_answers_us(self) -> None:
+        _, outcome = after(STARTED, STOPPED, words("When are you open?", at_ms=2400, from_finalize=False, end_ms=2000))
+        assert isinstance(outcome[-1], TurnOver)
+
+    def test_does_not_believe_one_that_ends_before(self) -> None:
+        floor, outcome = after(STARTED, STOPPED, words("When are you open?", at_ms=2310, from_finalize=False, end_ms=1500))
+        assert outcome == []
+        assert floor.awaiting_final
+
+    def test_takes_the_interims_when_no_final_comes(self) -> None:
+        interim = words("when are you", at_ms=1900, is_final=False, from_finalize=False)
+        _, outcome = after(STARTED, interim, STOPPED, TimerFired(at_ms=3800, timer=Timer.FINAL))
+        assert isinstance(outcome[-1], TurnOver)
+        assert outcome[-1].words == "when are you"
+
+    def test_takes_a_late_final_for_no_second_turn(self) -> None:
+        interim = words("when are you", at_ms=1900, is_final=False, from_finalize=False)
+        floor, outcome = after(
+            STARTED, interim, STOPPED, TimerFired(at_ms=3800, timer=Timer.FINAL), words("When are you", at_ms=3900, start_ms=900)
+        )
+        assert outcome == []
+        assert not floor.open
+
+    def test_takes_from_a_late_final_what_is_new(self) -> None:
+        interim = words("when are you", at_ms=1900, is_final=False, from_finalize=False)
+        _, outcome = after(
+            STARTED, interim, STOPPED, TimerFired(at_ms=3800, timer=Timer.FINAL), words("When are you open?", at_ms=3900, start_ms=900)
+        )
+        assert isinstance(outcome[-1], TurnOver)
+        assert outcome[-1].words == "open?"
+
+    def test_asks_again_when_a_voice_had_no_words(self) -> None:
+        _, outcome = after(STARTED, STOPPED, words("", at_ms=2400))
+        assert outcome[-1] == NotUnderstood(started_ms=1000, ended_ms=2000)
+
+    def test_comes_from_words_alone_when_the_detector_slept(self) -> None:
+        _, outcome = after(words("When are you open?", at_ms=2400, start_ms=1000, end_ms=2200, from_finalize=False))
+        assert outcome[-1] == TurnOver(words="When are you open?", started_ms=1000, ended_ms=2200, recognised_ms=2400, confidence=0.8)
+
+    def test_is_not_decided_while_the_caller_speaks(self) -> None:
+        _, outcome = after(STARTED, words("When are you open?", at_ms=1900, from_finalize=False))
+        assert outcome == []
+
+
+class TestSpeakingOver:
+    def test_waits_for_as_long_as_a_word_takes(self) -> None:
+        _, outcome = after(STARTED, agent_talks=True)
+        assert outcome[-1] == SetTimer(timer=Timer.BARGE_IN, at_ms=1200)
+        _, outcome = after(STARTED, TimerFired(at_ms=1200, timer=Timer.BARGE_IN), agent_talks=True)
+        assert outcome == [SpokeOver(since_ms=1000)]
+
+    def test_is_decided_at_once_when_it_was_noticed_late(self) -> None:
+        _, outcome = after(SpeechStarted(at_ms=1300, since_ms=1000), agent_talks=True)
+        assert outcome[-1] == SpokeOver(since_ms=1000)
+
+    def test_is_no_matter_when_the_agent_is_silent(self) -> None:
+        _, outcome = after(STARTED)
+        assert not [one for one in outcome if isinstance(one, SetTimer | SpokeOver)]
+
+
+class TestLooksComplete:
+    @pytest.mark.parametrize(
+        "text", ["When are you open?", "Yes.", "yes", "no thanks", "goodbye", "what are your opening hours", "I would like a table please"]
+    )
+    def test_of_what_a_person_would_answer_at_once(self, text: str) -> None:
+        assert looks_complete(text)
+
+    @pytest.mark.parametrize("text", ["", "I would like to", "my number is 0 1 7", "and", "I want to book a table", "well..."])
+    def test_not_of_what_may_go_on(self, text: str) -> None:
+        assert not looks_complete(text)
+
+
+class TestWithoutRepetition:
+    @pytest.mark.parametrize(
+        ("text", "known", "rest"),
+        [
+            ("When are you open", "when are you", "open"),
+            ("open today", "are you open", "today"),
+            ("yes", "no", "yes"),
+            ("a b", "a b", ""),
+            ("a b", "", "a b"),
+        ],
+    )
+    def test_leaves_what_is_new(self, text: str, known: str, rest: str) -> None:
+        assert without_repetition(text, known) == rest
