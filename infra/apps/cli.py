@@ -27,6 +27,9 @@ VERBS: Mapping[str, str] = {
     "calls": "infra.apps.calls",
     "events": "infra.apps.events",
     "rebuild": "infra.apps.rebuild",
+    "run": "infra.apps.run",
+    "demo": "infra.apps.demo",
+    "call": "infra.apps.call",
 }
 
 

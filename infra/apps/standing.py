@@ -31,6 +31,7 @@ from projections.registry import SERIES, TABLES
 
 _WELL = ("running", "given")
 _ANSWER_SECONDS = 10.0
+_HEALTH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,18 @@ def remember_api(state_dir: Path, url: str) -> None:
 def forget_api(state_dir: Path) -> None:
     """The API listens no more. Idempotent."""
     _api_file(state_dir).unlink(missing_ok=True)
+
+
+def api_url(settings: Settings) -> str | None:
+    """Where the API of this stack listens, if one answers there."""
+    try:
+        url = str(json.loads(_api_file(settings.state_dir).read_text())["url"])
+        parts = urlsplit(url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_HEALTH_SECONDS)
+        connection.request("GET", "/health")
+        return url if connection.getresponse().status in (200, 503) else None
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
+        return None
 
 
 def ask_api(method: str, path: str, organisation_id: str, body: Mapping[str, Any] | None = None) -> Answer:

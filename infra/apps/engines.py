@@ -1,0 +1,96 @@
+"""The engines of a process: embedded ones that need no account, or the providers' through their own SDKs."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from commands.model_catalogue import catalogue_in_force, resolve
+from infra.adapters.bedrock import open_bedrock
+from infra.adapters.deepgram.listen import DeepgramListen
+from infra.adapters.deepgram.speak import DeepgramSpeak
+from infra.adapters.flite import Flite
+from infra.adapters.model_catalogues import read_model_catalogues
+from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
+from infra.adapters.scripted_model import ScriptedModel
+from infra.adapters.silero import SileroVoiceActivity
+from infra.adapters.twilio import TwilioTelephony
+from infra.apps.demo_business.tools import tools_for
+from infra.apps.installation import Installation
+from infra.settings import Settings
+from realtime.ports import LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
+
+log = structlog.get_logger()
+
+
+class KeyMissing(Exception):
+    """The providers' engines are asked for and a key is missing; the text names the setting."""
+
+
+class NoCarrierControl:
+    """`realtime.ports.Telephony` without a carrier's account: the end of the media stream is the end of the call, as the TwiML says."""
+
+    async def hang_up(self, call_sid: str) -> None:
+        """Nothing beyond closing the stream, which the call does by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engines:
+    """What calls speak, hear and think with. `tools` and `models` are made from an organisation's agent's configuration."""
+
+    recogniser: SpeechToText
+    model: LanguageModel
+    voice: TextToSpeech
+    activity: VoiceActivity
+    telephony: Telephony
+    tools: Callable[[str, Mapping[str, Any]], Tools]
+    models: Callable[[Mapping[str, Any]], Mapping[str, str]]
+
+
+@asynccontextmanager
+async def opened_engines(settings: Settings, installation: Installation) -> AsyncIterator[Engines]:
+    """Warm at the first call. Raises KeyMissing."""
+    catalogue = catalogue_in_force(read_model_catalogues(), datetime.now(UTC).date())
+
+    def models(configuration: Mapping[str, Any]) -> Mapping[str, str]:
+        wanted = {tier: str(name) for tier, name in (configuration.get("models") or {}).items()}
+        found = resolve(catalogue, wanted, region=settings.bedrock_region, pinned=settings.bedrock_models)
+        if found.unknown:
+            log.warning("models.unknown", names=found.unknown, taken=found.models)
+        return found.models
+
+    async with AsyncExitStack() as stack:
+        hearing: SpeechToText
+        thinking: LanguageModel
+        speaking: TextToSpeech
+        if settings.engines == "embedded":
+            recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
+            stack.push_async_callback(recogniser.close)
+            hearing, thinking, speaking = Pocketsphinx(recogniser), ScriptedModel(), Flite()
+        else:
+            key = _deepgram_key(settings)
+            hearing = DeepgramListen(key, base_url=settings.deepgram_base_url)
+            speaking = DeepgramSpeak(key, base_url=settings.deepgram_base_url)
+            thinking = await stack.enter_async_context(
+                open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url)
+            )
+        yield Engines(
+            recogniser=hearing, model=thinking, voice=speaking, activity=SileroVoiceActivity(),
+            telephony=await _telephony(stack, settings, installation), tools=tools_for, models=models,
+        )  # fmt: skip
+
+
+def _deepgram_key(settings: Settings) -> str:
+    if settings.deepgram_api_key is None:
+        raise KeyMissing("AYBIZA_ENGINES=providers needs DEEPGRAM_API_KEY; or leave the engines embedded")
+    return settings.deepgram_api_key.get_secret_value()
+
+
+async def _telephony(stack: AsyncExitStack, settings: Settings, installation: Installation) -> Telephony:
+    if settings.twilio_account_sid is None and settings.twilio_api_base_url is None:
+        return NoCarrierControl()
+    control = TwilioTelephony(installation.twilio_account_sid, installation.twilio_auth_token, base_url=settings.twilio_api_base_url)
+    return await stack.enter_async_context(control)

@@ -1,0 +1,84 @@
+"""What happens in calls, printed as it is committed: the log itself, read while it grows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+
+from rich.text import Text
+
+from events import calls as facts
+from events import consents
+from events.admission import UNCLAIMED
+from events.headers import Kind
+from events.records import recorded
+from events.registry import Fact
+from events.sealing import KeyRing
+from events.streams import topic_of
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.apps.story import in_clear
+from infra.apps.timeline import clock
+
+_TOPICS = (topic_of("calls"), topic_of("consents"))
+
+
+@asynccontextmanager
+async def narrated(reader: KafkaLogReader, key_ring: KeyRing, tell: Callable[[Text], None]) -> AsyncIterator[None]:
+    """Tell every fact of calls and consents that is appended from now on."""
+    ends = await reader.end_offsets(_TOPICS)
+
+    async def follow() -> None:
+        # The fence of an end is not known without reading up to it; what lies before is read and not told.
+        async with aclosing(reader.batches(_TOPICS, dict.fromkeys(ends, (0, UNCLAIMED)))) as batches:
+            async for batch in batches:
+                for raw in batch.records:
+                    fresh = raw.offset >= ends[raw.topic, raw.partition]
+                    if fresh and raw.header is not None and raw.header.kind is Kind.EVENT:
+                        line = sentence(recorded(raw, reader.codec).fact, key_ring)
+                        if line is not None:
+                            tell(line)
+
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(follow(), name="narrate the log")
+        try:
+            yield
+        finally:
+            following.cancel()
+
+
+def sentence(fact: Fact, key_ring: KeyRing) -> Text | None:
+    """One fact for people; None for those that only machines want to see live."""
+    match fact:
+        case facts.CallReceived():
+            return _line(None, "line", f"{in_clear(key_ring, fact.caller)} rings {in_clear(key_ring, fact.number)}")
+        case facts.DisclosureSpoken():
+            return _line(fact.heard_ms, "line", "the caller has heard that an AI speaks")
+        case facts.CallerTurn():
+            return _line(fact.started_ms, "caller", in_clear(key_ring, fact.words) or "(nothing understood)")
+        case facts.AgentTurn():
+            return _line(fact.started_ms, "agent", in_clear(key_ring, fact.heard) + (" — interrupted" if fact.interrupted else ""))
+        case facts.ToolRequested():
+            return _line(fact.at_ms, "tool", f"{fact.tool} is asked")
+        case facts.ToolAnswered():
+            return _line(fact.at_ms, "tool", f"{fact.tool} {'failed' if fact.failed else 'answered'}")
+        case facts.RecordingStarted():
+            return _line(fact.at_ms, "record", "recording starts")
+        case facts.RecordingStopped():
+            return _line(fact.at_ms, "record", f"recording stops ({fact.reason})")
+        case facts.EngineFailure():
+            return _line(fact.at_ms, "fault", f"{fact.engine}: {fact.reason}")
+        case facts.CallEnded():
+            return _line(fact.duration_ms, "line", f"the call ends: {fact.reason}, by the {fact.ended_by.value}")
+        case consents.ConsentGranted():
+            return _line(None, "record", f"consent granted: {fact.purpose.value}")
+        case consents.ConsentRevoked():
+            return _line(None, "record", f"consent withdrawn: {fact.purpose.value}")
+        case _:
+            return None
+
+
+def _line(at_ms: int | None, who: str, words: str) -> Text:
+    colour = {"caller": "bold cyan", "agent": "bold green", "tool": "magenta", "record": "yellow", "fault": "bold red"}.get(who, "dim")
+    line = Text(f"  {clock(at_ms):>7}  ")
+    line.append(f"{who:<7}", style=colour)
+    line.append(f" {words}")
+    return line

@@ -1,0 +1,45 @@
+"""The web server inside the process: uvicorn without its own signal handling, which belongs to the root."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+_STOP_SECONDS = 5
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """A listening socket, on a free port when none is named. Raises OSError."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port or 0))
+    except OSError:
+        listening.close()
+        raise
+    listening.listen(1024)
+    listening.setblocking(False)
+    return listening
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, listening: socket.socket) -> AsyncIterator[None]:
+    """Serve until the block ends; requests under way are finished first."""
+    config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, ws="none",
+                            server_header=False)  # fmt: skip
+    server = _Server(config)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve(sockets=[listening]), name="web server")
+        try:
+            yield
+        finally:
+            server.should_exit = True
