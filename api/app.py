@@ -24,13 +24,24 @@ def create_app(ports: Ports) -> FastAPI:
     )  # fmt: skip
     app.state.ports = ports
     app.add_middleware(Gate, ports=ports)
-    problems.install(app)
+    problems.install(app, _methods_at)
     openapi.install(app, _ALWAYS)
     app.include_router(front.pages)
     app.include_router(front.router)
     for room in _ROOMS:
         app.include_router(room.router, prefix=GUARDED, responses=_ALWAYS)
     return app
+
+
+def _methods_at(path: str) -> set[str]:
+    routers = [("", front.pages), ("", front.router), *((GUARDED, room.router) for room in _ROOMS)]
+    return {
+        method
+        for prefix, router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.path_regex.match(path.removeprefix(prefix))
+        for method in route.methods or ()
+    }
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from urllib.parse import quote
 
 from fastapi.responses import Response
 from starlette.datastructures import Headers, MutableHeaders
@@ -69,7 +68,7 @@ class Gate:
 
 
 def _refusal(scope: Scope, problem: Problem) -> Response:
-    return render(quote(scope["path"]), trace_of(scope).trace_id.hex(), problem)
+    return render(scope["path"], trace_of(scope).trace_id.hex(), problem)
 
 
 async def _whole_body(headers: Headers, receive: Receive) -> bytes:

@@ -1,10 +1,11 @@
 """Every no that the API says is a problem document (RFC 9457), made here; each code has a page of its own."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -139,7 +140,7 @@ def render(request_path: str, trace_id: str, problem: Problem) -> Response:
         "title": kind.title,
         "status": kind.status,
         "detail": problem.detail,
-        "instance": request_path,
+        "instance": quote(request_path),
         "code": kind.code,
         "retryable": kind.retryable,
         "trace_id": trace_id,
@@ -211,12 +212,16 @@ def of_http(error: HTTPException) -> Problem:
     return Problem(kind, kind.meaning if plain else str(error.detail), headers=error.headers)
 
 
-def install(app: FastAPI) -> None:
-    """Have every exception that a request may end with answered as a problem document."""
+def install(app: FastAPI, methods_at: Callable[[str], Iterable[str]]) -> None:
+    """Have every exception that a request may end with answered as a problem document. `methods_at`: those that an address has."""
 
     def answering(kind: type[Exception], translate: Any) -> None:
         async def answer(request: Request, error: Exception) -> Response:
-            return render(request.url.path, trace_of(request.scope).trace_id.hex(), translate(error))
+            problem: Problem = translate(error)
+            if problem.kind is METHOD_NOT_ALLOWED:
+                # The framework names the methods of one route; an address may have several.
+                problem.headers["Allow"] = ", ".join(sorted(methods_at(request.scope["path"])))
+            return render(request.scope["path"], trace_of(request.scope).trace_id.hex(), problem)
 
         app.add_exception_handler(kind, answer)
 
