@@ -56,7 +56,8 @@ class TestWithdrawal:
             "stop recording",
             "Please stop recording me.", "stop the recording now", "could you stop recording this call",
             "turn off the recording",
-            "turn the recording off", "I don't want to be recorded", "I do not want you to record this", "don't record me", "no more recording",
+            "turn the recording off", "I don't want to be recorded",
+            "I do not want you to record this", "don't record me", "no more recording",
             "I take back my consent", "please end the call recording",
         ],
     )  # fmt: skip

@@ -75,7 +75,7 @@ class MemoryLog:
             state = decider.evolve(state, recorded.fact)
         facts = decider.decide(command, state)
         made = tuple(self._recorded(decider.room, stream, len(history) + n, fact, order) for n, fact in enumerate(facts, 1))
-        self.streams.setdefault(stream, []).extend(made)
+        self.streams[stream] = [*history, *made]
         answer = Committed(position=self._position(decider.room), version=len(history) + len(made), facts=made)
         self._answers[stream, order.command_id] = order.digest, answer
         for one in made:
