@@ -145,6 +145,11 @@ class CallWorker:
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 
+    async def idle(self) -> None:
+        """Wait until nothing of any call is left to be done."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def stop(self) -> None:
         """End the calls under way, and give what they have to say to the log as much time as it is allowed."""
         for call_id, live in list(self._live.items()):

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from commands.decider import Decider
 from commands.dispatch import CommandIdReused, CommitInDoubt, Committed, ExpectedVersionMismatch, LogUnavailable, Order, Watcher
@@ -34,6 +34,8 @@ from realtime.ports import (
     VoiceListener,
 )
 
+F = TypeVar("F")
+
 # --- the log ----------------------------------------------------------------------------------------------------------
 
 
@@ -47,6 +49,7 @@ class MemoryLog:
     _watchers: dict[StreamId, list[Watcher]] = field(default_factory=dict)
     _answers: dict[tuple[StreamId, bytes], tuple[bytes, Committed]] = field(default_factory=dict)
     _offset: int = 0
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(
         self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, order: Order, *, expected_version: int | None = None
@@ -78,6 +81,7 @@ class MemoryLog:
         self.streams[stream] = [*history, *made]
         answer = Committed(position=self._position(decider.room), version=len(history) + len(made), facts=made)
         self._answers[stream, order.command_id] = order.digest, answer
+        self._news.set()
         for one in made:
             for watcher in list(self._watchers.get(stream, ())):
                 watcher(one)
@@ -87,6 +91,14 @@ class MemoryLog:
         watchers = self._watchers.setdefault(stream, [])
         watchers.append(watcher)
         return lambda: watchers.remove(watcher)
+
+    async def until(self, kind: type[F], *, count: int = 1, within_seconds: float = 5.0) -> F:
+        """The `count`th fact of a kind on any stream, as soon as it is there."""
+        async with asyncio.timeout(within_seconds):
+            while len(found := [one.fact for history in self.streams.values() for one in history if isinstance(one.fact, kind)]) < count:
+                self._news.clear()
+                await self._news.wait()
+        return found[count - 1]
 
     def facts(self, category: str) -> list[Any]:
         """Everything on the streams of a category, in order."""
