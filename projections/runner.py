@@ -1,7 +1,7 @@
 """The loop that keeps rows true: read, fold, write rows and checkpoint together, exactly once."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -93,7 +93,7 @@ class Runner:
             before = dict(self._checkpoints)
             superseded: Superseded | None = None
             try:
-                await self._run(stop_at_end=stop_at_end)
+                await apart(self._run(stop_at_end=stop_at_end))
             except* StoreUnavailable as group:
                 failures = 0 if before != self._checkpoints else failures + 1
                 self.waits_for = str(_first(group))
@@ -238,8 +238,21 @@ def _starts(checkpoints: Mapping[Mark, Checkpoint]) -> Mapping[tuple[str, int], 
     return starts
 
 
+async def apart(work: Coroutine[Any, Any, None]) -> None:
+    """Run something in a task of its own and wait for it: what its task groups do to their task is not done to ours."""
+    task = asyncio.create_task(work)
+    try:
+        await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
 def was_cancelled() -> bool:
-    """Whether the running task was asked to stop. An error on the way out may have hidden it: then a loop must not go on."""
+    """Whether the running task was asked to stop. An error on the way out may have hidden it: then a loop must not go on.
+
+    Only where nothing but `apart` was awaited: Python 3.11 counts a task group's failing child as if its task had been cancelled.
+    """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

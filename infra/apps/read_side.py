@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from infra.apps.rebuild import ReadStores
 from projections.directory import Directory, follow
 from projections.ports import Projection, Store, Superseded, TopicOf
 from projections.registry import LIVE, STORED
-from projections.runner import Runner, was_cancelled
+from projections.runner import Runner, apart, was_cancelled
 from stream_processors.registry import managers
 from stream_processors.running import Processors
 
@@ -60,13 +60,13 @@ class Kept:
         self.runner = self.make()
 
 
-async def keep(run: Callable[[], Awaitable[None]], renew: Callable[[], None]) -> None:
+async def keep(run: Callable[[], Coroutine[Any, Any, None]], renew: Callable[[], None]) -> None:
     """Run for ever, again after each time that another took over or the log was away."""
     failures = 0
     while True:
         begun = time.monotonic()
         try:
-            await run()
+            await apart(run())
         except* (Superseded, LogAway, KafkaUnreachable) as causes:
             failures = 0 if time.monotonic() - begun > _WELL_SECONDS else failures + 1
             log.warning("read_side.started_again", reason=str(causes.exceptions))
@@ -123,7 +123,7 @@ async def running_read_side(
         }
         directory = Directory(topic_of=topic_of)
         processors = Processors(reader, dispatch, managers(rates), lambda: datetime.now(UTC), topic_of=topic_of)
-        work: dict[str, Callable[[], Awaitable[None]]] = {
+        work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             **{name: each.run for name, each in kept.items()},
             "directory": lambda: keep(lambda: follow(reader, directory), _nothing),
             "processors": lambda: keep(processors.run, _nothing),
@@ -145,15 +145,11 @@ def _nothing() -> None:
 
 
 @asynccontextmanager
-async def _running(work: Mapping[str, Callable[[], Awaitable[Any]]]) -> AsyncIterator[None]:
+async def _running(work: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
-        started = [tasks.create_task(_named(each), name=f"read side: {name}") for name, each in work.items()]
+        started = [tasks.create_task(each(), name=f"read side: {name}") for name, each in work.items()]
         try:
             yield
         finally:
             for task in started:
                 task.cancel()
-
-
-async def _named(work: Callable[[], Awaitable[Any]]) -> None:
-    await work()

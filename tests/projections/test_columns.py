@@ -1,0 +1,48 @@
+"""Rows go into columns and come back the same, and the same row always gives the same bytes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.sealing import Sealed
+from projections.columns import UnsupportedColumn, build_sealed, building, columns_of, lower_sealed, lowering
+from projections.registry import LIVE, SERIES, TABLES
+from projections.series import Series
+from projections.table import Table
+from tests.instances import instances
+
+SHAPES: list[Table[Any] | Series[Any]] = [*TABLES, *SERIES, *(live.table for live in LIVE)]
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    tenant: str
+    what: set[str]
+
+
+class TestColumns:
+    @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+    @given(data=st.data())
+    def test_bring_every_row_back(self, shape: Table[Any] | Series[Any], data: st.DataObject) -> None:
+        row = data.draw(instances(shape.row))
+        stored = dict(zip((column.name for column in shape.columns), lowering(shape.columns)(row), strict=True))
+        assert building(shape.row, shape.columns)(stored) == row
+
+    @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+    @given(data=st.data())
+    def test_give_the_same_bytes_for_a_row_that_went_and_came_back(self, shape: Table[Any] | Series[Any], data: st.DataObject) -> None:
+        row = data.draw(instances(shape.row))
+        lower, build = lowering(shape.columns), building(shape.row, shape.columns)
+        names = [column.name for column in shape.columns]
+        assert lower(build(dict(zip(names, lower(row), strict=True)))) == lower(row)
+
+    @given(st.builds(Sealed, st.text(max_size=100), st.binary(max_size=100)))
+    def test_keep_a_sealed_value_whole(self, sealed: Sealed[str]) -> None:
+        assert build_sealed(lower_sealed(sealed)) == sealed
+
+    def test_say_which_field_they_cannot_keep(self) -> None:
+        with pytest.raises(UnsupportedColumn, match=r"Unsupported\.what"):
+            columns_of(Unsupported)
