@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Final
 
+_SHORT: Final = {"dr": "doctor", "mr": "mister", "mrs": "missus", "st": "saint"}
+
 
 def _names(text: str) -> list[str]:
     return text.split()
@@ -57,7 +59,7 @@ def spoken(phrase: str) -> list[str]:
         elif token.isdigit():
             words += number_in_words(int(token))
         else:
-            words.append(token.replace("’", "'"))
+            words.append(_SHORT.get(token, token.replace("’", "'")))
     return words
 
 
