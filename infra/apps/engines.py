@@ -15,10 +15,10 @@ from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import Flite
 from infra.adapters.model_catalogues import read_model_catalogues
 from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
-from infra.adapters.scripted_model import ScriptedModel
+from infra.adapters.scripted_model.model import ScriptedModel
 from infra.adapters.silero import SileroVoiceActivity
 from infra.adapters.twilio import TwilioTelephony
-from infra.apps.demo_business.tools import tools_for
+from infra.apps.demo_business.tools import scripts, tools_for
 from infra.apps.installation import Installation
 from infra.settings import Settings
 from realtime.ports import LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
@@ -57,30 +57,32 @@ async def opened_engines(settings: Settings, installation: Installation) -> Asyn
 
     def models(configuration: Mapping[str, Any]) -> Mapping[str, str]:
         wanted = {tier: str(name) for tier, name in (configuration.get("models") or {}).items()}
-        found = resolve(catalogue, wanted, region=settings.bedrock_region, pinned=settings.bedrock_models)
+        found = resolve(
+            catalogue, wanted, region=settings.bedrock_region, pinned={str(tier): name for tier, name in settings.bedrock_models.items()}
+        )
         if found.unknown:
             log.warning("models.unknown", names=found.unknown, taken=found.models)
         return found.models
 
     async with AsyncExitStack() as stack:
-        hearing: SpeechToText
-        thinking: LanguageModel
-        speaking: TextToSpeech
-        if settings.engines == "embedded":
-            recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
-            stack.push_async_callback(recogniser.close)
-            hearing, thinking, speaking = Pocketsphinx(recogniser), ScriptedModel(), Flite()
-        else:
-            key = _deepgram_key(settings)
-            hearing = DeepgramListen(key, base_url=settings.deepgram_base_url)
-            speaking = DeepgramSpeak(key, base_url=settings.deepgram_base_url)
-            thinking = await stack.enter_async_context(
-                open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url)
-            )
+        open_set = _embedded if settings.engines == "embedded" else _providers
+        hearing, thinking, speaking = await open_set(stack, settings)
         yield Engines(
             recogniser=hearing, model=thinking, voice=speaking, activity=SileroVoiceActivity(),
             telephony=await _telephony(stack, settings, installation), tools=tools_for, models=models,
         )  # fmt: skip
+
+
+async def _embedded(stack: AsyncExitStack, settings: Settings) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
+    recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
+    stack.push_async_callback(recogniser.close)
+    return Pocketsphinx(recogniser), ScriptedModel(scripts()), Flite()
+
+
+async def _providers(stack: AsyncExitStack, settings: Settings) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
+    key = _deepgram_key(settings)
+    model = await stack.enter_async_context(open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url))
+    return DeepgramListen(key, base_url=settings.deepgram_base_url), model, DeepgramSpeak(key, base_url=settings.deepgram_base_url)
 
 
 def _deepgram_key(settings: Settings) -> str:

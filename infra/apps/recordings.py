@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.ports import RecordingsUnavailable
+from events.sealing import KeyErased
 from projections.calls import CALLS
 from projections.queries import Rows
 from realtime import audio
@@ -27,6 +28,8 @@ class StoredRecordings:
             return None
         try:
             stretches = await self.store.get(call_id)
+        except KeyErased:
+            return None
         except (OSError, EngineUnavailable) as cause:
             raise RecordingsUnavailable(f"The recording cannot be read now ({cause}).") from cause
         return stereo_wav(stretches, call.duration_ms or 0) if stretches else None
