@@ -1,17 +1,15 @@
 """The platform in one process for API tests: owners on a real Kafka, projections in a real PostgreSQL, the app on a real socket."""
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from api.app import create_app
 from api.auth import hash_of
@@ -30,33 +28,14 @@ from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import open_key_ring
-from infra.adapters.postgres.connections import connected
-from infra.adapters.postgres.journal import PostgresJournal
-from infra.adapters.postgres.progress import following
-from infra.adapters.postgres.rows import PostgresRows
-from infra.adapters.postgres.store import PostgresStore
-from infra.apps.recordings import stereo_wav
+from infra.adapters.rate_tables import read_rate_tables
+from infra.adapters.recording_folder import RecordingFolder
+from infra.apps.read_side import running_read_side
+from infra.apps.recordings import StoredRecordings
+from infra.apps.web import listen, serving
 from infra.local.stack import Addresses
-from projections.directory import Directory, follow
-from projections.journal import JOURNAL
-from projections.ports import Projection
-from projections.registry import SERIES, TABLES
-from projections.runner import Runner
-from realtime.ports import RecordedStretch
 
 OPERATOR_KEY = f"aybiza_operator_{'o' * 40}"
-PROJECTIONS: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
-
-
-@dataclass(slots=True)
-class Shelf:
-    """Recordings that a test put there: `api.ports.Recordings`."""
-
-    kept: dict[tuple[str, str], Sequence[RecordedStretch]] = field(default_factory=dict)
-
-    async def wav(self, organisation_id: str, call_id: str) -> bytes | None:
-        stretches = self.kept.get((organisation_id, call_id))
-        return None if stretches is None else stereo_wav(stretches, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +46,8 @@ class Platform:
     prefix: str
     owners: LocalOwners
     key_ring: KeyRing
-    shelf: Shelf
+    recordings: RecordingFolder
+    recordings_folder: Path
     ports: Ports
 
     async def do(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object) -> Committed:
@@ -100,7 +80,7 @@ async def all_is_well() -> Sequence[Check]:
 
 
 @asynccontextmanager
-async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str) -> AsyncIterator[Platform]:
+async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, operator_key: str = OPERATOR_KEY) -> AsyncIterator[Platform]:
     """Everything runs when the context is entered, and has ended when it is left. Its topics begin with `prefix`."""
 
     def topic_of(room: str) -> str:
@@ -117,51 +97,29 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str) ->
         world = World(log=kafka, schemas=schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
         owners = await stack.enter_async_context(LocalOwners(by_room, DECIDERS, codec, world, address="test"))
         reader = KafkaLogReader(addresses.kafka, schemas)
-        pool = await stack.enter_async_context(connected(dsn, purpose="API tests", most=8, durable=False))
-        progress = await stack.enter_async_context(following(pool, PROJECTIONS))
-        runner = Runner(reader, PostgresStore(pool), PROJECTIONS, topic_of=topic_of, journal_rooms=ROOMS)
-        directory = Directory(topic_of=topic_of)
-        await stack.enter_async_context(_running(runner.run()))
-        await stack.enter_async_context(_running(follow(reader, directory)))
-        await directory.caught_up.wait()
-        rows, journal, shelf = PostgresRows(pool, PROJECTIONS, progress), PostgresJournal(pool, codec), Shelf()
+        read_side = await stack.enter_async_context(
+            running_read_side(
+                reader, owners, postgres=dsn, redis=addresses.redis, rates=read_rate_tables(), topic_of=topic_of, prefix=f"{prefix}:"
+            )
+        )
+        await read_side.directory.caught_up.wait()
+        recordings = RecordingFolder(kept_in := folder / "recordings", key_ring)
         ports = Ports(
-            dispatch=owners, rows=rows, journal=journal, api_keys=directory, keyring=key_ring, recordings=shelf, health=all_is_well,
-            clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(OPERATOR_KEY),
+            dispatch=owners, rows=read_side.rows, journal=read_side.journal, api_keys=read_side.directory, keyring=key_ring,
+            recordings=StoredRecordings(rows=read_side.rows, store=recordings), health=all_is_well,
+            clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)),
         )  # fmt: skip
         url = await stack.enter_async_context(served(ports))
-        yield Platform(url=url, prefix=prefix, owners=owners, key_ring=key_ring, shelf=shelf, ports=ports)
-
-
-@asynccontextmanager
-async def _running(work: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the test runner."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+        yield Platform(
+            url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, recordings_folder=kept_in, ports=ports
+        )  # fmt: skip
 
 
 @asynccontextmanager
 async def served(ports: Ports) -> AsyncIterator[str]:
     """The app on a free port; the context's value is its address."""
-    config = uvicorn.Config(create_app(ports), host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="off")
-    server = _Server(config)
-    sockets = [config.bind_socket()]
-    serving = asyncio.create_task(server.serve(sockets))
-    try:
-        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
+    listening = listen("127.0.0.1", None)
+    with closing(listening):
+        async with serving(create_app(ports), listening):
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -1,30 +1,50 @@
 """Calls over HTTP. What happened in them is put on the log by a worker of the test."""
 
+import asyncio
+import dataclasses
 import io
 import wave
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from commands.calls import CALLS, AnswerCall, EndCall, ReceiveCall, StartRecording, Witness
-from events.calls import AgentTurn, CallerTurn, EndedBy, Evidence, Latency, Spent, Stage
+from events.calls import AgentTurn, CallerTurn, EndedBy, Evidence, Latency, RecordingStopOrdered, Spent, Stage
+from events.positions import Position
+from events.recorded import Recorded
+from events.registry import Fact
 from events.sealing import Sealed
 from events.streams import StreamId
+from infra.adapters.keyfile import open_key_ring
+from infra.adapters.recording_folder import RecordingFolder
 from realtime.ports import RecordedStretch
 from tests.api.asking import refusal, seen
 from tests.api.platform import Platform, Tenant, fresh_call_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 CALLER, NUMBER = "+14155550199", "+14155550123"
+OVER = EndCall(
+    reason="goodbye", ended_by=EndedBy.CALLER, stage=Stage.CONVERSATION, billable=True, duration_ms=5000, recognition_ms=4000
+)  # fmt: skip
+
+
+def subject_of(running: Platform, tenant: Tenant) -> str:
+    """Under whose key the caller's words are sealed."""
+    return f"{tenant.id}/{running.key_ring.reference(tenant.id, CALLER)}"
 
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def call(running: Platform, tenant: Tenant) -> StreamId:
-    """A call under way, in which each side has spoken once."""
+    return await call_under_way(running, tenant)
+
+
+async def call_under_way(running: Platform, tenant: Tenant) -> StreamId:
+    """A call in which each side has spoken once."""
     ring, stream = running.key_ring, StreamId(tenant.id, "calls", fresh_call_id())
     reference = ring.reference(tenant.id, CALLER)
-    subject = f"{tenant.id}/{reference}"
+    subject = subject_of(running, tenant)
     received = ReceiveCall(
         call_sid=f"CA{stream.id[5:]}", caller=ring.seal(subject, CALLER), caller_ref=reference, number=ring.seal(tenant.id, NUMBER),
         number_ref=ring.reference("platform", NUMBER), agent_id="agt_1", agent_version="2.1.0", agent_version_hash="ab" * 32,
@@ -123,18 +143,26 @@ class TestRecording:
     async def test_is_not_found_where_nothing_was_kept(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
         assert refusal(await tenant.api.get(f"/v1/calls/{call.id}/recording", params=position)) == (404, "not-found")
 
-    async def test_has_the_caller_left_and_the_agent_right(
-        self, running: Platform, tenant: Tenant, call: StreamId, position: dict[str, str]
-    ) -> None:
+    async def test_has_the_caller_left_and_the_agent_right(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
         stretch = RecordedStretch(from_ms=10, caller=b"\x00" * 80, agent=b"\x80" * 80)
-        running.shelf.kept[tenant.id, call.id] = [stretch]
-        answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params=position)
+        name = await running.recordings.put(call.id, [stretch], subject=subject_of(running, tenant))
+        ended = await running.do(CALLS, call, dataclasses.replace(OVER, duration_ms=30, recording=name))
+        answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params={"min-position": str(ended.position)})
         assert answer.headers["Content-Type"] == "audio/wav"
         with wave.open(io.BytesIO(answer.content)) as sound:
-            assert (sound.getnchannels(), sound.getframerate(), sound.getnframes()) == (2, 8000, 160)
+            assert (sound.getnchannels(), sound.getframerate(), sound.getnframes()) == (2, 8000, 240)
             silent, first = sound.readframes(80), sound.readframes(1)
         assert silent == bytes(320)
         assert (int.from_bytes(first[:2], "little", signed=True), int.from_bytes(first[2:], "little", signed=True)) == (-32124, 32124)
+
+    async def test_is_not_found_once_the_caller_was_erased(self, running: Platform, tenant: Tenant, call: StreamId, tmp_path: Path) -> None:
+        ring, store = open_key_ring(tmp_path / "wrapping.key")
+        foreign = RecordingFolder(running.recordings_folder, ring)
+        name = await foreign.put(call.id, [RecordedStretch(from_ms=0, caller=b"a", agent=b"b")], subject="nobody/at-all")
+        store.close()
+        ended = await running.do(CALLS, call, dataclasses.replace(OVER, recording=name))
+        answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params={"min-position": str(ended.position)})
+        assert refusal(answer) == (404, "not-found")
 
 
 class TestHangUp:
@@ -145,10 +173,7 @@ class TestHangUp:
         assert refusal(await stranger.api.post(f"/v1/calls/{call.id}/hangup")) == (404, "not-found")
 
     async def test_is_refused_once_the_call_is_over(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
-        over = EndCall(
-            reason="goodbye", ended_by=EndedBy.CALLER, stage=Stage.CONVERSATION, billable=True, duration_ms=5000, recognition_ms=4000
-        )  # fmt: skip
-        await running.do(CALLS, call, over)
+        await running.do(CALLS, call, OVER)
         assert refusal(await tenant.api.post(f"/v1/calls/{call.id}/hangup")) == (409, "call-over")
 
     async def test_is_put_on_the_calls_stream(self, tenant: Tenant, call: StreamId) -> None:
@@ -172,3 +197,21 @@ class TestStopRecording:
         await running.do(CALLS, call, StartRecording(caller_ref=reference, consent_version=1, at_ms=2500))
         ordered = await tenant.api.post(f"/v1/calls/{call.id}/recording/stop")
         assert (await tenant.api.get(f"/v1/calls/{call.id}", params=seen(ordered))).json()["recording"] == "stopping"
+
+    async def test_follows_when_the_caller_withdraws_their_consent(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        granted = await tenant.api.post("/v1/consents", json={"caller": CALLER, "purpose": "recording", "evidence": "form 7"})
+        reference = running.key_ring.reference(tenant.id, CALLER)
+        version = int(granted.headers["ETag"].strip('"'))
+        await running.do(CALLS, call, StartRecording(caller_ref=reference, consent_version=version, at_ms=2500))
+        ordered: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+
+        def watcher(fact: Recorded[Fact]) -> None:
+            if isinstance(fact.fact, RecordingStopOrdered) and not ordered.done():
+                ordered.set_result(fact.position)
+
+        end = running.owners.watch(call, watcher)
+        await tenant.api.delete(f"/v1/consents/{CALLER}/recording")
+        async with asyncio.timeout(20):
+            shown = await tenant.api.get(f"/v1/calls/{call.id}", params={"min-position": str(await ordered)})
+        end()
+        assert shown.json()["recording"] == "stopping"

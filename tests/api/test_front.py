@@ -23,8 +23,9 @@ from infra.adapters.postgres.journal import PostgresJournal
 from infra.adapters.postgres.progress import Progress
 from infra.adapters.postgres.rows import PostgresRows
 from infra.local.stack import Addresses
+from projections.registry import STORED
 from tests.api.asking import refusal, seen
-from tests.api.platform import PROJECTIONS, Platform, Tenant, served
+from tests.api.platform import Platform, Tenant, served
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 JSON = {"Content-Type": "application/json"}
@@ -130,7 +131,7 @@ class TestOutage:
     async def test_of_the_read_models_leaves_writing_alone(self, running: Platform, stack: Addresses, tenant: Tenant) -> None:
         pool = await asyncpg.create_pool(stack.postgres, min_size=1, max_size=1)
         await pool.close()
-        rows = PostgresRows(pool, PROJECTIONS, Progress(pool, PROJECTIONS))
+        rows = PostgresRows(pool, STORED, Progress(pool, STORED))
         away = dataclasses.replace(running.ports, rows=rows, journal=PostgresJournal(pool, prepared_codec()))
         async with served(away) as url, httpx.AsyncClient(base_url=url, headers=tenant.api.headers) as client:
             for path in ("/v1/agents", "/v1/calls/call_1/events", "/v1/calls/call_1"):

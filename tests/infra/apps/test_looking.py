@@ -1,0 +1,138 @@
+"""The verbs that look at calls and at the log, beside a platform that runs."""
+
+import asyncio
+import dataclasses
+import json
+import os
+import subprocess
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from commands.calls import CALLS, EndCall
+from events.calls import EndedBy, Stage
+from events.streams import StreamId
+from infra.apps.installation import operator_key
+from infra.apps.standing import remember_api
+from infra.local.stack import Addresses
+from realtime.ports import RecordedStretch
+from tests.api.platform import Platform, Tenant, platform
+from tests.api.test_calls import call_under_way, subject_of
+from tests.infra.apps.command import aybiza
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A person at a terminal, and the call that they look at."""
+
+    running: Platform
+    tenant: Tenant
+    call: StreamId
+    state_dir: Path
+    environment: dict[str, str]
+
+    async def types(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(aybiza, *words, state_dir=self.state_dir, **self.environment)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    state_dir, name = tmp_path_factory.mktemp("state"), f"looking{os.urandom(8).hex()}"
+    dsn = urlsplit(stack.postgres)._replace(path=f"/{name}").geturl()
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": stack.kafka, "DATABASE_URL": dsn, "REDIS_URL": stack.redis}
+    connection = await asyncpg.connect(stack.postgres)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        key = operator_key(state_dir / "keys")
+        # The verbs know no other topics than the product's own.
+        async with platform(stack, dsn, state_dir / "keys", "aybiza", operator_key=key) as running, running.client(key) as operator:
+            remember_api(state_dir, running.url)
+            joined = (await operator.post("/v1/organisations", json={"name": "ACME"})).json()
+            async with running.client(joined["api_key"]["key"]) as api:
+                tenant = Tenant(id=joined["id"], key=joined["api_key"]["key"], api=api)
+                call = await call_under_way(running, tenant)
+                yield Desk(running=running, tenant=tenant, call=call, state_dir=state_dir, environment=environment)
+        await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+class TestCalls:
+    async def test_are_listed_with_numbers_in_clear(self, desk: Desk) -> None:
+        listed = await desk.types("calls", "list", "--json", "--organisation", desk.tenant.id)
+        assert listed.returncode == 0, listed.stderr
+        (call,) = json.loads(listed.stdout)
+        assert (call["id"], call["caller"], call["status"]) == (desk.call.id, "+14155550199", "in-progress")
+        assert desk.call.id in (await desk.types("calls", "list")).stdout
+
+    async def test_are_shown_whole(self, desk: Desk) -> None:
+        shown = await desk.types("calls", "show", desk.call.id)
+        assert shown.returncode == 0, shown.stderr
+        assert "my name is Alice" in shown.stdout
+        assert "Hello Alice. [How are you?]" in shown.stdout
+        told = json.loads((await desk.types("calls", "show", "last", "--json")).stdout)
+        assert told["call"]["id"] == desk.call.id
+
+    async def test_that_there_are_not_are_said_so(self, desk: Desk) -> None:
+        shown = await desk.types("calls", "show", "call_nowhere")
+        assert (shown.returncode, shown.stderr) == (1, "There is no call call_nowhere. Type: aybiza calls list\n")
+
+    async def test_are_hung_up_and_listened_to(self, desk: Desk, tmp_path: Path) -> None:
+        told = await desk.types("calls", "hangup", desk.call.id, "--json")
+        assert told.returncode == 0, told.stderr
+        assert json.loads(told.stdout)["position"].startswith("aybiza.calls.v1/")
+        missing = await desk.types("calls", "listen", desk.call.id, "--to", str(tmp_path / "a.wav"))
+        assert (missing.returncode, missing.stderr) == (1, "There is no such recording of this call.\n")
+
+        stretch = RecordedStretch(from_ms=0, caller=b"\xff" * 160, agent=b"\xff" * 160)
+        name = await desk.running.recordings.put(desk.call.id, [stretch], subject=subject_of(desk.running, desk.tenant))
+        over = EndCall(
+            reason="operator-hung-up", ended_by=EndedBy.OPERATOR, stage=Stage.CONVERSATION, billable=True, duration_ms=20,
+            recognition_ms=20, recording=name,
+        )  # fmt: skip
+        committed = await desk.running.do(CALLS, desk.call, over)
+        assert await desk.running.ports.rows.wait_for([committed.position], 20)
+        heard = await desk.types("calls", "listen", desk.call.id, "--to", str(tmp_path / "a.wav"))
+        assert heard.returncode == 0, heard.stderr
+        with wave.open(str(tmp_path / "a.wav")) as sound:
+            assert (sound.getnchannels(), sound.getnframes()) == (2, 160)
+
+
+class TestEvents:
+    async def test_are_told_from_the_log(self, desk: Desk) -> None:
+        told = await desk.types("events", "tail", "--no-follow", "--json", "-n", "1000", "--room", "calls")
+        assert told.returncode == 0, told.stderr
+        facts = [fact for fact in map(json.loads, told.stdout.splitlines()) if fact["stream"] == str(desk.call)]
+        assert [fact["type"] for fact in facts][:3] == ["call-received.v1", "call-answered.v1", "caller-turn.v1"]
+        assert facts[2]["data"]["words"] == "my name is Alice"
+
+    async def test_are_shown_by_stream_and_by_id(self, desk: Desk) -> None:
+        stream = await desk.types("events", "show", desk.call.id)
+        assert "caller-turn.v1" in stream.stdout
+        assert "words = my name is Alice" in stream.stdout
+        first = json.loads((await desk.types("events", "show", str(desk.call), "--json")).stdout.splitlines()[0])
+        single = await desk.types("events", "show", first["event_id"], "--json")
+        assert json.loads(single.stdout) == first
+
+    async def test_that_there_are_not_are_said_so(self, desk: Desk) -> None:
+        nothing = await desk.types("events", "show", "nobody")
+        assert (nothing.returncode, nothing.stderr) == (1, "The log has nothing of nobody.\n")
+        room = await desk.types("events", "tail", "--room", "kitchen")
+        assert room.returncode == 1
+        assert "There is no room kitchen" in room.stderr
+
+
+class TestWithoutAStack:
+    @pytest.mark.parametrize("words", [("calls", "list"), ("calls", "show", "last"), ("events", "tail"), ("events", "show", "x")])
+    async def test_say_what_to_type(self, tmp_path: Path, words: tuple[str, ...]) -> None:
+        said = await asyncio.to_thread(aybiza, *words, state_dir=tmp_path)
+        assert said.returncode == 1
+        assert "Type: aybiza up" in said.stderr
+        assert "Traceback" not in said.stderr
