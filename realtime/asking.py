@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from events.calls import EndedBy, EngineFailure, ModelChosen
+from events.calls import EndedBy, EngineFailure, Latency, ModelChosen
 from realtime import conversation, replying, sentences, speaking, tooling, toolruns
 from realtime.effects import AskModel, CancelModel, CancelTimer, SetTimer
 from realtime.models import choose, needs_of
@@ -10,7 +10,7 @@ from realtime.permission import Standing
 from realtime.ports import ModelRequest
 from realtime.signals import Engine, EngineBroke, ModelDone, ModelSaid, ModelWantsTool, Timer
 from realtime.speaking import Purpose
-from realtime.state import Ending, Moment, Round
+from realtime.state import Ending, Moment, Reply, Round
 
 _MOST_TIMES_ASKED = 2
 # A model that fails twice in a row has left us.
@@ -57,11 +57,10 @@ def model_said(moment: Moment, signal: ModelSaid) -> None:
     reply = moment.state.reply
     if reply is None or not reply.answers(signal.asked):
         return
-    latency = reply.latency if reply.latency.first_token_ms is not None else replace(reply.latency, first_token_ms=signal.at_ms)
     least = speaking.least_characters(moment.state.speech, signal.at_ms)
     pieces, rest = sentences.cut(reply.buffer + signal.text, least, first=reply.wrote == 0)
     moment.change_reply(
-        buffer=rest, last_word_ms=signal.at_ms, latency=latency, wrote=reply.wrote + len(pieces),
+        buffer=rest, last_word_ms=signal.at_ms, latency=_heard_from(reply, signal.at_ms), wrote=reply.wrote + len(pieces),
         answered_characters=reply.answered_characters + len(signal.text),
     )  # fmt: skip
     for piece in pieces:
@@ -73,8 +72,15 @@ def model_wants_tool(moment: Moment, signal: ModelWantsTool) -> None:
     if reply is None or not reply.answers(signal.asked):
         return
     _say_rest(moment)
-    moment.change_reply(last_word_ms=signal.at_ms, answered_characters=reply.answered_characters + len(str(signal.use.arguments)))
+    moment.change_reply(
+        last_word_ms=signal.at_ms, latency=_heard_from(reply, signal.at_ms),
+        answered_characters=reply.answered_characters + len(str(signal.use.arguments)),
+    )  # fmt: skip
     tooling.request(moment, signal.use)
+
+
+def _heard_from(reply: Reply, at_ms: int) -> Latency:
+    return reply.latency if reply.latency.first_token_ms is not None else replace(reply.latency, first_token_ms=at_ms)
 
 
 def model_done(moment: Moment, signal: ModelDone) -> None:

@@ -291,9 +291,18 @@ class Mind:
         self.thoughts = thoughts
         self.unreachable = False
         self.requests: list[ModelRequest] = []
+        self._asked = asyncio.Event()
+
+    async def asked_about(self, words: str, *, within_seconds: float = 20.0) -> None:
+        """Wait for a question whose last entry has these words."""
+        async with asyncio.timeout(within_seconds):
+            while not any(words in request.messages[-1].text for request in self.requests):
+                self._asked.clear()
+                await self._asked.wait()
 
     async def converse(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
         self.requests.append(request)
+        self._asked.set()
         await asyncio.sleep(0)
         if self.unreachable:
             raise EngineUnavailable(self.name, "unreachable")
