@@ -1,0 +1,135 @@
+"""A program that kills the runner at every step of its way: `python -m tests.faults.crashing_runner DSN`, a fresh database.
+
+The runner, the store and everything below run as they are; the process ends (`os._exit`) just before the n-th step of any of their
+coroutines, then again in the next process, and then one runs to the end. Prints one JSON object: every crash point must give the same
+bytes.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+import asyncpg
+import uvloop
+
+from events.rooms import ROOMS
+from infra.adapters.postgres.connections import connected
+from infra.adapters.postgres.rebuilding import Album, drop, picture
+from infra.adapters.postgres.store import PostgresStore
+from projections.calls import CALL_TIMELINE, CALLS
+from projections.flags import FLAGS
+from projections.journal import JOURNAL
+from projections.ports import Projection
+from projections.runner import Runner
+from tests.projections.histories import history
+from tests.projections.paper import PaperReader
+
+PROJECTIONS: tuple[Projection, ...] = (JOURNAL, CALLS, CALL_TIMELINE, FLAGS)
+KILLED = 9
+_SEED = 21
+
+
+class Steps:
+    """Counts the steps of every task of a loop, and ends the process before one of them."""
+
+    def __init__(self, fatal: int) -> None:
+        self._left = fatal
+
+    def factory(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **named: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(self._counted(work), loop=loop, **named)
+
+    async def _counted(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return await _Stepped(work, self._step)
+
+    def _step(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os._exit(KILLED)
+
+
+class _Stepped:
+    """A coroutine, each of whose steps is announced."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], announce: Callable[[], None]) -> None:
+        self._work = work
+        self._announce = announce
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        sent: Any = None
+        error: BaseException | None = None
+        while True:
+            self._announce()
+            try:
+                waits_for = self._work.send(sent) if error is None else self._work.throw(error)
+            except StopIteration as end:
+                return end.value
+            sent, error = None, None
+            try:
+                sent = yield waits_for
+            except BaseException as thrown:  # noqa: BLE001 - passed on to the coroutine, cancellation included
+                error = thrown
+
+
+def reader() -> PaperReader:
+    """The same log for every process."""
+    paper = PaperReader(seed=_SEED, largest_batch=9)
+    for stream, facts in history(_SEED, commits=40):
+        paper.append(stream, *facts)
+    return paper
+
+
+async def project(dsn: str, fatal: int) -> None:
+    """Run to the end, or to the fatal step."""
+    asyncio.get_running_loop().set_task_factory(Steps(fatal).factory)  # type: ignore[arg-type]  # typeshed wants names that nobody gives
+    async with connected(dsn, purpose="crashing", durable=False) as pool:
+        await Runner(reader(), PostgresStore(pool), PROJECTIONS, journal_rooms=ROOMS).run(stop_at_end=True)
+
+
+async def look(dsn: str, *, and_drop: bool) -> Album:
+    """What is there."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        album = await picture(connection, PROJECTIONS)
+        if and_drop:
+            await drop(connection, PROJECTIONS)
+        return album
+    finally:
+        await connection.close()
+
+
+def in_a_process(work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    """Whether it came to its end, in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        uvloop.run(work())
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in {0, KILLED}:
+        raise SystemExit(f"the runner ended with {code}")
+    return code == 0
+
+
+def main(dsn: str) -> None:
+    """Kill at step 1, 2, 3, … until a run comes to its end."""
+    in_a_process(lambda: project(dsn, 0))
+    expected = uvloop.run(look(dsn, and_drop=True))
+    fatal, differing = 0, []
+    while True:
+        fatal += 1
+        survived = in_a_process(lambda: project(dsn, fatal))  # noqa: B023 - run within the turn
+        if survived:
+            break
+        in_a_process(lambda: project(dsn, 1 + fatal * 7 % 60))  # noqa: B023 - run within the turn
+        in_a_process(lambda: project(dsn, 0))
+        if uvloop.run(look(dsn, and_drop=True)) != expected:
+            differing.append(fatal)
+    rows = {name: each.rows for name, each in expected.pictures.items()}
+    print(json.dumps({"crash_points": fatal - 1, "differing": differing, "rows": rows}))  # noqa: T201 - a program's answer
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

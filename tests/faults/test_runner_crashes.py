@@ -1,0 +1,18 @@
+"""The runner dies at every step it takes, twice in a row, and the rows are those of a replay."""
+
+import asyncio
+import json
+import sys
+
+
+class TestRunnerKilledAnywhere:
+    async def test_leaves_rows_that_equal_a_replay(self, database: str) -> None:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.faults.crashing_runner", database, stdout=asyncio.subprocess.PIPE
+        )
+        answer, _ = await program.communicate()
+        assert program.returncode == 0
+        found = json.loads(answer.splitlines()[-1])
+        assert found["rows"]["journal.v1"] > 40
+        assert found["crash_points"] > 30
+        assert found["differing"] == []

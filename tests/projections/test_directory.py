@@ -1,0 +1,113 @@
+"""Who answers a number and which keys are good, from memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from events.agents import AgentCreated, AgentVersionPublished
+from events.flags import FlagRemoved, FlagSet
+from events.numbers import NumberAssigned, NumberReleased
+from events.organisations import ApiKeyIssued, ApiKeyRevoked, OrganisationCreated
+from events.positions import Position
+from events.records import RawRecord
+from events.sealing import Sealed
+from events.streams import PLATFORM, StreamId
+from projections.directory import Directory, follow
+from tests.projections.paper import FENCE, PaperReader
+from tests.projections.told import AYB
+
+NUMBER_REF = "n" * 32
+ORGANISATION = StreamId(AYB, "organisations", AYB)
+AGENT = StreamId(AYB, "agents", "agt_1")
+NUMBER = StreamId(PLATFORM, "numbers", NUMBER_REF)
+FLAG = StreamId(AYB, "flags", "greeting")
+PUBLISHED = AgentVersionPublished(version_hash="1" * 64, label="1", configuration='{"greeting":{"text":"hello"}}')
+ASSIGNED = NumberAssigned(organisation_id=AYB, agent_id="agt_1", number=Sealed(AYB, b"box"))
+
+
+def business() -> PaperReader:
+    reader = PaperReader()
+    reader.append(ORGANISATION, OrganisationCreated(name="Bella Vista", region="ca"))
+    reader.append(AGENT, AgentCreated(name="Front desk"))
+    reader.append(AGENT, PUBLISHED)
+    reader.append(NUMBER, ASSIGNED)
+    return reader
+
+
+@asynccontextmanager
+async def following(reader: PaperReader) -> AsyncIterator[Directory]:
+    directory = Directory()
+    task = asyncio.create_task(follow(reader, directory))
+    async with asyncio.timeout(5):
+        await directory.caught_up.wait()
+    try:
+        yield directory
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def position(raw: RawRecord) -> Position:
+    return Position(raw.topic, raw.partition, raw.offset, FENCE)
+
+
+class TestRoute:
+    async def test_names_the_live_version_its_configuration_and_the_flags_that_are_on(self) -> None:
+        reader = business()
+        reader.append(FLAG, FlagSet(enabled=True, variant="short"))
+        reader.append(StreamId(AYB, "flags", "music"), FlagSet(enabled=False, variant="jazz"))
+        async with following(reader) as directory:
+            route = directory.route(NUMBER_REF)
+            assert route is not None
+            assert (route.organisation_id, route.organisation_name, route.agent_id) == (AYB, "Bella Vista", "agt_1")
+            assert (route.agent_version, route.version_hash, route.configuration) == ("1", "1" * 64, {"greeting": {"text": "hello"}})
+            assert route.flags == {"greeting": "short"}
+
+    async def test_is_none_for_a_number_that_nobody_holds(self) -> None:
+        reader = business()
+        reader.append(NUMBER, NumberReleased(organisation_id=AYB))
+        async with following(reader) as directory:
+            assert directory.route(NUMBER_REF) is None
+            assert directory.route("x" * 32) is None
+            assert directory.holder(NUMBER_REF) is None
+
+    async def test_is_none_before_the_agent_has_a_version(self) -> None:
+        reader = PaperReader()
+        reader.append(ORGANISATION, OrganisationCreated(name="Bella Vista", region="ca"))
+        reader.append(AGENT, AgentCreated(name="Front desk"))
+        reader.append(NUMBER, ASSIGNED)
+        async with following(reader) as directory:
+            assert directory.route(NUMBER_REF) is None
+            assert directory.holder(NUMBER_REF) == AYB
+
+    async def test_follows_what_is_written_and_says_when_it_has_seen_it(self) -> None:
+        reader = business()
+        async with following(reader) as directory:
+            last = position(reader.append(AGENT, replace(PUBLISHED, label="2", version_hash="2" * 64)))
+            assert await directory.wait_for([last], 5)
+            route = directory.route(NUMBER_REF)
+            assert route is not None
+            assert route.agent_version == "2"
+            gone = position(reader.append(FLAG, FlagSet(enabled=True, variant="v"), FlagRemoved()))
+            assert await directory.wait_for([gone], 5)
+            assert directory.flags(AYB) == {}
+
+    async def test_does_not_wait_longer_than_it_is_told(self) -> None:
+        async with following(business()) as directory:
+            assert not await directory.wait_for([Position("aybiza.flags.v1", 0, 99, FENCE)], 0.05)
+            assert await directory.wait_for([Position("aybiza.calls.v1", 0, 99, FENCE)], 0.05)
+
+
+class TestApiKey:
+    async def test_opens_until_it_is_revoked(self) -> None:
+        reader = business()
+        reader.append(ORGANISATION, ApiKeyIssued(key_id="k1", label="till", secret_hash=b"s" * 32))
+        async with following(reader) as directory:
+            assert directory.api_key("k1") == (AYB, b"s" * 32)
+            assert await directory.wait_for([position(reader.append(ORGANISATION, ApiKeyRevoked(key_id="k1")))], 5)
+            assert directory.api_key("k1") is None
+
+    async def test_is_known_by_its_id_alone(self) -> None:
+        async with following(business()) as directory:
+            assert directory.api_key("nobody") is None
