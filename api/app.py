@@ -19,7 +19,7 @@ _ALWAYS = problems.answers(
 def create_app(ports: Ports) -> FastAPI:
     """Wire the API. It starts and stops nothing: what the ports stand on is opened and closed by the root."""
     app = FastAPI(
-        title="AYBIZA", version=VERSION, redirect_slashes=False, redoc_url=None, generate_unique_id_function=_operation_id,
+        title="AYBIZA", version=VERSION, redirect_slashes=False, docs_url=None, redoc_url=None, generate_unique_id_function=_operation_id,
         openapi_tags=openapi.TAGS,
     )  # fmt: skip
     app.state.ports = ports

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from api.problems import KINDS, NOT_FOUND, Kind, Problem
+from api.reference import reference
 from api.wire import Wire, Wired
 
 pages = APIRouter(include_in_schema=False)
@@ -54,6 +55,12 @@ async def index(request: Request) -> Response:
         return Response("AYBIZA\n" + "".join(f"  {path:<15} {what}\n" for path, what in _LINKS), media_type="text/plain")
     links = "".join(f'<li><a href="{path}"><code>{path}</code></a> {html.escape(what)}</li>' for path, what in _LINKS)
     return HTMLResponse(_PAGE.format(title="AYBIZA", body=f"<h1>AYBIZA</h1><p>AI voice agents on the phone.</p><ul>{links}</ul>"))
+
+
+@pages.get("/docs")
+async def describe(request: Request) -> Response:
+    """The reference."""
+    return HTMLResponse(reference(request.app.openapi()))
 
 
 @pages.get("/problems")

@@ -127,7 +127,7 @@ def answers(*problems: Kind | type[CommandRefused]) -> dict[int | str, dict[str,
         by_status.setdefault(kind.status, []).append(kind)
     schema = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": "; ".join(f"`{kind.code}`: {kind.meaning}" for kind in kinds), "content": schema}
+        status: {"description": " ".join(f"`{kind.code}`: {kind.meaning}" for kind in kinds), "content": schema}
         for status, kinds in by_status.items()
     }
 

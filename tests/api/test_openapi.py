@@ -1,6 +1,7 @@
 """The OpenAPI document is true: what it promises is what the API does, whatever is thrown at it."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -59,6 +60,17 @@ class TestDocument:
             if path.startswith("/v1"):
                 answer = await anonymous.request(method, path.replace("{", "").replace("}", ""))
                 assert refusal(answer) == (401, "unauthenticated"), (method, path)
+
+
+class TestReference:
+    async def test_has_every_operation_and_needs_nothing_from_elsewhere(self, anonymous: httpx.AsyncClient) -> None:
+        document = (await anonymous.get("/openapi.json")).json()
+        page = (await anonymous.get("/docs")).text
+        for _, path, operation in operations(document):
+            assert f'id="{operation["operationId"]}"' in page
+            assert f"<code>{path}</code>" in page
+        assert "<script" not in page
+        assert not re.findall(r'(?:src|href)="(?!/|#)', page)
 
 
 class TestPromise:
