@@ -1,0 +1,128 @@
+"""What a caller's words mean to a script: which of its intents, with which day, time, choice and other values in them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from infra.adapters.scripted_model.clock import time_in
+from infra.adapters.scripted_model.script import DAYS, Script
+from infra.adapters.scripted_model.words import NOISE, Lexicon, stem, tokens
+
+SURE_ENOUGH: Final = 0.58
+_OF_THE_PHRASE: Final = 0.62
+_UNKNOWN_WEIGHT: Final = 0.4
+_LEAST_WEIGHT: Final = 0.08
+_CHOICES: Final[Mapping[str, str]] = {
+    "first": "first", "second": "second", "third": "third", "fourth": "fourth", "last": "last", "earlier": "first", "earliest": "first",
+    "sooner": "first", "soonest": "first", "later": "last", "latest": "last", "latter": "last", "former": "first", "either": "first",
+    "whichever": "first",
+}  # fmt: skip
+_RELATIVE_DAYS: Final = ("today", "tomorrow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """`intent` is empty when nothing was understood. `slots` has the values that were named; `matched` the places that the intent took."""
+
+    intent: str
+    score: float
+    slots: Mapping[str, str]
+    matched: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """A word of the caller's: where it stands, what it may stand for, how surely, and how much it counts."""
+
+    place: int
+    stands_for: tuple[str, ...]
+    surely: float
+    weight: float
+
+
+class Understanding:
+    """A script's ear. Pure: the same words are always understood alike."""
+
+    def __init__(self, script: Script) -> None:
+        every_day = {day: (day,) for day in (*DAYS, *_RELATIVE_DAYS)} | dict(script.slots.get("day", {}))
+        named = [
+            (tuple(stem(word) for word in tokens(phrase)), slot, value)
+            for slot, values in {**script.slots, "day": every_day}.items()
+            for value, phrases in values.items()
+            for phrase in phrases
+        ]
+        # The longer name goes first: "tooth ache" is no tooth.
+        self._named = sorted(named, key=lambda entry: -len(entry[0]))
+        self._concepts = {stem(word): stem(concept) for concept, words in script.synonyms.items() for word in words}
+        self._phrases = [
+            (intent.name, intent.weight, [self._concept(stem(word)) for word in tokens(phrase)])
+            for intent in script.intents
+            for phrase in intent.phrases
+        ]
+        self._weights = self._weigh()
+        slot_words = {word for phrase, _, _ in self._named for word in phrase}
+        self._lexicon = Lexicon({*self._weights, *slot_words, *self._concepts, *map(stem, _CHOICES)})
+
+    def understand(self, words: str, *, among: frozenset[str] | None = None, leaving: frozenset[int] = frozenset()) -> Understood:
+        """`among`: the intents that may be meant, None for all. `leaving`: the words at these places are not looked at."""
+        spoken = ["" if at in leaving else word for at, word in enumerate(tokens(words))]
+        found = [self._lexicon.nearest(word) if word else ("", 0.0) for word in spoken]
+        slots, places = self._values([known for known, _ in found])
+        time, time_places = time_in(spoken)
+        for place in time_places:
+            places.setdefault(place, "time")
+        chosen = {at: _CHOICES[word] for at, word in enumerate(spoken) if word in _CHOICES}
+        slots |= ({"time": time} if time else {}) | ({"choice": next(iter(chosen.values()))} if chosen else {})
+        heard = []
+        for at, (known, surely) in enumerate(found):
+            stands_for = (self._concept(known), *([f"{{{places[at]}}}"] if at in places else []), *(["{choice}"] if at in chosen else []))
+            if spoken[at] and (surely or at in places or spoken[at] not in NOISE):
+                weight = max((self._weights.get(word, 0.0) for word in stands_for), default=0.0) or _UNKNOWN_WEIGHT
+                heard.append(_Heard(place=at, stands_for=stands_for, surely=1.0 if at in places else surely, weight=weight))
+        best, score, matched = "", 0.0, frozenset[int]()
+        for name, intent_weight, phrase in self._phrases:
+            if among is None or name in among:
+                likeness, indices = self._likeness(phrase, heard)
+                if likeness * intent_weight > score:
+                    best, score, matched = name, likeness * intent_weight, indices
+        return Understood(intent=best if score >= SURE_ENOUGH else "", score=score, slots=slots, matched=matched)
+
+    def _concept(self, stemmed: str) -> str:
+        return self._concepts.get(stemmed, stemmed)
+
+    def _weigh(self) -> Mapping[str, float]:
+        """A word that stands in many intents tells little."""
+        within: dict[str, set[str]] = {}
+        for name, _, phrase in self._phrases:
+            for word in phrase:
+                within.setdefault(word, set()).add(name)
+        all_intents = len({name for name, _, _ in self._phrases}) + 1
+        return {word: max(_LEAST_WEIGHT, math.log(all_intents / len(names)) / math.log(all_intents)) for word, names in within.items()}
+
+    def _likeness(self, phrase: Sequence[str], heard: Sequence[_Heard]) -> tuple[float, frozenset[int]]:
+        """How much of the phrase was said, and how much of what was said it explains."""
+        total, said = sum(self._weights[word] for word in phrase), sum(each.weight for each in heard)
+        covered, explained, used = 0.0, 0.0, set[int]()
+        for word in phrase:
+            for each in heard:
+                if word in each.stands_for and each.place not in used:
+                    used.add(each.place)
+                    covered += self._weights[word] * each.surely
+                    explained += each.weight * each.surely
+                    break
+        if not used:
+            return 0.0, frozenset()
+        return _OF_THE_PHRASE * covered / total + (1 - _OF_THE_PHRASE) * explained / said, frozenset(used)
+
+    def _values(self, stems: Sequence[str]) -> tuple[dict[str, str], dict[int, str]]:
+        found: list[tuple[int, str, str]] = []
+        places: dict[int, str] = {}
+        for phrase, slot, value in self._named:
+            for at in range(len(stems) - len(phrase) + 1):
+                within = range(at, at + len(phrase))
+                if tuple(stems[at : at + len(phrase)]) == phrase and not places.keys() & set(within):
+                    places.update(dict.fromkeys(within, slot))
+                    found.append((at, slot, value))
+        # Who names two days corrects themselves: the later one counts.
+        return {slot: value for _, slot, value in sorted(found)}, places
