@@ -1,0 +1,179 @@
+"""Deepgram's Nova-3 by its own SDK: telephone audio as it comes, words as they are recognised."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from websockets.exceptions import ConnectionClosed
+
+from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
+from realtime.audio import BYTES_PER_MS, RATE_HZ
+from realtime.ports import EngineFailed, HearingListener, Transcript
+
+NAME: Final = "deepgram/nova-3"
+_CHUNK_BYTES: Final = 60 * BYTES_PER_MS
+_KEEP_ALIVE_SECONDS: Final = 4.0
+# A socket that takes no audio for that long has left us.
+_MOST_WAITING_BYTES: Final = 10_000 * BYTES_PER_MS
+_ENDPOINTING_MS: Final = 300
+# Key terms may have 500 tokens together.
+_KEY_TERM_TOKENS: Final = 450
+_TOKENS_PER_WORD: Final = 1.4
+_COVERED_WITHIN_MS: Final = 40
+
+
+def key_terms(vocabulary: Sequence[str]) -> list[str]:
+    """As many phrases as the provider takes, the short ones first: they are the names and terms that it may not know."""
+    chosen: list[str] = []
+    left = float(_KEY_TERM_TOKENS)
+    for phrase in sorted(dict.fromkeys(vocabulary), key=lambda phrase: len(phrase.split())):
+        left -= math.ceil(len(phrase.split()) * _TOKENS_PER_WORD)
+        if left < 0:
+            break
+        chosen.append(phrase)
+    return chosen
+
+
+class ListenStream:
+    """One socket: a task that sends, in pieces of 60 ms, and one that reads. Both end with `close` or when the socket breaks."""
+
+    def __init__(self, socket: Any, stack: AsyncExitStack, listener: HearingListener) -> None:
+        self._socket = socket
+        self._stack = stack
+        self._listener: HearingListener | None = listener
+        self._gathered = bytearray()
+        self._waiting: deque[bytes | None] = deque()
+        self._waiting_bytes = 0
+        self._something = asyncio.Event()
+        self._given_bytes = 0
+        self._finalizing_ms: deque[int] = deque()
+        self._tasks = (
+            asyncio.create_task(self._send(), name="deepgram-listen-send"),
+            asyncio.create_task(self._read(), name="deepgram-listen-read"),
+        )
+
+    def send(self, mulaw: bytes) -> None:
+        if self._listener is None:
+            return
+        self._gathered += mulaw
+        self._given_bytes += len(mulaw)
+        if len(self._gathered) >= _CHUNK_BYTES:
+            self._hand_over()
+        if self._waiting_bytes > _MOST_WAITING_BYTES:
+            self._fail("the socket takes no audio")
+
+    def finalize(self) -> None:
+        if self._listener is None:
+            return
+        self._hand_over()
+        self._finalizing_ms.append(self._given_bytes // BYTES_PER_MS)
+        self._waiting.append(None)
+        self._something.set()
+
+    async def close(self) -> None:
+        self._listener = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        await closed(self._stack)
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._waiting.append(bytes(self._gathered))
+            self._waiting_bytes += len(self._gathered)
+            self._gathered.clear()
+            self._something.set()
+
+    async def _send(self) -> None:
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
+                        await self._something.wait()
+                except TimeoutError:
+                    await self._socket.send_keep_alive()
+                    continue
+                self._something.clear()
+                while self._waiting:
+                    piece = self._waiting.popleft()
+                    if piece is None:
+                        await self._socket.send_finalize()
+                    else:
+                        self._waiting_bytes -= len(piece)
+                        await self._socket.send_media(piece)
+        except (ConnectionClosed, OSError) as error:
+            self._fail(str(error))
+
+    async def _read(self) -> None:
+        try:
+            async for message in self._socket:
+                # Dispatch is by name: the SDK builds one message's class for another of the same shape.
+                match getattr(message, "type", None):
+                    case "Results":
+                        self._heard(message)
+                    case "Error":
+                        self._fail(str(getattr(message, "description", "an error without words")))
+        except (ConnectionClosed, OSError) as error:
+            self._fail(str(error))
+        else:
+            self._fail("the provider closed the stream")
+
+    def _heard(self, results: Any) -> None:
+        best = results.channel.alternatives[0]
+        end_ms = round(1000 * (results.start + results.duration))
+        is_final = bool(results.is_final)
+        asked_for = is_final and self._answers_finalize(end_ms, marked=bool(results.from_finalize))
+        if self._listener is None or not (best.transcript or asked_for):
+            return
+        words = best.words or []
+        self._listener(
+            Transcript(
+                text=best.transcript,
+                is_final=is_final,
+                from_finalize=asked_for,
+                start_ms=round(1000 * (words[0].start if words else results.start)),
+                end_ms=round(1000 * words[-1].end) if words else end_ms,
+                confidence=float(best.confidence or 0),
+            )
+        )
+
+    def _answers_finalize(self, end_ms: int, *, marked: bool) -> bool:
+        """Whether a final answers a `finalize`: one of five is not marked so, but it covers all audio given until then."""
+        if not self._finalizing_ms or not (marked or end_ms >= self._finalizing_ms[0] - _COVERED_WITHIN_MS):
+            return False
+        self._finalizing_ms.popleft()
+        return True
+
+    def _fail(self, reason: str) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener(EngineFailed(engine=NAME, reason=reason))
+
+
+class DeepgramListen:
+    """The recogniser as a call sees it. Made once for a process."""
+
+    name = NAME
+    embedded = False
+
+    def __init__(self, api_key: str, *, base_url: str | None = None) -> None:
+        self._client = deepgram_client(api_key, base_url)
+
+    async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> ListenStream:
+        connection = self._client.listen.v1.connect(
+            model="nova-3",
+            language=language,
+            encoding="mulaw",
+            sample_rate=RATE_HZ,
+            channels=1,
+            interim_results=True,
+            punctuate=True,
+            endpointing=_ENDPOINTING_MS,
+            keyterm=key_terms(vocabulary),
+            mip_opt_out=True,
+        )
+        stack = AsyncExitStack()
+        return ListenStream(await opened(NAME, connection, stack), stack, listener)

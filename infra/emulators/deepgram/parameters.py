@@ -1,0 +1,111 @@
+"""What a client may ask of the emulated Deepgram: the query of a handshake, checked as the real one checks it, and stricter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+
+class BadRequest(Exception):
+    """The handshake is refused with status 400 and these words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenParameters:
+    """`endpointing_ms` None: finals come only by `Finalize`. `utterance_end_ms` None: no UtteranceEnd messages."""
+
+    interim_results: bool
+    punctuate: bool
+    vad_events: bool
+    endpointing_ms: int | None
+    utterance_end_ms: int | None
+    key_terms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakParameters:
+    model: str
+
+
+_LISTEN: Final = frozenset(
+    {
+        "model", "language", "encoding", "sample_rate", "channels", "interim_results", "punctuate", "smart_format", "vad_events",
+        "endpointing", "utterance_end_ms", "keyterm", "mip_opt_out", "tag", "numerals", "profanity_filter", "filler_words", "no_delay",
+    }
+)  # fmt: skip
+_SPEAK: Final = frozenset({"model", "encoding", "sample_rate", "mip_opt_out", "speed"})
+_NOVA_3: Final = frozenset({"nova-3", "nova-3-general"})
+_DEFAULT_ENDPOINTING_MS: Final = 10
+_SHORTEST_UTTERANCE_END_MS: Final = 1000
+_MOST_KEY_TERM_WORDS: Final = 500
+_DEFAULT_VOICE: Final = "aura-asteria-en"
+
+
+class _Query:
+    def __init__(self, query: Sequence[tuple[str, str]], known: frozenset[str], repeated: frozenset[str]) -> None:
+        unknown = sorted({name for name, _ in query} - known)
+        if unknown:
+            raise BadRequest(f"unknown query parameters: {', '.join(unknown)}")
+        self._values: Mapping[str, str] = dict(query)
+        twice = sorted(name for name in self._values if name not in repeated and sum(name == other for other, _ in query) > 1)
+        if twice:
+            raise BadRequest(f"given more than once: {', '.join(twice)}")
+
+    def text(self, name: str, otherwise: str | None = None) -> str | None:
+        return self._values.get(name, otherwise)
+
+    def flag(self, name: str) -> bool:
+        value = self._values.get(name, "false")
+        if value not in ("true", "false"):
+            raise BadRequest(f"{name} must be true or false")
+        return value == "true"
+
+    def number(self, name: str, otherwise: int | None = None) -> int | None:
+        value = self._values.get(name)
+        if value is None:
+            return otherwise
+        if not value.isdigit():
+            raise BadRequest(f"{name} must be a number")
+        return int(value)
+
+
+def _check_sound(query: _Query) -> None:
+    """The phone's sound is the only one that this emulator has ears and a voice for."""
+    if query.text("encoding") != "mulaw" or query.number("sample_rate") != 8000 or query.number("channels", 1) != 1:
+        raise BadRequest("encoding=mulaw, sample_rate=8000 and one channel are needed here")
+
+
+def listen_parameters(query: Sequence[tuple[str, str]]) -> ListenParameters:
+    """Raises BadRequest."""
+    read = _Query(query, _LISTEN, frozenset({"keyterm", "tag"}))
+    if read.text("model") not in _NOVA_3:
+        raise BadRequest("no such model/language/tier combination found")
+    language = read.text("language", "en") or ""
+    if language != "multi" and not language.lower().startswith("en"):
+        raise BadRequest("no such model/language/tier combination found")
+    _check_sound(read)
+    key_terms = tuple(value for name, value in query if name == "keyterm")
+    if sum(len(term.split()) for term in key_terms) > _MOST_KEY_TERM_WORDS:
+        raise BadRequest("keyterm limit exceeded: the maximum is 500 tokens across all keyterms")
+    interim_results = read.flag("interim_results")
+    utterance_end_ms = read.number("utterance_end_ms")
+    if utterance_end_ms is not None and (utterance_end_ms < _SHORTEST_UTTERANCE_END_MS or not interim_results):
+        raise BadRequest("utterance_end_ms must be 1000 or more and needs interim_results=true")
+    endpointing = None if read.text("endpointing") == "false" else read.number("endpointing", _DEFAULT_ENDPOINTING_MS)
+    return ListenParameters(
+        interim_results=interim_results,
+        punctuate=read.flag("punctuate") or read.flag("smart_format"),
+        vad_events=read.flag("vad_events"),
+        endpointing_ms=endpointing,
+        utterance_end_ms=utterance_end_ms,
+        key_terms=key_terms,
+    )
+
+
+def speak_parameters(query: Sequence[tuple[str, str]]) -> SpeakParameters:
+    """Raises BadRequest."""
+    read = _Query(query, _SPEAK, frozenset())
+    model = read.text("model", _DEFAULT_VOICE) or ""
+    if not model.startswith("aura-"):
+        raise BadRequest("no such model found")
+    _check_sound(read)
+    return SpeakParameters(model=model)
