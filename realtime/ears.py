@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from realtime import signals, vad
 from realtime.audio import BYTES_PER_MS, duration_ms, silence
+from realtime.contours import Contour
 from realtime.ports import ActivityStream, EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript, VoiceActivity
 
 Give = Callable[[signals.Signal], None]
@@ -24,6 +25,8 @@ class Ears:
         self._give, self._now_ms = give, now_ms
         self._activity: ActivityStream = activity.open(self._windows)
         self._speech = vad.SILENT
+        self._contour = Contour()
+        self._began_ms = 0
         self._origin_ms: int | None = None
         self._next_ms = 0
         self._skipped_ms = 0
@@ -61,6 +64,7 @@ class Ears:
             mulaw = silence(gap_ms) + mulaw
         self._next_ms = at_ms + (duration_ms(mulaw) - gap_ms if 0 < gap_ms <= _LONGEST_GAP_MS else duration_ms(mulaw))
         self._activity.feed(mulaw)
+        self._contour.feed(self._next_ms, mulaw)
         if self._stream is not None:
             self._send(mulaw)
         elif len(self._waiting) < _LONGEST_WAIT_BYTES:
@@ -99,9 +103,11 @@ class Ears:
         for change in changes:
             at_ms, since_ms = self._now_ms(), self._call_ms(change.at_ms)
             if isinstance(change, vad.SpeechStarted):
-                self._give(signals.SpeechStarted(at_ms=at_ms, since_ms=min(since_ms, at_ms)))
+                self._began_ms = self._contour.began(since_ms)
+                self._give(signals.SpeechStarted(at_ms=at_ms, since_ms=min(self._began_ms, at_ms)))
             else:
-                self._give(signals.SpeechStopped(at_ms=at_ms, ended_ms=min(since_ms, at_ms)))
+                ended_ms = max(self._contour.ended(since_ms), self._began_ms)
+                self._give(signals.SpeechStopped(at_ms=at_ms, ended_ms=min(ended_ms, at_ms)))
 
     def _heard(self, heard: Transcript | EngineFailed) -> None:
         if isinstance(heard, EngineFailed):

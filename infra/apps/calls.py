@@ -9,7 +9,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from infra.adapters.recording_folder import RecordingFolder
 from infra.apps.cli import asynchronous
+from infra.apps.recordings import StoredRecordings
 from infra.apps.standing import ReadSide, ask_api, read_side
 from infra.apps.story import gather_story, in_clear, story_data
 from infra.apps.terminal import VerbFailed, print_json, results
@@ -44,10 +46,11 @@ async def list_calls(
         results.print("There are no calls yet.")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in told[0]:
-        table.add_column(heading.replace("_", " "), overflow="fold")
-    for line in told:
-        table.add_row(*(Text("" if value is None else str(value)) for value in line.values()))
+    for heading in ("call", "received", "caller", "turns", "how it stands"):
+        table.add_column(heading, no_wrap=heading == "call", overflow="fold", justify="right" if heading == "turns" else "left")
+    for call, line in zip(found, told, strict=True):
+        stands = f"{line['ended']}, {line['lasted']}" if line["ended"] else line["status"]
+        table.add_row(call.id, f"{call.received_at:%m-%d %H:%M}", Text(line["caller"]), str(call.turns), Text(stands))
     results.print(table)
 
 
@@ -74,16 +77,17 @@ async def listen(
     *,
     json: Json = False,
 ) -> None:
-    """Fetch a call's recording from the API, and play it where this machine has a player."""
+    """Put a call's recording into a WAV file, and play it where this machine has a player."""
     async with read_side() as side:
         call = await _find(side, call_id)
-    answer = ask_api("GET", f"/v1/calls/{call.id}/recording", call.tenant)
-    if answer.status != 200:
-        raise VerbFailed(answer.document.get("detail") or f"The API answers {answer.status}.")
+        store = RecordingFolder(side.state_dir / "recordings", side.key_ring)
+        sound = await StoredRecordings(rows=side.rows, store=store).wav(call.tenant, call.id)
+    if sound is None:
+        raise VerbFailed(f"Nothing is kept of {call.id}.")
     path = to or Path(f"{call.id}.wav")
-    path.write_bytes(answer.body)
+    path.write_bytes(sound)
     if json:
-        print_json({"call_id": call.id, "wav": str(path.absolute()), "bytes": len(answer.body)})
+        print_json({"call_id": call.id, "wav": str(path.absolute()), "bytes": len(sound)})
         return
     results.print(str(path), markup=False, soft_wrap=True)
     player = next((known for known in _PLAYERS if shutil.which(known[0])), None)

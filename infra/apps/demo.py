@@ -26,12 +26,12 @@ from infra.local.stack import ensure_stack
 from infra.settings import load_settings
 
 LINES = (
-    Line(text="Yes, that is fine."),
-    Line(text="What are your opening hours on Friday?"),
-    Line(text="I would like to book a cleaning on Tuesday morning.", after_silence_ms=1800),
-    Line(text="Can you tell me about your team?", after_silence_ms=1800),
-    Line(text="Please stop recording.", barge_in_after_ms=2200),
-    Line(text="Thank you, goodbye."),
+    Line(text="Yes, you may."),
+    Line(text="When do you open on Friday morning?"),
+    Line(text="I would like to book a cleaning for Tuesday morning.", after_silence_ms=1800),
+    Line(text="Please tell me something about your dentists.", after_silence_ms=1800),
+    Line(text="Please stop the recording.", barge_in_after_ms=2200),
+    Line(text="Thanks a lot, goodbye."),
 )
 
 

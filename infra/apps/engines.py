@@ -18,7 +18,8 @@ from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
 from infra.adapters.scripted_model.model import ScriptedModel
 from infra.adapters.silero import SileroVoiceActivity
 from infra.adapters.twilio import TwilioTelephony
-from infra.apps.demo_business.tools import scripts, tools_for
+from infra.apps.demo_business.script import demo_script
+from infra.apps.demo_business.tools import tools_for
 from infra.apps.installation import Installation
 from infra.settings import Settings
 from realtime.ports import LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
@@ -76,7 +77,7 @@ async def opened_engines(settings: Settings, installation: Installation) -> Asyn
 async def _embedded(stack: AsyncExitStack, settings: Settings) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
     recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
     stack.push_async_callback(recogniser.close)
-    return Pocketsphinx(recogniser), ScriptedModel(scripts()), Flite()
+    return Pocketsphinx(recogniser), ScriptedModel([demo_script()]), Flite()
 
 
 async def _providers(stack: AsyncExitStack, settings: Settings) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:

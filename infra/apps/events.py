@@ -1,6 +1,6 @@
 """`aybiza events`: the log itself, fact by fact, read as any program reads it."""
 
-from collections import deque
+import heapq
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from json import dumps
@@ -25,6 +25,26 @@ Json = Annotated[bool, typer.Option("--json", help="For programs: one object a l
 Room = Annotated[list[str] | None, typer.Option(help=f"Only of this room: {', '.join(ROOMS)}. May be repeated.")]
 
 
+class Latest:
+    """The last so many records by the time of appending, whatever partitions they come from."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: list[tuple[int, str, int, int, RawRecord]] = []
+
+    def add(self, raw: RawRecord) -> None:
+        entry = (raw.timestamp_ms, raw.topic, raw.partition, raw.offset, raw)
+        if len(self._heap) < self._most:
+            heapq.heappush(self._heap, entry)
+        elif self._heap:
+            heapq.heappushpop(self._heap, entry)
+
+    def taken(self) -> list[RawRecord]:
+        """All of them in order; none are left."""
+        found, self._heap = sorted(self._heap), []
+        return [raw for *_, raw in found]
+
+
 @events.command("tail")
 @asynchronous
 async def tail(
@@ -40,20 +60,22 @@ async def tail(
         # Read from the beginning: whose records count is known only to who has seen every claim.
         ends = await side.reader.end_offsets(topics)
         behind = {place for place, end in ends.items() if end}
-        latest: deque[RawRecord] = deque(maxlen=last)
+        latest = Latest(last)
         async with aclosing(side.reader.batches(topics, {}, stop_at_end=not follow)) as batches:
             async for batch in batches:
                 place = (batch.topic, batch.partition)
                 for raw in filter(_is_fact, batch.records):
                     if behind or raw.offset < ends[place]:
-                        latest.append(raw)
+                        latest.add(raw)
                     else:
                         _tell(side, raw, json=json)
                 if batch.next_offset >= ends[place]:
                     behind.discard(place)
                 if not behind:
-                    _tell_all(side, latest, json=json)
-        _tell_all(side, latest, json=json)
+                    for raw in latest.taken():
+                        _tell(side, raw, json=json)
+        for raw in latest.taken():
+            _tell(side, raw, json=json)
 
 
 @events.command("show")
@@ -98,12 +120,6 @@ def _topics(rooms: list[str] | None) -> list[str]:
     if unknown:
         raise VerbFailed(f"There is no room {', '.join(unknown)}. There are: {', '.join(ROOMS)}")
     return [topic_of(room) for room in rooms or ROOMS]
-
-
-def _tell_all(side: LogSide, latest: deque[RawRecord], *, json: bool) -> None:
-    for raw in sorted(latest, key=lambda each: each.timestamp_ms):
-        _tell(side, raw, json=json)
-    latest.clear()
 
 
 def _tell(side: LogSide, raw: RawRecord, *, json: bool, whole: bool = False) -> None:

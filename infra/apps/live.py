@@ -1,6 +1,5 @@
 """What happens in calls, printed as it is committed: the log itself, read while it grows."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
@@ -15,6 +14,7 @@ from events.registry import Fact
 from events.sealing import KeyRing
 from events.streams import topic_of
 from infra.adapters.kafka.reader import KafkaLogReader
+from infra.apps.alongside import alongside
 from infra.apps.story import in_clear
 from infra.apps.timeline import clock
 
@@ -37,12 +37,8 @@ async def narrated(reader: KafkaLogReader, key_ring: KeyRing, tell: Callable[[Te
                         if line is not None:
                             tell(line)
 
-    async with asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(follow(), name="narrate the log")
-        try:
-            yield
-        finally:
-            following.cancel()
+    async with alongside({"narrate the log": follow}):
+        yield
 
 
 def sentence(fact: Fact, key_ring: KeyRing) -> Text | None:

@@ -24,6 +24,7 @@ from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import RedisLiveRows, RedisStore
 from infra.adapters.redis import connected as redis_connected
+from infra.apps.alongside import alongside
 from infra.apps.rebuild import ReadStores
 from projections.directory import Directory, follow
 from projections.ports import Projection, Store, Superseded, TopicOf
@@ -128,7 +129,7 @@ async def running_read_side(
             "directory": lambda: keep(lambda: follow(reader, directory), _nothing),
             "processors": lambda: keep(processors.run, _nothing),
         }
-        await stack.enter_async_context(_running(work))
+        await stack.enter_async_context(alongside({f"read side: {name}": each for name, each in work.items()}))
         yield ReadSide(
             rows=PostgresRows(pool, STORED, progress),
             journal=PostgresJournal(pool, reader.codec),
@@ -142,14 +143,3 @@ async def running_read_side(
 
 def _nothing() -> None:
     """What goes on where it was needs no renewal."""
-
-
-@asynccontextmanager
-async def _running(work: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as tasks:
-        started = [tasks.create_task(each(), name=f"read side: {name}") for name, each in work.items()]
-        try:
-            yield
-        finally:
-            for task in started:
-                task.cancel()

@@ -41,6 +41,7 @@ class ReadSide:
     rows: PostgresRows
     journal: PostgresJournal
     key_ring: KeyRing
+    state_dir: Path
 
 
 async def addresses_of(settings: Settings) -> Addresses:
@@ -69,7 +70,7 @@ async def read_side() -> AsyncIterator[ReadSide]:
             pool = await stack.enter_async_context(connected(addresses.postgres, purpose="command line", most=2))
             projections: tuple[Projection, ...] = (*TABLES, *SERIES)
             rows = PostgresRows(pool, projections, Progress(pool, projections))
-            yield ReadSide(rows=rows, journal=PostgresJournal(pool, prepared_codec()), key_ring=installation.key_ring)
+            yield ReadSide(rows=rows, journal=PostgresJournal(pool, prepared_codec()), key_ring=installation.key_ring, state_dir=settings.state_dir)
     except (PostgresUnreachable, RowsUnavailable, BrokenKeyFile) as error:
         raise VerbFailed(str(error)) from error
 

@@ -192,14 +192,18 @@ def stages_of(latency: Latency) -> str:
 def _consents(story: CallStory) -> RenderableType:
     if not story.consents:
         return Padding(Text("nothing was allowed or withdrawn", style="dim"), (0, 2))
-    table = Table(box=None, pad_edge=False)
-    for heading in ("when", "purpose", "", "evidence", "position on the log"):
-        table.add_column(heading, overflow="fold", header_style="dim")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     for word in story.consents:
-        said = Text("allowed" if word.granted else "withdrawn", style="green" if word.granted else "red")
+        said = Text(f"{word.purpose} ")
+        said.append("allowed" if word.granted else "withdrawn", style="green" if word.granted else "red")
+        said.append(f": {word.evidence}")
+        where = Text(place(word.position), style="dim")
         if word.rests_on_it:
-            said.append("  (the recording rests on it)", style="dim")
-        table.add_row(f"{word.at:%Y-%m-%d %H:%M:%S}", word.purpose, said, Text(word.evidence), Text(place(word.position)))
+            where.append("; the recording rests on it")
+        table.add_row(f"{word.at:%H:%M:%S}", said)
+        table.add_row("", where)
     return table
 
 
@@ -222,11 +226,11 @@ def _usage(story: CallStory) -> RenderableType:
     table.add_column("price each", justify="right", header_style="dim")
     table.add_column("cost", justify="right", footer=total, header_style="dim")
     for line, quantity, amount in _summed(usage.rated):
-        provider = Text(line.provider)
-        if line.embedded:
-            provider.append("  (embedded, priced as its provider)", style="dim")
-        table.add_row(line.meter.value, provider, f"{quantity:f}", f"{line.unit_price:f}", money(amount, currency))
+        provider = line.provider + (" *" if line.embedded else "")
+        table.add_row(line.meter.value, Text(provider), f"{quantity:f}", f"{line.unit_price:f}", money(amount, currency))
     notes = [Text(f"prices: {usage.rate_table}", style="dim")] if usage.rate_table else []
+    if any(line.embedded for line in usage.rated):
+        notes.append(Text("* an embedded engine stood in, priced as its provider", style="dim"))
     notes += [Text(f"no price for {name}; nobody owes it yet", style="yellow") for name in usage.missing]
     return Group(table, *notes)
 

@@ -1,12 +1,13 @@
 """The web server inside the process: uvicorn without its own signal handling, which belongs to the root."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+
+from infra.apps.alongside import alongside
 
 _STOP_SECONDS = 5
 
@@ -37,8 +38,11 @@ async def serving(app: FastAPI, listening: socket.socket) -> AsyncIterator[None]
     config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, ws="none",
                             server_header=False)  # fmt: skip
     server = _Server(config)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve(sockets=[listening]), name="web server")
+
+    async def serve() -> None:
+        await server.serve(sockets=[listening])
+
+    async with alongside({"web server": serve}, cancel=False):
         try:
             yield
         finally:

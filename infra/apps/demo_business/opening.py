@@ -38,17 +38,16 @@ def configuration() -> Mapping[str, Any]:
 async def open_business(url: str, operator_key: str) -> Business:
     """Every step has an idempotency key: done before, it changes nothing. Raises OpeningFailed."""
     document = dict(configuration())
-    version = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
     timeout = aiohttp.ClientTimeout(total=_SECONDS)
     async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {operator_key}"}, timeout=timeout) as http:
         steps = _Steps(http)
-        organisation = await steps.take("POST", "/v1/organisations", {"name": "Harbour Dental", "region": "us-east-1"}, "demo-organisation")
+        organisation = await steps.take("POST", "/v1/organisations", {"name": "Harbour Dental", "region": "us-east-1"})
         http.headers["Aybiza-Organisation"] = organisation["id"]
-        agent = await steps.take("POST", "/v1/agents", {"name": document["name"]}, "demo-agent")
-        await steps.take("POST", f"/v1/agents/{agent['id']}/versions", document, f"demo-version-{version}")
-        await steps.take("POST", "/v1/numbers", {"number": NUMBER, "agent_id": agent["id"]}, "demo-number")
+        agent = await steps.take("POST", "/v1/agents", {"name": document["name"]})
+        await steps.take("POST", f"/v1/agents/{agent['id']}/versions", document)
+        await steps.take("POST", "/v1/numbers", {"number": NUMBER, "agent_id": agent["id"]})
         flag = {"enabled": True, "variant": "on", "description": "Greet in one short sentence."}
-        await steps.take("PUT", "/v1/flags/short-greeting", flag, None)
+        await steps.take("PUT", "/v1/flags/short-greeting", flag)
     return Business(organisation_id=organisation["id"], agent_id=agent["id"], number=NUMBER, positions=tuple(steps.positions))
 
 
@@ -57,9 +56,10 @@ class _Steps:
         self._http = http
         self.positions: list[str] = []
 
-    async def take(self, method: str, path: str, body: Mapping[str, Any], key: str | None) -> Mapping[str, Any]:
-        headers = {} if key is None else {"Idempotency-Key": key}
-        async with self._http.request(method, path, json=body, headers=headers) as answer:
+    async def take(self, method: str, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        # A step that was taken with this very body before is a repeat; with another body it is a new step.
+        key = hashlib.sha256(f"{method} {path} {json.dumps(body, sort_keys=True)}".encode()).hexdigest()[:32]
+        async with self._http.request(method, path, json=body, headers={"Idempotency-Key": f"demo-{key}"}) as answer:
             document: Mapping[str, Any] = await answer.json(content_type=None)
             if answer.status >= 300:
                 raise OpeningFailed(f"{method} {path}: {document.get('detail') or document}")

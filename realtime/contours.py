@@ -1,0 +1,61 @@
+"""The loudness of the last seconds, by which a detector's windows are trimmed to where the speech really begins and ends.
+
+The detector is sure about speech, and vague about its edges: it sees soft beginnings late and goes on through the echo of an end.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from realtime.audio import BYTES_PER_MS, decode
+
+STEP_MS = 10
+_KEPT_MS = 4000
+_BACK_MS = 300
+_AHEAD_MS = 100
+_LONGEST_PAUSE_MS = 60
+# Amplitudes of 16-bit samples: 24 times the floor in power is 14 dB, and below 100 lies what a line makes by itself.
+_ABOVE_FLOOR = 24.0
+_LEAST_POWER = 100.0**2
+
+
+class Contour:
+    """Mean powers of 10 ms each, in call time."""
+
+    def __init__(self) -> None:
+        self._powers: deque[float] = deque(maxlen=_KEPT_MS // STEP_MS)
+        self._end_ms = 0
+
+    def feed(self, end_ms: int, mulaw: bytes) -> None:
+        """Take audio that ends at `end_ms`; what is no whole step is left out."""
+        step = STEP_MS * BYTES_PER_MS
+        whole = len(mulaw) // step * step
+        if whole:
+            samples = decode(mulaw[:whole]).astype(np.float32).reshape(-1, step)
+            self._powers.extend((samples * samples).mean(axis=1).tolist())
+        self._end_ms = end_ms
+
+    def began(self, at_ms: int) -> int:
+        """Where the speech began that was noticed at `at_ms`: the first loud step, over short pauses back; else a little ahead."""
+        loud = self._loud(at_ms - _BACK_MS, at_ms + _AHEAD_MS)
+        begun: int | None = None
+        for step_ms in sorted(loud, reverse=True):
+            if begun is not None and begun - step_ms > _LONGEST_PAUSE_MS:
+                break
+            begun = step_ms
+        return at_ms if begun is None else begun
+
+    def ended(self, at_ms: int) -> int:
+        """Where the speech ended of which nothing was left at `at_ms`: behind the last loud step."""
+        loud = self._loud(at_ms - _BACK_MS, at_ms + STEP_MS)
+        return max(loud) + STEP_MS if loud else at_ms
+
+    def _loud(self, from_ms: int, to_ms: int) -> list[int]:
+        powers = list(self._powers)
+        if not powers:
+            return []
+        floor = sorted(powers)[len(powers) // 10]
+        least = max(_LEAST_POWER, min(floor * _ABOVE_FLOOR, max(powers) / 10))
+        first_ms = self._end_ms - len(powers) * STEP_MS
+        steps = range(max(0, (from_ms - first_ms) // STEP_MS), min(len(powers), (to_ms - first_ms) // STEP_MS))
+        return [first_ms + step * STEP_MS for step in steps if powers[step] >= least]
