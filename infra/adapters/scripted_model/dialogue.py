@@ -12,9 +12,9 @@ from functools import reduce
 from typing import Any, Final, TypeAlias
 
 from infra.adapters.scripted_model.phrasing import fill, plain, spoken
-from infra.adapters.scripted_model.script import Answer, Condition, Intent, Saying, Script
+from infra.adapters.scripted_model.script import Answer, Condition, Intent, Question, Saying, Script
 from infra.adapters.scripted_model.understanding import Understanding, Understood
-from infra.adapters.scripted_model.words import tokens
+from infra.adapters.scripted_model.words import NOISE, tokens
 from realtime.ports import Message, ModelRequest, ToolOutcome, ToolUse
 
 Json: TypeAlias = Any
@@ -27,7 +27,6 @@ _NOTE: Final = re.compile(r"^\(.*\)$", re.MULTILINE)
 _CARRIED_TURNS: Final = 2
 _HEARD_OF_A_QUESTION: Final = 0.6
 _SLOT: Final = re.compile(r"\{(\w+)\}")
-_PLAINLY: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class Conversation:
         self._script = script
         self._understanding = Understanding(script)
         self._questions = {name: _core(question.text) for name, question in script.questions.items()}
-        self._unprompted = frozenset(intent.name for intent in script.intents if intent.phrases)
+        self._requests = frozenset(intent.name for intent in script.intents if intent.weight >= 1)
 
     def next(self, request: ModelRequest) -> Plan:
         offered = {tool.name: tool.description for tool in request.tools}
@@ -85,9 +84,10 @@ class Conversation:
         for tool, text in late:
             dialogue, news = self._answered(dialogue, tool, _json(text), failed=False)
             said = f"{said} {news}".strip()
-        if not words and (said or message.tool_outcomes or not message.text.strip()):
-            dialogue = replace(dialogue, plan=Plan(text=said))
-            return self._heard(replace(dialogue, rest=""), dialogue.rest, said, offered) if dialogue.rest else dialogue
+        if not words and dialogue.rest:
+            return self._heard(replace(dialogue, rest=""), dialogue.rest, said, offered)
+        if not words:
+            return replace(dialogue, plan=Plan(text=said or self._say(self._script.silence, {})))
         if cut_off and self._adds_nothing(words):
             # The caller only hummed while a tool ran; what was cut off by it is asked for again.
             return replace(dialogue, plan=before, turn=dialogue.turn + 1)
@@ -116,7 +116,8 @@ class Conversation:
             return dialogue, spoken(content)
         if answer.saying.forget:
             dialogue = replace(dialogue, slots={}, facts={}, intent="")
-        return dialogue, self._say(answer.saying, values)
+        saying = replace(answer.saying, ask="") if dialogue.rest else answer.saying
+        return dialogue, self._say(saying, values)
 
     def _answer_to(self, tool: str, values: Values, *, failed: bool) -> Answer | None:
         fitting = (one for one in self._script.answers if one.tool in (tool, "") and one.failed is failed)
@@ -130,38 +131,38 @@ class Conversation:
         slots = {**dialogue.slots, **{slot: (value, dialogue.turn) for slot, value in understood.slots.items()}}
         if name and name != dialogue.intent:
             slots = {slot: (value, turn) for slot, (value, turn) in slots.items() if turn + _CARRIED_TURNS >= dialogue.turn}
+        if not name:
+            dialogue = replace(dialogue, slots=slots)
+            return self._ask_again(dialogue, self._values(dialogue, words, offered), before)
+        intent = self._script.intent(name)
+        slots |= {slot: (value, dialogue.turn) for slot, value in intent.sets.items()}
         dialogue = replace(dialogue, slots=slots)
         values = self._values(dialogue, words, offered)
-        if not name:
-            return self._ask_again(dialogue, values, before)
-        intent = self._script.intent(name)
         if intent.name == "repeat" and dialogue.plan.text:
             return dialogue
         plan = self._pursue(intent, values, offered)
         rest = ""
         if intent.tool == STOP_RECORDING:
-            left = " ".join(word for at, word in enumerate(tokens(words)) if at not in understood.matched)
-            rest = left if self._understanding.understand(left, among=self._unprompted - {name}).score > 0.8 else ""
+            left = " ".join(word for at, word in enumerate(tokens(words)) if at not in understood.matched and word not in NOISE)
+            rest = left if self._understanding.understand(left, among=self._requests - {name}).intent else ""
         matter = intent.matter or name if _used_slots(intent) or intent.matter else dialogue.intent
         plan = replace(plan, text=f"{before} {plan.text}".strip())
         return replace(dialogue, intent=matter, plan=plan, misunderstood=0, rest=rest)
 
     def _mean(self, dialogue: Dialogue, words: str) -> tuple[Understood, str]:
         """What the words mean where they are said: to a question, or about the matter under way."""
-        known = self._known(dialogue)
-        fitting = frozenset(name for name in self._unprompted if set(self._script.intent(name).known) <= known)
+        known = frozenset(dialogue.facts) | frozenset(dialogue.slots)
+        fitting = frozenset(intent.name for intent in self._script.intents if set(intent.known) <= known)
         understood = self._understanding.understand(words, among=fitting)
-        question = self._script.questions.get(dialogue.asked)
-        if question is not None and understood.intent in ("yes", "no"):
-            redirected = question.yes if understood.intent == "yes" else question.no
-            return understood, redirected or understood.intent
-        follow_up = dialogue.intent and understood.slots.keys() & _used_slots(self._script.intent(dialogue.intent))
-        if follow_up and not (understood.intent and self._script.intent(understood.intent).weight >= 1):
-            return understood, dialogue.intent
-        return understood, understood.intent
-
-    def _known(self, dialogue: Dialogue) -> frozenset[str]:
-        return frozenset(dialogue.facts) | frozenset(dialogue.slots)
+        question = self._script.questions.get(dialogue.asked, Question(text=""))
+        said_yes_or_no = {"yes": question.yes, "no": question.no}.get(understood.intent)
+        if said_yes_or_no and not understood.slots:
+            return understood, said_yes_or_no
+        for matter in (question.value, dialogue.intent):
+            is_about = matter and understood.slots.keys() & _used_slots(self._script.intent(matter))
+            if is_about and (understood.bare or understood.intent not in self._requests):
+                return understood, matter
+        return understood, said_yes_or_no or understood.intent
 
     def _values(self, dialogue: Dialogue, words: str, offered: Mapping[str, str]) -> Values:
         values: dict[str, Json] = {**dialogue.facts, **{slot: value for slot, (value, _) in dialogue.slots.items()}}
@@ -190,8 +191,7 @@ class Conversation:
         return Plan(text=text if not intent.tool or intent.tool == END_CALL else fill(intent.without_tool, values))
 
     def _ask_again(self, dialogue: Dialogue, values: Values, before: str) -> Dialogue:
-        fitting = [one for one in self._script.not_understood if _holds(one.when, values)]
-        saying = fitting[min(dialogue.misunderstood, len(fitting) - 1)]
+        saying = next(one for one in self._script.not_understood if _holds(one.when, values))
         text = f"{before} {self._say(saying, values)}".strip()
         return replace(dialogue, plan=Plan(text=text), misunderstood=dialogue.misunderstood + 1)
 

@@ -30,7 +30,7 @@ class Intent:
     `phrases` are examples; `{day}` in one stands for any day. `weight` below 1 lets a politeness give way to a request beside it.
     `known` names what must have come up before. `needs` leads a slot to the question that asks for it. The first of `sayings` whose
     condition holds is said; with a `tool`, it is said before the tool is used. `matter`: the intent that a following bare value, such as
-    another day, goes on with; itself when it is empty.
+    another day, goes on with; itself when it is empty. `sets`: values that are implied.
     """
 
     name: str
@@ -43,15 +43,17 @@ class Intent:
     arguments: Mapping[str, Json] = field(default_factory=dict)
     without_tool: str = ""
     matter: str = ""
+    sets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question of the agent's; `yes` and `no` name the intents that such an answer means."""
+    """A question of the agent's; `yes`, `no` and `value` name the intents that such an answer means."""
 
     text: str
     yes: str = ""
     no: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ class Script:
     questions: Mapping[str, Question]
     answers: tuple[Answer, ...]
     not_understood: tuple[Saying, ...]
+    silence: Saying
 
     def intent(self, name: str) -> Intent:
         """An intent by a name that the script itself has."""
@@ -91,6 +94,7 @@ def read_script(document: Mapping[str, Json], *, beneath: Script | None = None) 
             questions={**(beneath.questions if beneath else {}), **_questions(document.get("questions", {}))},
             answers=(*map(_answer, document.get("answers", [])), *(beneath.answers if beneath else ())),
             not_understood=_sayings(document["not_understood"]),
+            silence=_saying(document["silence"]) if "silence" in document or beneath is None else beneath.silence,
         )
     except (AttributeError, KeyError, TypeError) as cause:
         raise BrokenScript(f"{type(cause).__name__}: {cause}") from cause
@@ -116,6 +120,7 @@ def _intent(entry: Mapping[str, Json]) -> Intent:
         arguments=dict(entry.get("arguments", {})),
         without_tool=entry.get("without_tool", ""),
         matter=entry.get("matter", ""),
+        sets=dict(entry.get("sets", {})),
     )
 
 
@@ -143,12 +148,12 @@ def _texts(entries: Mapping[str, Sequence[str]]) -> Mapping[str, tuple[str, ...]
 def _check(script: Script) -> None:
     intents = {intent.name for intent in script.intents}
     for name, question in script.questions.items():
-        if not {question.yes, question.no} <= {*intents, ""}:
+        if not {question.yes, question.no, question.value} <= {*intents, ""}:
             raise BrokenScript(f"the question {name} leads to an intent that is not there")
     for intent in script.intents:
         if intent.matter not in {*intents, ""}:
             raise BrokenScript(f"{intent.name} goes on with an intent that is not there")
-    sayings = [*script.not_understood, *(answer.saying for answer in script.answers)]
+    sayings = [script.silence, *script.not_understood, *(answer.saying for answer in script.answers)]
     sayings += [saying for intent in script.intents for saying in intent.sayings]
     asked = {saying.ask for saying in sayings} | {name for intent in script.intents for name in intent.needs.values()}
     if missing := asked - {*script.questions, ""}:

@@ -13,21 +13,29 @@ SURE_ENOUGH: Final = 0.58
 _OF_THE_PHRASE: Final = 0.62
 _UNKNOWN_WEIGHT: Final = 0.4
 _LEAST_WEIGHT: Final = 0.08
+_FILLING: Final = 0.4
 _CHOICES: Final[Mapping[str, str]] = {
     "first": "first", "second": "second", "third": "third", "fourth": "fourth", "last": "last", "earlier": "first", "earliest": "first",
     "sooner": "first", "soonest": "first", "later": "last", "latest": "last", "latter": "last", "former": "first", "either": "first",
     "whichever": "first",
 }  # fmt: skip
 _RELATIVE_DAYS: Final = ("today", "tomorrow")
+# "And how about Wednesday instead?" names a day and says no more.
+_ASIDE: Final = frozenset(
+    {"what", "how", "about", "one", "instead", "try", "let", "us", "say", "yes", "no", "rather", "please", "thanks", "make"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """`intent` is empty when nothing was understood. `slots` has the values that were named; `matched` the places that the intent took."""
+    """`intent` is empty when nothing was understood; `bare`: the words name values and say no more.
+
+    `slots` has the values that were named, `matched` the places of the words that the intent took.
+    """
 
     intent: str
-    score: float
     slots: Mapping[str, str]
+    bare: bool = False
     matched: frozenset[int] = frozenset()
 
 
@@ -61,8 +69,10 @@ class Understanding:
             for phrase in intent.phrases
         ]
         self._weights = self._weigh()
-        slot_words = {word for phrase, _, _ in self._named for word in phrase}
-        self._lexicon = Lexicon({*self._weights, *slot_words, *self._concepts, *map(stem, _CHOICES)})
+        phrases = [phrase for intent in script.intents for phrase in intent.phrases]
+        names = [phrase for values in {**script.slots, "day": every_day}.values() for each in values.values() for phrase in each]
+        others = [word for words in script.synonyms.values() for word in words]
+        self._lexicon = Lexicon({word for text in (*phrases, *names, *others, *_CHOICES) for word in tokens(text)})
 
     def understand(self, words: str, *, among: frozenset[str] | None = None, leaving: frozenset[int] = frozenset()) -> Understood:
         """`among`: the intents that may be meant, None for all. `leaving`: the words at these places are not looked at."""
@@ -84,21 +94,25 @@ class Understanding:
         for name, intent_weight, phrase in self._phrases:
             if among is None or name in among:
                 likeness, indices = self._likeness(phrase, heard)
-                if likeness * intent_weight > score:
+                if likeness >= SURE_ENOUGH and likeness * intent_weight > score:
                     best, score, matched = name, likeness * intent_weight, indices
-        return Understood(intent=best if score >= SURE_ENOUGH else "", score=score, slots=slots, matched=matched)
+        bare = bool(slots) and all(at in places or word in NOISE or word in _ASIDE for at, word in enumerate(spoken) if word)
+        return Understood(intent=best, slots=slots, bare=bare, matched=matched)
 
     def _concept(self, stemmed: str) -> str:
         return self._concepts.get(stemmed, stemmed)
 
     def _weigh(self) -> Mapping[str, float]:
-        """A word that stands in many intents tells little."""
+        """A word that stands in many intents tells little, and so does one that fills every sentence."""
         within: dict[str, set[str]] = {}
         for name, _, phrase in self._phrases:
             for word in phrase:
                 within.setdefault(word, set()).add(name)
         all_intents = len({name for name, _, _ in self._phrases}) + 1
-        return {word: max(_LEAST_WEIGHT, math.log(all_intents / len(names)) / math.log(all_intents)) for word, names in within.items()}
+        return {
+            word: max(_LEAST_WEIGHT, math.log(all_intents / len(names)) / math.log(all_intents) * (_FILLING if word in NOISE else 1))
+            for word, names in within.items()
+        }
 
     def _likeness(self, phrase: Sequence[str], heard: Sequence[_Heard]) -> tuple[float, frozenset[int]]:
         """How much of the phrase was said, and how much of what was said it explains."""

@@ -21,6 +21,10 @@ _FILLING: Final = """um uh er oh ah well so just please actually really hey hi h
     about"""
 NOISE: Final = frozenset(_FILLING.split())
 _SHORTEST_FUZZY: Final = 4
+_SHORTEST_SOUND: Final = 3
+_NEAR_IN_SOUND: Final = 0.65
+_SAME_SOUND: Final = 0.85
+_MISHEARD: Final = 0.95
 
 
 def tokens(text: str) -> list[str]:
@@ -60,37 +64,36 @@ def _sound(word: str) -> str:
 
 
 class Lexicon:
-    """The words that a script knows, by their stems. A word that is known means itself; another one may be a known one misheard."""
+    """The words that a script knows. A word that is known means itself; another one may be a known one misheard."""
 
     def __init__(self, known: Iterable[str]) -> None:
-        self._known = frozenset(known)
+        self._spellings = sorted({word for word in known if word})
+        self._stems = frozenset(map(stem, self._spellings))
+        self._sounds = {word: _sound(word) for word in self._spellings}
         self._found: dict[str, tuple[str, float]] = {}
 
     def nearest(self, word: str) -> tuple[str, float]:
         """The known stem that a word stands for, and how surely, from 0 to 1; the word's own stem and 0 when there is none."""
         own = stem(word)
-        if own in self._known or word in self._known:
-            return (own if own in self._known else word), 1.0
-        if not word.isalpha() or len(word) < _SHORTEST_FUZZY:
+        if own in self._stems:
+            return own, 1.0
+        if not word.isalpha() or len(word) < _SHORTEST_FUZZY or word in NOISE:
             return own, 0.0
         if word not in self._found:
-            self._found[word] = self._search(word, own)
+            best, likeness = max(((known, self._likeness(word, known)) for known in self._spellings), key=lambda entry: entry[1])
+            self._found[word] = (stem(best), likeness) if likeness else (own, 0.0)
         return self._found[word]
 
-    def _search(self, word: str, own: str) -> tuple[str, float]:
-        best, likeness = own, 0.0
-        sound = _sound(own)
-        for known in self._known:
-            if len(known) < _SHORTEST_FUZZY - 1 or not known.isalpha():
-                continue
-            if len(sound) >= 3 and _sound(known) == sound and known[0] == own[0]:
-                near = 0.85
-            else:
-                near = max(SequenceMatcher(None, own, known).ratio(), SequenceMatcher(None, word, known).ratio()) * 0.95
-                near = near if near >= _NEAR * 0.95 else 0.0
-            if near > likeness or (near == likeness and near > 0 and known < best):
-                best, likeness = known, near
-        return best, likeness
+    def _likeness(self, word: str, known: str) -> float:
+        if len(known) < _SHORTEST_FUZZY or not known.isalpha():
+            return 0.0
+        matcher = SequenceMatcher(None, word, known, autojunk=False)
+        if matcher.real_quick_ratio() < _NEAR_IN_SOUND or matcher.quick_ratio() < _NEAR_IN_SOUND:
+            return 0.0
+        likeness, sound = matcher.ratio(), self._sounds[known]
+        if known[0] == word[0] and likeness >= _NEAR_IN_SOUND and len(sound) >= _SHORTEST_SOUND and sound == _sound(word):
+            return _SAME_SOUND
+        return likeness * _MISHEARD if likeness >= _NEAR else 0.0
 
 
 def number(word: str) -> int | None:
