@@ -70,6 +70,7 @@ class OwnedPartition:
         self._stopping = asyncio.Event()
         # Why nothing is taken at present, and when to come again.
         self._closed: tuple[str, int] | None = None
+        self._away = False
 
     def submit(self, submission: Submission) -> None:
         """Take a command in; its ticket is answered. Raises LogUnavailable where it would only wait in vain."""
@@ -132,7 +133,9 @@ class OwnedPartition:
             if not self.owner.owns and self.owner.under_way is None:
                 await self._yield_to_another()
         except LogAway as error:
-            log.warning("log-away", topic=self.owner.place.topic, partition=self.owner.place.partition, reason=str(error))
+            if not self._away:
+                log.warning("log-away", topic=self.owner.place.topic, partition=self.owner.place.partition, reason=str(error))
+            self._away = True
             self._turn_away(str(error), int(self._patience.away_seconds * 1000))
             await self._pause(self._patience.away_seconds)
 
@@ -218,6 +221,7 @@ class OwnedPartition:
             log.warning("release-not-written", topic=owner.place.topic, partition=owner.place.partition, reason=str(error))
 
     def _open(self) -> None:
+        self._away = False
         if not self._stopping.is_set():
             self._closed = None
         if not self.started.done():

@@ -66,6 +66,7 @@ class KafkaLog:
         self._waiting: defaultdict[int, list[_Sending]] = defaultdict(list)
         self._pumping: set[int] = set()
         self._doubtful: dict[Place, Connection] = {}
+        self._away: set[int] = set()
 
     async def __aenter__(self) -> Self:
         """Raises KafkaUnreachable."""
@@ -167,11 +168,14 @@ class KafkaLog:
         try:
             connection = await self._writing.connection(node)
         except NotAsked as error:
-            log.warning("kafka-broker-away", broker=node, reason=str(error))
+            if node not in self._away:
+                log.warning("kafka-broker-away", broker=node, reason=str(error))
+            self._away.add(node)
             # The batches stay until their own deadline: the broker may come back, or another may lead.
             await asyncio.sleep(_RETRY_SECONDS)
             await self._move(node)
             return
+        self._away.discard(node)
         batches = {sending.place: sending for sending in self._waiting[node] if not sending.answer.done()}
         self._waiting[node] = [sending for sending in self._waiting[node] if batches.get(sending.place) is not sending]
         by_topic: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
