@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from api.ports import RecordingsUnavailable
 from infra.adapters.recording_folder import RecordingFolder
 from infra.apps.cli import asynchronous
 from infra.apps.recordings import StoredRecordings
@@ -47,7 +48,7 @@ async def list_calls(
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("call", "received", "caller", "turns", "how it stands"):
-        table.add_column(heading, no_wrap=heading == "call", overflow="fold", justify="right" if heading == "turns" else "left")
+        table.add_column(heading, no_wrap=heading != "how it stands", overflow="fold", justify="right" if heading == "turns" else "left")
     for call, line in zip(found, told, strict=True):
         stands = f"{line['ended']}, {line['lasted']}" if line["ended"] else line["status"]
         table.add_row(call.id, f"{call.received_at:%m-%d %H:%M}", Text(line["caller"]), str(call.turns), Text(stands))
@@ -81,7 +82,10 @@ async def listen(
     async with read_side() as side:
         call = await _find(side, call_id)
         store = RecordingFolder(side.state_dir / "recordings", side.key_ring)
-        sound = await StoredRecordings(rows=side.rows, store=store).wav(call.tenant, call.id)
+        try:
+            sound = await StoredRecordings(rows=side.rows, store=store).wav(call.tenant, call.id)
+        except RecordingsUnavailable as error:
+            raise VerbFailed(str(error)) from error
     if sound is None:
         raise VerbFailed(f"Nothing is kept of {call.id}.")
     path = to or Path(f"{call.id}.wav")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from api.ports import RecordingsUnavailable
-from events.sealing import KeyErased
+from events.sealing import BrokenSeal, KeyErased
 from projections.calls import CALLS
 from projections.queries import Rows
 from realtime import audio
@@ -30,8 +30,8 @@ class StoredRecordings:
             stretches = await self.store.get(call_id)
         except KeyErased:
             return None
-        except (OSError, EngineUnavailable) as cause:
-            raise RecordingsUnavailable(f"The recording cannot be read now ({cause}).") from cause
+        except (OSError, EngineUnavailable, BrokenSeal) as cause:
+            raise RecordingsUnavailable(f"The recording of {call_id} cannot be read ({cause}).") from cause
         return stereo_wav(stretches, call.duration_ms or 0) if stretches else None
 
 

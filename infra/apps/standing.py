@@ -70,7 +70,8 @@ async def read_side() -> AsyncIterator[ReadSide]:
             pool = await stack.enter_async_context(connected(addresses.postgres, purpose="command line", most=2))
             projections: tuple[Projection, ...] = (*TABLES, *SERIES)
             rows = PostgresRows(pool, projections, Progress(pool, projections))
-            yield ReadSide(rows=rows, journal=PostgresJournal(pool, prepared_codec()), key_ring=installation.key_ring, state_dir=settings.state_dir)
+            journal = PostgresJournal(pool, prepared_codec())
+            yield ReadSide(rows=rows, journal=journal, key_ring=installation.key_ring, state_dir=settings.state_dir)
     except (PostgresUnreachable, RowsUnavailable, BrokenKeyFile) as error:
         raise VerbFailed(str(error)) from error
 

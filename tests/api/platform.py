@@ -81,13 +81,16 @@ async def all_is_well() -> Sequence[Check]:
 
 @asynccontextmanager
 async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, operator_key: str = OPERATOR_KEY) -> AsyncIterator[Platform]:
-    """Everything runs when the context is entered, and has ended when it is left. Its topics begin with `prefix`."""
+    """Everything runs when the context is entered, and has ended when it is left. Its topics begin with `prefix`.
+
+    Keys and recordings lie in `folder` as they do in a state folder.
+    """
 
     def topic_of(room: str) -> str:
         return f"{prefix}.{room}.v1"
 
     async with AsyncExitStack() as stack:
-        key_ring, store = open_key_ring(folder / "wrapping.key")
+        key_ring, store = open_key_ring(folder / "keys" / "wrapping.key")
         stack.callback(store.close)
         counts = await ensure_topics(addresses.kafka, manifests(), "local", prefix=prefix)
         by_room = {room: (topic_of(room), counts[topic_of(room)]) for room in ROOMS}

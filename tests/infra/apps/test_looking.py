@@ -52,7 +52,7 @@ async def desk(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> As
         await connection.execute(f'CREATE DATABASE "{name}"')
         key = operator_key(state_dir / "keys")
         # The verbs know no other topics than the product's own.
-        async with platform(stack, dsn, state_dir / "keys", "aybiza", operator_key=key) as running, running.client(key) as operator:
+        async with platform(stack, dsn, state_dir, "aybiza", operator_key=key) as running, running.client(key) as operator:
             remember_api(state_dir, running.url)
             joined = (await operator.post("/v1/organisations", json={"name": "ACME"})).json()
             async with running.client(joined["api_key"]["key"]) as api:
@@ -89,7 +89,7 @@ class TestCalls:
         assert told.returncode == 0, told.stderr
         assert json.loads(told.stdout)["position"].startswith("aybiza.calls.v1/")
         missing = await desk.types("calls", "listen", desk.call.id, "--to", str(tmp_path / "a.wav"))
-        assert (missing.returncode, missing.stderr) == (1, "There is no such recording of this call.\n")
+        assert (missing.returncode, missing.stderr) == (1, f"Nothing is kept of {desk.call.id}.\n")
 
         stretch = RecordedStretch(from_ms=0, caller=b"\xff" * 160, agent=b"\xff" * 160)
         name = await desk.running.recordings.put(desk.call.id, [stretch], subject=subject_of(desk.running, desk.tenant))

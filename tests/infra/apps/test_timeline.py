@@ -107,12 +107,14 @@ class TestRender:
         assert "goodbye by the caller, in conversation, after 00:40.1, billable" in text
 
     def test_says_where_the_log_has_each_word_about_consent(self) -> None:
-        assert "aybiza.consents.v1 3/17 (term 7)" in printed(STORY)
-        assert "the recording rests on it" in printed(STORY)
+        text = printed(STORY)
+        assert "recording allowed: call_1 turn 1" in text
+        assert "aybiza.consents.v1 3/17 (term 7); the recording rests on it" in text
 
     def test_sums_usage_and_marks_engines_that_stood_in(self) -> None:
         (line,) = [line for line in printed(STORY).splitlines() if "synthesis-characters" in line]
-        assert "embedded, priced as its provider" in line
+        assert "deepgram/aura-2 *" in line
+        assert "* an embedded engine stood in, priced as its provider" in printed(STORY)
         assert line.split()[-3:] == ["80", "0.00003", "$0.002400"]
         assert "no price for odd thing" in printed(STORY)
 
