@@ -47,10 +47,10 @@ async def list_calls(
         results.print("There are no calls yet.")
         return
     table = Table(box=None, pad_edge=False)
-    for heading in ("call", "received", "caller", "turns", "how it stands"):
-        table.add_column(heading, no_wrap=heading != "how it stands", overflow="fold", justify="right" if heading == "turns" else "left")
+    for heading in ("call", "received", "caller", "turns", "stands"):
+        table.add_column(heading, no_wrap=heading != "stands", overflow="fold", justify="right" if heading == "turns" else "left")
     for call, line in zip(found, told, strict=True):
-        stands = f"{line['ended']}, {line['lasted']}" if line["ended"] else line["status"]
+        stands = line["ended"] or line["status"]
         table.add_row(call.id, f"{call.received_at:%m-%d %H:%M}", Text(line["caller"]), str(call.turns), Text(stands))
     results.print(table)
 
