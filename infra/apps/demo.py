@@ -27,9 +27,9 @@ from infra.settings import load_settings
 
 LINES = (
     Line(text="Yes, you may."),
-    Line(text="When do you open on Friday morning?"),
-    Line(text="I would like to book a cleaning for Tuesday morning.", after_silence_ms=1800),
-    Line(text="Please tell me something about your dentists.", after_silence_ms=1800),
+    Line(text="What time do you close on Fridays?"),
+    Line(text="I would like to book a cleaning for Tuesday morning."),
+    Line(text="Please tell me something about your dentists.", after_silence_ms=1600),
     Line(text="Please stop the recording.", barge_in_after_ms=2200),
     Line(text="Thanks a lot, goodbye."),
 )
