@@ -36,7 +36,7 @@ def _page(document: Mapping[str, Any]) -> Iterator[str]:
         yield f'<h2 id="{html.escape(tag["name"])}">{html.escape(tag["name"].capitalize())}</h2><p>{_words(tag["description"])}</p>'
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
-                if tag["name"] in operation["tags"]:
+                if tag["name"] in operation.get("tags", ()):
                     yield from _operation(method, path, operation)
     yield "<h2>Shapes</h2>"
     for name, schema in sorted(document["components"]["schemas"].items()):
