@@ -160,7 +160,8 @@ class Conversation:
             return understood, said_yes_or_no
         for matter in (question.value, dialogue.intent):
             is_about = matter and understood.slots.keys() & _used_slots(self._script.intent(matter))
-            if is_about and (understood.bare or understood.intent not in self._requests):
+            goes_on = understood.intent not in self._requests and (matter == question.value or not understood.strange)
+            if is_about and (understood.bare or goes_on):
                 return understood, matter
         return understood, said_yes_or_no or understood.intent
 

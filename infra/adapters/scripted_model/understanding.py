@@ -11,7 +11,7 @@ from infra.adapters.scripted_model.words import NOISE, Lexicon, stem, tokens
 
 SURE_ENOUGH: Final = 0.58
 _OF_THE_PHRASE: Final = 0.62
-_UNKNOWN_WEIGHT: Final = 0.4
+_UNKNOWN_WEIGHT: Final = 0.5
 _LEAST_WEIGHT: Final = 0.08
 _FILLING: Final = 0.4
 _CHOICES: Final[Mapping[str, str]] = {
@@ -19,6 +19,7 @@ _CHOICES: Final[Mapping[str, str]] = {
     "sooner": "first", "soonest": "first", "later": "last", "latest": "last", "latter": "last", "former": "first", "either": "first",
     "whichever": "first",
 }  # fmt: skip
+_WHEN: Final = frozenset({"day", "part_of_day", "time", "choice"})
 _RELATIVE_DAYS: Final = ("today", "tomorrow")
 # "And how about Wednesday instead?" names a day and says no more.
 _ASIDE: Final = frozenset(
@@ -28,7 +29,7 @@ _ASIDE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
-    """`intent` is empty when nothing was understood; `bare`: the words name values and say no more.
+    """`intent` is empty when nothing was understood; `bare`: the words name values and say no more; `strange`: some are unknown.
 
     `slots` has the values that were named, `matched` the places of the words that the intent took.
     """
@@ -36,6 +37,7 @@ class Understood:
     intent: str
     slots: Mapping[str, str]
     bare: bool = False
+    strange: bool = False
     matched: frozenset[int] = frozenset()
 
 
@@ -88,16 +90,22 @@ class Understanding:
         for at, (known, surely) in enumerate(found):
             stands_for = (self._concept(known), *([f"{{{places[at]}}}"] if at in places else []), *(["{choice}"] if at in chosen else []))
             if spoken[at] and (surely or at in places or spoken[at] not in NOISE):
-                weight = max((self._weights.get(word, 0.0) for word in stands_for), default=0.0) or _UNKNOWN_WEIGHT
+                # However many words a value takes, it counts as one.
+                goes_on = at in places and places.get(at - 1) == places[at]
+                weight = 0.0 if goes_on else max(self._weights.get(word, 0.0) for word in stands_for) or _UNKNOWN_WEIGHT
                 heard.append(_Heard(place=at, stands_for=stands_for, surely=1.0 if at in places else surely, weight=weight))
+        telling = {each.place for each in heard if each.surely and places.get(each.place) not in _WHEN and spoken[each.place] not in NOISE}
+        strangers = sum(1 for each in heard if not each.surely)
         best, score, matched = "", 0.0, frozenset[int]()
         for name, intent_weight, phrase in self._phrases:
             if among is None or name in among:
                 likeness, indices = self._likeness(phrase, heard)
-                if likeness >= SURE_ENOUGH and likeness * intent_weight > score:
+                # "The weather tomorrow" names a day that we know, and is about something that we do not.
+                about = indices & telling or strangers < max(len(indices & places.keys()), 1)
+                if about and likeness >= SURE_ENOUGH and likeness * intent_weight > score:
                     best, score, matched = name, likeness * intent_weight, indices
         bare = bool(slots) and all(at in places or word in NOISE or word in _ASIDE for at, word in enumerate(spoken) if word)
-        return Understood(intent=best, slots=slots, bare=bare, matched=matched)
+        return Understood(intent=best, slots=slots, bare=bare, strange=strangers > 0, matched=matched)
 
     def _concept(self, stemmed: str) -> str:
         return self._concepts.get(stemmed, stemmed)
