@@ -45,8 +45,9 @@ def _everyday_phrases() -> list[str]:
 
 
 def _phrases(vocabulary: Iterable[str]) -> list[list[str]]:
-    spoken_phrases = [spoken(phrase) for phrase in (*vocabulary, *_everyday_phrases())]
-    return [words for words in spoken_phrases if words]
+    """Sorted, so that the same phrases in another order are the same vocabulary."""
+    own = sorted({tuple(spoken(phrase)) for phrase in vocabulary})
+    return [list(words) for words in (*own, *(spoken(phrase) for phrase in _everyday_phrases())) if words]
 
 
 def _folder(cache: Path, phrases: Sequence[Sequence[str]]) -> Path:

@@ -5,6 +5,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -51,14 +52,27 @@ class Recogniser:
         self._starting = asyncio.Lock()
         self._listeners: dict[int, Listener] = {}
         self._opening: dict[int, asyncio.Future[None]] = {}
+        self._preparing: dict[frozenset[str], asyncio.Task[Prepared]] = {}
         self._last_number = 0
 
     async def prepare(self, vocabulary: Sequence[str]) -> Prepared:
         """Build the model of a vocabulary ahead of the first call; some seconds the first time. Raises EngineUnavailable."""
+        wanted = frozenset(vocabulary)
+        if wanted not in self._preparing:
+            # Goes on when the one who asked for it does not wait any longer: the next one will not have to.
+            task = asyncio.create_task(prepare(self._cache, vocabulary), name="pocketsphinx-prepare")
+            self._preparing[wanted] = task
+            task.add_done_callback(partial(self._prepared, wanted))
         try:
-            return await prepare(self._cache, vocabulary)
+            return await asyncio.shield(self._preparing[wanted])
         except (PreparingFailed, OSError) as error:
             raise EngineUnavailable(NAME, str(error)) from error
+
+    def _prepared(self, wanted: frozenset[str], task: asyncio.Task[Prepared]) -> None:
+        del self._preparing[wanted]
+        if not task.cancelled():
+            # Looked at here, because whoever asked may have left.
+            task.exception()
 
     async def open(self, *, vocabulary: Sequence[str], pause_ms: int, listener: Listener) -> RecogniserStream:
         """Open a stream; `pause_ms` of quiet end a stretch by themselves. Raises EngineUnavailable."""
@@ -90,12 +104,20 @@ class Recogniser:
         self.order(Close(number))
         self._listeners.pop(number, None)
 
-    async def close(self) -> None:
-        """End the worker. Idempotent."""
-        self._listeners.clear()
+    def kill(self) -> None:
+        """End the worker at once: its streams fail, and the next one starts another."""
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.kill()
+
+    async def close(self) -> None:
+        """End the worker. Idempotent."""
+        self._listeners.clear()
+        for task in (preparing := list(self._preparing.values())):
+            task.cancel()
+        if preparing:
+            await asyncio.wait(preparing)
+        self.kill()
         if self._reader is not None:
             await self._reader
             self._reader = None

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -14,10 +14,12 @@ from infra.adapters.pocketsphinx.hearing import ENDED_BY_PAUSE, ENDED_BY_REQUEST
 from infra.adapters.pocketsphinx.recogniser import Recogniser, RecogniserStream
 from infra.emulators.deepgram.parameters import ListenParameters
 from realtime.audio import BYTES_PER_MS
-from realtime.ports import EngineFailed
+from realtime.ports import EngineFailed, EngineUnavailable
 
 NO_AUDIO: Final = "NET-0001"
 _BAD_DATA: Final = "DATA-0000"
+_SHORTEST_PAUSE_MS: Final = 100
+_MOST_RECEIVED: Final = 6000
 _NEVER_MS: Final = 1_000_000
 _UNMARKED_SHARE: Final = 0.2
 _EMPTY_FINAL_EVERY_MS: Final = 5_000
@@ -40,6 +42,8 @@ class Listening:
         self._out: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue(1024)
         self._sign = asyncio.Event()
         self._closing: asyncio.Event | None = None
+        # As much as the longest build of a language model lets pile up; the audio of a stream comes 20 ms at a time.
+        self._received: asyncio.Queue[bytes | None] = asyncio.Queue(_MOST_RECEIVED)
         self._received_ms = 0
         self._segment_ms = 0
         self._in_words = False
@@ -48,29 +52,49 @@ class Listening:
     async def serve(self, recogniser: Recogniser, *, close_after_ms: int | None) -> None:
         """Talk until either side closes; with `close_after_ms` of audio break off in the middle."""
         pause_ms = self._parameters.endpointing_ms if self._parameters.endpointing_ms is not None else _NEVER_MS
-        stream = await recogniser.open(vocabulary=self._parameters.key_terms, pause_ms=max(pause_ms, 100), listener=self._heard)
-        tasks = [asyncio.create_task(self._write(), name="listen-write"), asyncio.create_task(self._watch(), name="listen-watch")]
+        opening = recogniser.open(vocabulary=self._parameters.key_terms, pause_ms=max(pause_ms, _SHORTEST_PAUSE_MS), listener=self._heard)
+        tasks = [
+            asyncio.create_task(self._recognise(opening), name="listen-recognise"),
+            asyncio.create_task(self._write(), name="listen-write"),
+            asyncio.create_task(self._watch(), name="listen-watch"),
+        ]
         try:
-            await self._receive(stream, close_after_ms)
+            await self._receive(close_after_ms)
         finally:
-            await stream.close()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _receive(self, stream: RecogniserStream, close_after_ms: int | None) -> None:
+    async def _recognise(self, opening: Coroutine[Any, Any, RecogniserStream]) -> None:
+        """Hand on what was received. New key terms need a language model first, which the provider has and we have to build."""
+        try:
+            stream = await opening
+        except EngineUnavailable as error:
+            self._heard(EngineFailed(engine=error.engine, reason=error.reason))
+            return
+        try:
+            while True:
+                received = await self._received.get()
+                if received is None:
+                    stream.finalize()
+                else:
+                    stream.send(received)
+        finally:
+            await stream.close()
+
+    async def _receive(self, close_after_ms: int | None) -> None:
         async for message in self._socket:
             self._sign.set()
             if message.type is WSMsgType.BINARY:
-                stream.send(message.data)
+                self._received.put_nowait(message.data)
                 self._received_ms += len(message.data) // BYTES_PER_MS
                 self._after_audio()
                 if close_after_ms is not None and self._received_ms >= close_after_ms:
                     await self._socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"NET-0000")
-            elif message.type is WSMsgType.TEXT and not await self._obey(message.data, stream):
+            elif message.type is WSMsgType.TEXT and not await self._obey(message.data):
                 return
 
-    async def _obey(self, text: str, stream: RecogniserStream) -> bool:
+    async def _obey(self, text: str) -> bool:
         """Carry out a text message; False when it ends the stream."""
         try:
             kind = msgspec.json.decode(text, type=dict[str, Any]).get("type")
@@ -80,10 +104,10 @@ class Listening:
             case "KeepAlive":
                 return True
             case "Finalize":
-                stream.finalize()
+                self._received.put_nowait(None)
                 return True
             case "CloseStream":
-                stream.finalize()
+                self._received.put_nowait(None)
                 await self._goodbye()
                 return False
             case _:
@@ -111,10 +135,12 @@ class Listening:
 
     async def _watch(self) -> None:
         with suppress(TimeoutError):
-            while True:
+            while self._closing is None:
                 async with asyncio.timeout(self._patience_seconds):
                     await self._sign.wait()
                 self._sign.clear()
+        if self._closing is not None:
+            return
         reason = f"{NO_AUDIO}: Deepgram did not receive audio data or a text message within the timeout window."
         await self._socket.close(code=WSCloseCode.INTERNAL_ERROR, message=reason.encode())
 

@@ -12,7 +12,6 @@ from infra.adapters.pocketsphinx.recogniser import Recogniser
 from infra.emulators.deepgram.listening import Listening
 from infra.emulators.deepgram.parameters import BadRequest, listen_parameters, speak_parameters
 from infra.emulators.deepgram.speaking import Speaking
-from realtime.ports import EngineUnavailable
 
 _PATIENCE_SECONDS: Final = 10.0
 
@@ -54,12 +53,8 @@ class _Server:
             return refusal
         try:
             parameters = listen_parameters(list(request.query.items()))
-            # Before the handshake: the first stream with new key terms builds their language model.
-            await self._recogniser.prepare(parameters.key_terms)
         except BadRequest as error:
             return _refusal(400, "Bad Request", str(error))
-        except EngineUnavailable as error:
-            return _refusal(503, "Service Unavailable", str(error))
         socket = await self._shaken(request)
         self._seed += 1
         listening = Listening(socket, parameters, seed=self._seed, patience_seconds=self._patience_seconds)
