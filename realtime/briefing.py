@@ -14,8 +14,14 @@ SHORT_GREETING = "short-greeting"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Data of the agent's version: its `parameters` by these names; what it does not say is as here."""
+    """Data of the agent's version: its `parameters` by these names; what it does not say is as here.
 
+    `interruption_threshold` is the detector's probability from which on a sound is speech.
+    """
+
+    interruption_threshold: float = 0.6
+    speech_start_ms: int = 64
+    speech_stop_ms: int = 224
     barge_in_after_ms: int = 200
     patience_ms: int = 500
     final_within_ms: int = 1500
@@ -36,6 +42,9 @@ class Thresholds:
 
 # What no version may ask for: a call that never ends, or an agent that interrupts at every breath.
 _BOUNDS: Mapping[str, tuple[float, float]] = {
+    "interruption_threshold": (0.4, 0.95),
+    "speech_start_ms": (32, 500),
+    "speech_stop_ms": (96, 2000),
     "barge_in_after_ms": (50, 2000),
     "patience_ms": (0, 5000),
     "final_within_ms": (200, 5000),
@@ -53,6 +62,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "latency_requirement": (0, 60_000),
     "temperature": (0, 1),
 }
+
+
+_SHARES = frozenset({"temperature", "interruption_threshold"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +142,7 @@ def thresholds(configuration: Mapping[str, Any]) -> Thresholds:
         value = given.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
             bounded = min(max(value, least), most)
-            chosen[name] = float(bounded) if name == "temperature" else int(bounded)
+            chosen[name] = float(bounded) if name in _SHARES else int(bounded)
     return Thresholds(**chosen)
 
 

@@ -3,14 +3,12 @@
 The detector is sure about speech, and vague about its edges: it sees soft beginnings late and goes on through the echo of an end.
 """
 
-from collections import deque
-
 import numpy as np
 
 from realtime.audio import BYTES_PER_MS, decode
 
 STEP_MS = 10
-_KEPT_MS = 4000
+_KEPT_BYTES = 4000 * BYTES_PER_MS
 _BACK_MS = 300
 _AHEAD_MS = 100
 _LONGEST_PAUSE_MS = 60
@@ -20,20 +18,18 @@ _LEAST_POWER = 100.0**2
 
 
 class Contour:
-    """Mean powers of 10 ms each, in call time."""
+    """The last seconds in call time. Feeding is cheap, as it is done fifty times a second; asking is done twice a turn."""
 
     def __init__(self) -> None:
-        self._powers: deque[float] = deque(maxlen=_KEPT_MS // STEP_MS)
+        self._mulaw = bytearray()
         self._end_ms = 0
 
     def feed(self, end_ms: int, mulaw: bytes) -> None:
-        """Take audio that ends at `end_ms`; what is no whole step is left out."""
-        step = STEP_MS * BYTES_PER_MS
-        whole = len(mulaw) // step * step
-        if whole:
-            samples = decode(mulaw[:whole]).astype(np.float32).reshape(-1, step)
-            self._powers.extend((samples * samples).mean(axis=1).tolist())
+        """Take audio that ends at `end_ms`."""
+        self._mulaw += mulaw
         self._end_ms = end_ms
+        if len(self._mulaw) > 2 * _KEPT_BYTES:
+            del self._mulaw[:-_KEPT_BYTES]
 
     def began(self, at_ms: int) -> int:
         """Where the speech began that was noticed at `at_ms`: the first loud step, over short pauses back; else a little ahead."""
@@ -51,7 +47,8 @@ class Contour:
         return max(loud) + STEP_MS if loud else at_ms
 
     def _loud(self, from_ms: int, to_ms: int) -> list[int]:
-        powers = list(self._powers)
+        """The beginnings of loud steps within a stretch."""
+        powers = self._powers()
         if not powers:
             return []
         floor = sorted(powers)[len(powers) // 10]
@@ -59,3 +56,11 @@ class Contour:
         first_ms = self._end_ms - len(powers) * STEP_MS
         steps = range(max(0, (from_ms - first_ms) // STEP_MS), min(len(powers), (to_ms - first_ms) // STEP_MS))
         return [first_ms + step * STEP_MS for step in steps if powers[step] >= least]
+
+    def _powers(self) -> list[float]:
+        """Mean powers of 10 ms each, up to the end; what is no whole step at the beginning is left out."""
+        step = STEP_MS * BYTES_PER_MS
+        kept = self._mulaw[-_KEPT_BYTES:]
+        samples = decode(bytes(kept[len(kept) % step :])).astype(np.float32).reshape(-1, step)
+        powers: list[float] = (samples * samples).mean(axis=1).tolist()
+        return powers

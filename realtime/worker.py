@@ -175,7 +175,7 @@ class CallWorker:
         return CallInHand(
             briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
             language=str(language.get("primary") or "en-US"), voice=str(voice.get("model") or ""), tools=tools,
-            vocabulary=tuple(str(phrase) for phrase in configuration.get("vocabulary") or ()), hearing=vad.Thresholds(),
+            vocabulary=tuple(str(phrase) for phrase in configuration.get("vocabulary") or ()), hearing=_hearing(configuration),
             subject=ringing.subject,
         )  # fmt: skip
 
@@ -232,3 +232,8 @@ class CallWorker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _hearing(configuration: Mapping[str, Any]) -> vad.Thresholds:
+    given = briefings.thresholds(configuration)
+    return vad.Thresholds(start_probability=given.interruption_threshold, start_ms=given.speech_start_ms, stop_ms=given.speech_stop_ms)
