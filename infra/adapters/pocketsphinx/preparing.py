@@ -62,12 +62,12 @@ def build(cache: Path, vocabulary: Sequence[str]) -> Prepared:
     found = Prepared(model=folder / _MODEL, dictionary=folder / _DICTIONARY)
     if found.model.exists():
         return found
+    cache.mkdir(parents=True, exist_ok=True)
     known = dictionary()
     own = {word: pronounced(word, known) for phrase in phrases for word in phrase}
     sayable = [[word for word in phrase if own[word]] for phrase in phrases]
     pronunciations = dict(known) | {word: phones for word, phones in own.items() if phones}
     model = mix(read_general_english(RECIPE.least_gain), [phrase for phrase in sayable if phrase], frozenset(pronunciations), RECIPE)
-    cache.mkdir(parents=True, exist_ok=True)
     workshop = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
     try:
         _write(model, pronunciations, workshop)
