@@ -1,0 +1,76 @@
+"""An emulator of Twilio's REST control of live calls: reading one, and ending it."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import encode_basic_auth, web
+
+_PATH: Final = "/2010-04-01/Accounts/{account}/Calls/{call}.json"
+_CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}\Z")
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class TwilioRestEmulator:
+    """Knows the calls that it was told of. `completed` is called once for each that is ended from here."""
+
+    def __init__(self, account_sid: str, auth_token: str, completed: Callable[[str], None]) -> None:
+        self._account_sid, self._auth_token, self._completed = account_sid, auth_token, completed
+        self._status: dict[str, str] = {}
+
+    def begin(self, call_sid: str) -> None:
+        """A call is under way."""
+        self._status[call_sid] = "in-progress"
+
+    def end(self, call_sid: str) -> None:
+        """A call has ended by itself."""
+        self._status[call_sid] = "completed"
+
+    @asynccontextmanager
+    async def serving(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+        """Listens within; gives the base URL."""
+        app = web.Application()
+        app.router.add_get(_PATH, self._fetch)
+        app.router.add_post(_PATH, self._update)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port).start()
+            yield f"http://{host}:{runner.addresses[0][1]}"
+        finally:
+            await runner.cleanup()
+
+    async def _fetch(self, request: web.Request) -> web.Response:
+        return self._refusal(request) or self._call(request)
+
+    async def _update(self, request: web.Request) -> web.Response:
+        if (refused := self._refusal(request)) is not None:
+            return refused
+        if request.content_type != _FORM:
+            return _error(400, 20001, "Parameters are sent as a form")
+        form, call_sid = await request.post(), request.match_info["call"]
+        if set(form) != {"Status"} or form["Status"] != "completed":
+            return _error(400, 20001, f"Invalid parameters: {', '.join(sorted(form))}")
+        if self._status[call_sid] != "in-progress":
+            return _error(400, 21220, "Call is not in-progress. Cannot redirect.")
+        self._status[call_sid] = "completed"
+        self._completed(call_sid)
+        return self._call(request)
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        account, call_sid = request.match_info["account"], request.match_info["call"]
+        if account != self._account_sid or request.headers.get("Authorization") != encode_basic_auth(self._account_sid, self._auth_token):
+            return _error(401, 20003, "Authenticate")
+        if not _CALL_SID.match(call_sid) or call_sid not in self._status:
+            return _error(404, 20404, f"The requested resource {request.path} was not found")
+        return None
+
+    def _call(self, request: web.Request) -> web.Response:
+        call_sid = request.match_info["call"]
+        return web.json_response({"sid": call_sid, "account_sid": self._account_sid, "status": self._status[call_sid], "uri": request.path})
+
+
+def _error(status: int, code: int, message: str) -> web.Response:
+    more = f"https://www.twilio.com/docs/errors/{code}"
+    return web.json_response({"code": code, "message": message, "more_info": more, "status": status}, status=status)
