@@ -1,0 +1,104 @@
+"""Spoken calls for tests: placed over the carrier's protocol, told from the tables, with what really sounded on the line."""
+
+import asyncio
+import io
+import wave
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from events.positions import Position
+from infra.apps.calling import call_and_tell
+from infra.apps.demo import reach_of
+from infra.apps.demo_business.opening import Business, open_business
+from infra.apps.installation import open_installation
+from infra.apps.platform import Platform, running_platform
+from infra.apps.ringing import Line
+from infra.apps.story import CallStory, Happening
+from infra.local.stack import Addresses
+from infra.settings import Settings
+from realtime.audio import decode
+
+_STEP_MS = 10
+_PAUSE_MS = 400
+_LOUD = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One call: its story, and what the caller said and heard as stretches of sound (from, to) in ms of the stream."""
+
+    story: CallStory
+    said: Sequence[tuple[int, int]]
+    heard: Sequence[tuple[int, int]]
+
+    def all(self, kind: str) -> list[Happening]:
+        return [each for each in self.story.happenings if each.entry.kind == kind]
+
+    def answers(self) -> str:
+        """All that the caller heard, in small letters."""
+        return " ".join((each.heard or "").lower() for each in self.all("agent-turn"))
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A platform with the demo business open on it."""
+
+    platform: Platform
+    business: Business
+    folder: Path
+
+    async def talk(self, name: str, *words: str | Line, caller: str) -> Told:
+        """One call with these words, each when it is the caller's turn."""
+        ear = self.folder / name
+        lines = [each if isinstance(each, Line) else Line(text=each, after_silence_ms=1600) for each in words]
+        story = await call_and_tell(reach_of(self.platform), self.business, lines, caller=caller, patience_ms=7000, ear=ear)
+        return Told(story=story, said=_heard_in(ear / "said.ulaw"), heard=_heard_in(ear / "heard.ulaw"))
+
+    async def talk_all(self, calls: Mapping[str, Sequence[str | Line]]) -> dict[str, Told]:
+        """Several calls at once, by name, each from a number of its own."""
+        async with asyncio.TaskGroup() as tasks:
+            placed = {
+                name: tasks.create_task(self.talk(name, *words, caller=f"+1202555{2000 + at}"), name=f"call {name}")
+                for at, (name, words) in enumerate(calls.items())
+            }
+        return {name: task.result() for name, task in placed.items()}
+
+
+@asynccontextmanager
+async def opened_house(settings: Settings, stack: Addresses, folder: Path) -> AsyncIterator[House]:
+    async with AsyncExitStack() as clean_up:
+        installation = clean_up.enter_context(open_installation(settings))
+        platform = await clean_up.enter_async_context(running_platform(settings, stack, installation))
+        business = await open_business(platform.url, installation.operator_key)
+        assert await platform.read_side.directory.wait_for([Position.parse(each) for each in business.positions], 10)
+        yield House(platform, business, folder)
+
+
+def _heard_in(mulaw: Path) -> list[tuple[int, int]]:
+    return stretches(decode(mulaw.read_bytes()))
+
+
+def stretches(samples: NDArray[np.int16]) -> list[tuple[int, int]]:
+    """Where there is sound, as people count it: short pauses belong to it."""
+    step = _STEP_MS * 8
+    steps = len(samples) // step
+    powers = (samples[: steps * step].astype(np.float64).reshape(steps, step) ** 2).mean(axis=1)
+    found: list[tuple[int, int]] = []
+    for at in (int(each) * _STEP_MS for each in np.flatnonzero(np.sqrt(powers) > _LOUD)):
+        if found and at - found[-1][1] <= _PAUSE_MS:
+            found[-1] = (found[-1][0], at + _STEP_MS)
+        else:
+            found.append((at, at + _STEP_MS))
+    return found
+
+
+def sides(wav: bytes) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Caller and agent of a recording."""
+    with wave.open(io.BytesIO(wav)) as file:
+        both = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, 2)
+    return both[:, 0], both[:, 1]
