@@ -12,9 +12,9 @@ _KEPT_BYTES = 4000 * BYTES_PER_MS
 _BACK_MS = 300
 _AHEAD_MS = 100
 _LONGEST_PAUSE_MS = 60
-# Amplitudes of 16-bit samples: 24 times the floor in power is 14 dB, and below 100 lies what a line makes by itself.
+# Amplitudes of 16-bit samples: 24 times the floor in power is 14 dB, and below 60 lies what a line makes by itself.
 _ABOVE_FLOOR = 24.0
-_LEAST_POWER = 100.0**2
+_LEAST_POWER = 60.0**2
 
 
 class Contour:

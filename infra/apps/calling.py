@@ -32,6 +32,11 @@ async def call_and_tell(
 ) -> CallStory:
     """Raises RingingFailed when the call did not come about or nothing of it can be read in time."""
     record = await ring(reach.installation, reach.url, number=business.number, caller=caller, lines=lines, patience_ms=patience_ms, ear=ear)
+    return await tell(reach, business, record)
+
+
+async def tell(reach: Reach, business: Business, record: CallersRecord) -> CallStory:
+    """The story of a call that was placed, once everything that follows from it is in the tables. Raises RingingFailed."""
     try:
         async with asyncio.timeout(_SETTLE_SECONDS):
             return await _settled(reach, business.organisation_id, record)

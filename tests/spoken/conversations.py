@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from events.positions import Position
-from infra.apps.calling import call_and_tell
+from infra.apps.calling import tell
 from infra.apps.demo import reach_of
 from infra.apps.demo_business.opening import Business, open_business
 from infra.apps.installation import open_installation
 from infra.apps.platform import Platform, running_platform
-from infra.apps.ringing import Line
+from infra.apps.ringing import CallersRecord, Line, ring
 from infra.apps.story import CallStory, Happening
 from infra.local.stack import Addresses
 from infra.settings import Settings
@@ -25,7 +25,7 @@ from realtime.audio import decode
 
 _STEP_MS = 10
 _PAUSE_MS = 400
-_LOUD = 100.0
+_LOUD = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,19 @@ class House:
 
     async def talk(self, name: str, *words: str | Line, caller: str) -> Told:
         """One call with these words, each when it is the caller's turn."""
-        ear = self.folder / name
+        return await self.told(name, await self.ring(name, *words, caller=caller))
+
+    async def ring(self, name: str, *words: str | Line, caller: str) -> CallersRecord:
+        """One call, to its end on the line."""
         lines = [each if isinstance(each, Line) else Line(text=each, after_silence_ms=1600) for each in words]
-        story = await call_and_tell(reach_of(self.platform), self.business, lines, caller=caller, patience_ms=7000, ear=ear)
+        there, number = self.platform, self.business.number
+        return await ring(
+            there.installation, there.url, number=number, caller=caller, lines=lines, patience_ms=7000, ear=self.folder / name
+        )
+
+    async def told(self, name: str, record: CallersRecord) -> Told:
+        """The call's story, and what sounded."""
+        ear, story = self.folder / name, await tell(reach_of(self.platform), self.business, record)
         return Told(story=story, said=_heard_in(ear / "said.ulaw"), heard=_heard_in(ear / "heard.ulaw"))
 
     async def talk_all(self, calls: Mapping[str, Sequence[str | Line]]) -> dict[str, Told]:

@@ -1,0 +1,78 @@
+"""The broker is killed in the middle of a call: the talk goes on, nothing is recorded on trust, and nothing is lost when it is back."""
+
+import asyncio
+import os
+import signal
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from events.admission import UNCLAIMED
+from events.calls import CallerTurn
+from events.headers import Kind
+from events.records import recorded
+from events.streams import topic_of
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.local.stack import ensure_stack, stack_status, stop_stack
+from infra.settings import Settings
+from projections.calls import Recording
+from tests.spoken.conversations import opened_house
+
+WORDS = (
+    "Yes, you may.",
+    "What time do you close on Fridays?",
+    "Please stop the recording.",
+    "Is there somewhere to leave my car?",
+    "Thanks a lot, goodbye.",
+)
+
+
+def unheard(_part: str, _words: str) -> None:
+    """Progress that nobody watches."""
+
+
+async def second_turn(reader: KafkaLogReader) -> None:
+    """Returns when the caller's second turn is on the log."""
+    topic = topic_of("calls")
+    places = dict.fromkeys(await reader.end_offsets([topic]), (0, UNCLAIMED))
+    async with aclosing(reader.batches([topic], places)) as batches:
+        async for batch in batches:
+            for raw in batch.records:
+                if raw.header is not None and raw.header.kind is Kind.EVENT:
+                    fact = recorded(raw, reader.codec).fact
+                    if isinstance(fact, CallerTurn) and fact.turn == 2:
+                        return
+
+
+class TestACallWhoseLogGoesAway:
+    async def test_goes_on_and_is_whole_when_the_log_is_back(self, settings: Settings, tmp_path: Path) -> None:
+        own = settings.model_copy(update={"state_dir": tmp_path / "state"})
+        if own.kafka_bootstrap_servers is not None:
+            pytest.fail("this test kills its broker; unset KAFKA_BOOTSTRAP_SERVERS")
+        stack = await ensure_stack(own.state_dir, own, unheard)
+        try:
+            async with opened_house(own, stack, tmp_path) as house, asyncio.TaskGroup() as tasks:
+                ringing = tasks.create_task(house.ring("away", *WORDS, caller="+12025554001"), name="the call")
+                await second_turn(house.platform.reader)
+                (broker,) = [each for each in await stack_status(own.state_dir, own) if each.name == "kafka"]
+                assert broker.pid is not None
+                os.kill(broker.pid, signal.SIGKILL)
+                record = await ringing
+                assert [each.text for each in record.said] == list(WORDS)
+                await ensure_stack(own.state_dir, own, unheard)
+                told = await house.told("away", record)
+        finally:
+            await stop_stack(own.state_dir, own, unheard)
+        call = told.story.call
+        assert call.end_reason == "goodbye"
+        assert call.facts_lost == 0
+        assert call.turns == len(WORDS)
+        answers = told.answers()
+        assert "behind the building" in answers
+        assert "stopped recording" in answers
+        assert call.recording is Recording.STOPPED
+        stopped = told.all("recording-stopped")[0].entry.at_ms or 0
+        withdrawn = next(each.entry for each in told.all("caller-turn") if each.entry.turn == 3)
+        assert 0 <= stopped - (withdrawn.ended_ms or 0) < 2500
+        assert [word.granted for word in told.story.consents] == [True, False]

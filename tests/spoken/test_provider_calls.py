@@ -1,0 +1,99 @@
+"""The same calls over the providers' own SDKs, which talk to emulators of their wires; and calls whose providers fail."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra.adapters.pocketsphinx.recogniser import Recogniser
+from infra.adapters.scripted_model.model import ScriptedModel
+from infra.apps.demo import LINES
+from infra.apps.demo_business.script import demo_script
+from infra.apps.demo_checks import findings
+from infra.emulators.bedrock.server import BedrockEmulator, Fault, Rejected
+from infra.emulators.deepgram.server import NO_FAULTS, Faults, deepgram_emulator
+from infra.local.stack import Addresses
+from infra.settings import Settings
+from realtime.ports import ModelRequest
+from tests.spoken.conversations import House, opened_house
+
+_KEY = "an emulator's key"
+
+
+@dataclass(frozen=True, slots=True)
+class Street:
+    """A house whose engines are the providers'."""
+
+    house: House
+    bedrock: BedrockEmulator
+
+
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Settings:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "emulated")
+    monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
+    return settings
+
+
+@asynccontextmanager
+async def street(
+    settings: Settings, stack: Addresses, folder: Path, *, hearing: Faults = NO_FAULTS, thinking: tuple[Fault | None, ...] = ()
+) -> AsyncIterator[Street]:
+    async with AsyncExitStack() as clean_up:
+        recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
+        clean_up.push_async_callback(recogniser.close)
+        deepgram = await clean_up.enter_async_context(deepgram_emulator(recogniser=recogniser, api_key=_KEY, faults=hearing))
+        bedrock = BedrockEmulator(ScriptedModel([demo_script()]), faults=thinking)
+        endpoint = await clean_up.enter_async_context(bedrock.serving())
+        told = Settings.model_validate(
+            {**settings.model_dump(), "engines": "providers", "deepgram_api_key": _KEY, "deepgram_base_url": deepgram,
+             "bedrock_endpoint_url": endpoint}
+        )  # fmt: skip
+        yield Street(await clean_up.enter_async_context(opened_house(told, stack, folder)), bedrock)
+
+
+class TestTheDemosCallOverTheProviders:
+    async def test_keeps_every_promise_and_tells_the_model_only_what_was_heard(
+        self, providers: Settings, stack: Addresses, tmp_path: Path
+    ) -> None:
+        async with street(providers, stack, tmp_path) as there:
+            told = await there.house.talk("demo", *LINES, caller="+12025553001")
+            story = told.story
+            wav = await there.house.platform.recordings.wav(story.call.tenant, story.call.id)
+            assert [each for each in findings(story, wav) if not each.kept] == []
+            assert story.call.embedded is False
+            cut = next(each for each in told.all("agent-turn") if each.entry.interrupted)
+            assert cut.words is not None
+            assert cut.heard is not None
+            context = said_to_the_model(there.bedrock.requests[-1])
+            assert cut.heard in context
+            unheard = cut.words.removeprefix(cut.heard).strip()
+            assert unheard[-60:] not in context
+
+
+class TestACallWhoseProvidersFail:
+    async def test_says_so_and_ends_when_the_recogniser_is_gone(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
+        async with street(providers, stack, tmp_path, hearing=Faults(close_listen_after_ms=9_000)) as there:
+            told = await there.house.talk("deaf", "No.", "What time do you close on Fridays?", caller="+12025553002")
+        assert told.story.call.end_reason == "recogniser-failed"
+        assert [each.entry.engine for each in told.all("engine-failed")] == ["deepgram/nova-3"]
+        assert "cannot hear you" in told.answers()
+
+    async def test_says_so_and_goes_on_when_the_model_refuses_once(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
+        refusals = tuple(Rejected() for _ in range(2))
+        async with street(providers, stack, tmp_path, thinking=refusals) as there:
+            told = await there.house.talk(
+                "thoughtless", "No.", "What time do you close on Fridays?", "What time do you close on Fridays?", "Goodbye.",
+                caller="+12025553003",
+            )  # fmt: skip
+        answers = told.answers()
+        assert answers.index("something went wrong") < answers.index("four in the afternoon")
+        assert told.story.call.end_reason == "goodbye"
+        assert told.all("engine-failed")
+
+
+def said_to_the_model(request: ModelRequest) -> str:
+    return " ".join(message.text for message in request.messages if message.role == "assistant")
