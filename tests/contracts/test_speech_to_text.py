@@ -164,6 +164,17 @@ class TestDeepgram:
         assert [told.engine for told in ears.told if isinstance(told, EngineFailed)] == ["deepgram/nova-3"]
         assert len(ears.told) == 1
 
+    async def test_keeps_a_stream_without_audio_open(self, recogniser: Recogniser) -> None:
+        await recogniser.prepare(key_terms(VOCABULARY))
+        async with deepgram_emulator(recogniser=recogniser, api_key=KEY, patience_seconds=0.6) as address:
+            ears = Ears()
+            stream = await connected(DeepgramListen(KEY, base_url=address, keep_alive_seconds=0.2), ears)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(ears.news.wait(), 2)
+            await ears.hear(stream, await said("please stop recording"))
+            await stream.close()
+        assert "recording" in ears.text.lower()
+
     def test_takes_the_short_terms_first_and_no_more_than_are_allowed(self) -> None:
         phrases = ["a phrase of more than a few words " * 3, "Lind", "root canal", *(f"term {n}" for n in range(400))]
         terms = key_terms(phrases)

@@ -15,7 +15,8 @@ from realtime.ports import EngineFailed, HearingListener, Transcript
 
 NAME: Final = "deepgram/nova-3"
 _CHUNK_BYTES: Final = 60 * BYTES_PER_MS
-_KEEP_ALIVE_SECONDS: Final = 4.0
+# The provider hangs up after ten seconds without audio.
+KEEP_ALIVE_SECONDS: Final = 4.0
 # A socket that takes no audio for that long has left us.
 _MOST_WAITING_BYTES: Final = 10_000 * BYTES_PER_MS
 _ENDPOINTING_MS: Final = 300
@@ -40,10 +41,11 @@ def key_terms(vocabulary: Sequence[str]) -> list[str]:
 class ListenStream:
     """One socket: a task that sends, in pieces of 60 ms, and one that reads. Both end with `close` or when the socket breaks."""
 
-    def __init__(self, socket: Any, stack: AsyncExitStack, listener: HearingListener) -> None:
+    def __init__(self, socket: Any, stack: AsyncExitStack, listener: HearingListener, keep_alive_seconds: float) -> None:
         self._socket = socket
         self._stack = stack
         self._listener: HearingListener | None = listener
+        self._keep_alive_seconds = keep_alive_seconds
         self._gathered = bytearray()
         self._waiting: deque[bytes | None] = deque()
         self._waiting_bytes = 0
@@ -91,7 +93,7 @@ class ListenStream:
         try:
             while True:
                 try:
-                    async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
+                    async with asyncio.timeout(self._keep_alive_seconds):
                         await self._something.wait()
                 except TimeoutError:
                     await self._socket.send_keep_alive()
@@ -154,13 +156,14 @@ class ListenStream:
 
 
 class DeepgramListen:
-    """The recogniser as a call sees it. Made once for a process."""
+    """The recogniser as a call sees it. Made once for a process. A socket without audio is kept open every `keep_alive_seconds`."""
 
     name = NAME
     embedded = False
 
-    def __init__(self, api_key: str, *, base_url: str | None = None) -> None:
+    def __init__(self, api_key: str, *, base_url: str | None = None, keep_alive_seconds: float = KEEP_ALIVE_SECONDS) -> None:
         self._client = deepgram_client(api_key, base_url)
+        self._keep_alive_seconds = keep_alive_seconds
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> ListenStream:
         connection = self._client.listen.v1.connect(
@@ -176,4 +179,4 @@ class DeepgramListen:
             mip_opt_out=True,
         )
         stack = AsyncExitStack()
-        return ListenStream(await opened(NAME, connection, stack), stack, listener)
+        return ListenStream(await opened(NAME, connection, stack), stack, listener, self._keep_alive_seconds)

@@ -22,9 +22,31 @@ from infra.adapters.pocketsphinx.mixture import Mixture, Recipe, mix, write_arpa
 from infra.adapters.pocketsphinx.spelling import pronounced, spoken
 
 RECIPE: Final = Recipe()
-_FORMAT: Final = "1"
+_FORMAT: Final = "2"
 _MODEL: Final = "words.lm.bin"
 _DICTIONARY: Final = "words.dict"
+
+# A guess must not put a curse into a caller's mouth: these are heard only where a business has them in its own phrases.
+_NEVER_GUESSED: Final = frozenset(
+    [
+        "ass",
+        "asshole",
+        "bastard",
+        "bitch",
+        "bitches",
+        "crap",
+        "cunt",
+        "damn",
+        "damned",
+        "dick",
+        "fuck",
+        "fucked",
+        "fucking",
+        "piss",
+        "shit",
+        "whore",
+    ]
+)
 
 
 class PreparingFailed(Exception):
@@ -66,7 +88,8 @@ def build(cache: Path, vocabulary: Sequence[str]) -> Prepared:
     known = dictionary()
     own = {word: pronounced(word, known) for phrase in phrases for word in phrase}
     sayable = [[word for word in phrase if own[word]] for phrase in phrases]
-    pronunciations = dict(known) | {word: phones for word, phones in own.items() if phones}
+    polite = {word: phones for word, phones in known.items() if word not in _NEVER_GUESSED}
+    pronunciations = polite | {word: phones for word, phones in own.items() if phones}
     model = mix(read_general_english(RECIPE.least_gain), [phrase for phrase in sayable if phrase], frozenset(pronunciations), RECIPE)
     workshop = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
     try:
