@@ -126,10 +126,9 @@ class Owner:
             raise AssertionError(f"{self.place}: the gap from {self.next_offset} to {base} was not read")
         if not self.owns:
             return _turned_away(group, "another owner has claimed the partition; try again"), []
-        group.commit(base)
         self.next_offset = base + len(group.records)
         self._timestamp_ms = group.timestamp_ms
-        return group.confirm(base)
+        return group.confirm(base, folded=False)
 
     def abandon(self, reason: str) -> list[Answer]:
         """The batch is certain not to be on the log, now or later."""
@@ -148,7 +147,7 @@ class Owner:
         group = self._finished()
         if self._found_at is None:
             return [], group.submissions
-        answers, _ = group.confirm(self._found_at)
+        answers, _ = group.confirm(self._found_at, folded=True)
         return answers, []
 
     def release(self, successor: str, now_ms: int) -> NewRecord:

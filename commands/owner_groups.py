@@ -64,8 +64,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A command whose records are in the batch, from `first` on: its facts, or a receipt when it changed nothing."""
 
     submission: Submission
@@ -75,16 +74,14 @@ class Accepted:
     commit_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
+class Repeated(NamedTuple):
     """The same command under the same id as one before it in the group."""
 
     submission: Submission
     first: Accepted
 
 
-@dataclass(frozen=True, slots=True)
-class Declined:
+class Declined(NamedTuple):
     """A refusal or conflict: true if the batch is confirmed, for then nobody else had decided anything before it."""
 
     submission: Submission
@@ -108,22 +105,42 @@ class Group:
         self.records: list[NewRecord] = []
         self.entries: list[Entry] = []
         self.answers: list[Answer] = []
-        self.kinds: set[EventType] = set()
         self._place = place
         self._streams = streams
         self._limits = limits
         self._bytes = _BATCH_HEADER_BYTES
         self._states: dict[bytes, Folded] = {}
         self._commands: dict[tuple[bytes, bytes], Accepted] = {}
+        self._samples: dict[type, Fact] = {}
+
+    @property
+    def kinds(self) -> set[EventType]:
+        """The kinds of its facts, whose schemas must be on the log before them."""
+        return set(map(type_of, self._samples.values()))
+
+    @property
+    def submissions(self) -> list[Submission]:
+        """The commands that wait for the batch, in the order of their arrival."""
+        return [entry.submission for entry in self.entries]
 
     def add(self, submission: Submission) -> bool:
         """Decide a command. False: it is for the next group, for this one is full."""
         if len(self.entries) >= self._limits.group_commands:
             return False
-        if self._is_known(submission):
+        key, command_id = submission.key, submission.order.command_id
+        stream = self._streams.get(key)
+        if stream is not None and command_id in stream.answered:
+            self._repeat_confirmed(submission, stream.answered[command_id])
             return True
-        decider = submission.decider
-        _, state, version = self._folded(submission)
+        earlier = self._commands.get((key, command_id))
+        if earlier is not None:
+            self._repeat_waiting(submission, earlier)
+            return True
+        decider, state, version = submission.decider, submission.decider.initial, 0
+        if key in self._states:
+            _, state, version = self._states[key]
+        elif stream is not None:
+            state, version = stream.state, stream.version
         expected = submission.expected_version
         if expected is not None and expected != version:
             self.entries.append(Declined(submission, ExpectedVersionMismatch(expected, version)))
@@ -132,7 +149,8 @@ class Group:
             facts = tuple(decider.decide(submission.command, state))
             for fact in facts:
                 state = decider.evolve(state, fact)
-            records, size = self._encoded(submission, facts, version)
+            commit_id = commit_id_of(self.fence, self.commits + 1)
+            records, size = self._encoded(submission, facts, version, commit_id)
         except CommandRefused as refusal:
             self.entries.append(Declined(submission, refusal))
             return True
@@ -145,8 +163,10 @@ class Group:
                 return False
             self.answers.append(Answer(submission, CommitTooLarge(f"{len(facts)} facts of one command do not fit a batch; send fewer")))
             return True
-        self._take(submission, facts, records, (decider, state, version + len(facts)))
-        self._bytes += size
+        version += len(facts)
+        accepted = Accepted(submission, facts, len(self.records), version, commit_id)
+        self._states[key] = (decider, state, version)
+        self._take(accepted, records, size)
         return True
 
     def barrier(self) -> None:
@@ -157,135 +177,94 @@ class Group:
         headers = write_headers(room_of(self._place.topic), "barrier", str(EventId(commit_id, 0)), packed)
         self.records.append(NewRecord(b"", b"", self.timestamp_ms, headers))
 
-    def confirm(self, base: int) -> tuple[list[Answer], list[Recorded[Fact]]]:
-        """The batch lies on the log from offset `base` on, admitted: what its commands' bearers and the facts' watchers are told."""
+    def confirm(self, base: int, *, folded: bool) -> tuple[list[Answer], list[Recorded[Fact]]]:
+        """The batch lies on the log from offset `base` on, admitted: what its commands' bearers and the facts' watchers are told.
+
+        `folded`: it was read back, and the streams know of it as of any other record.
+        """
         answers: list[Answer] = []
         told: list[Recorded[Fact]] = []
-        committed: dict[bytes, Committed] = {}
+        remembered: list[tuple[bytes, bytes, Answered]] = []
+        topic, partition = self._place
+        fence = self.fence
         appended_at = _EPOCH + timedelta(milliseconds=self.timestamp_ms)
         for entry in self.entries:
             match entry:
-                case Accepted():
-                    facts = self._recorded(entry, base, appended_at)
-                    told.extend(facts)
-                    last = base + entry.first + max(len(facts) - 1, 0)
-                    position = Position(*self._place, last, self.fence)
-                    outcome = committed[entry.commit_id] = Committed(position=position, version=entry.version, facts=facts)
-                    answers.append(Answer(entry.submission, outcome))
-                case Repeated():
-                    answers.append(Answer(entry.submission, replace(committed[entry.first.commit_id], repeated=True)))
-                case Declined():
-                    answers.append(Answer(entry.submission, entry.reason))
+                case Accepted(submission, facts, first, version, _):
+                    recorded = self._recorded(entry, base, appended_at)
+                    told.extend(recorded)
+                    last = base + first + (len(facts) or 1) - 1
+                    position = Position(topic, partition, last, fence)
+                    answers.append(Answer(submission, Committed(position=position, version=version, facts=recorded)))
+                    order = submission.order
+                    remembered.append((submission.key, order.command_id, Answered(order.digest, last, version, fence)))
+                case Repeated(submission, first_of_them):
+                    (same,) = [outcome for each, outcome in answers if each is first_of_them.submission]
+                    answers.append(Answer(submission, replace(same, repeated=True) if isinstance(same, Committed) else same))
+                case Declined(submission, reason):
+                    answers.append(Answer(submission, reason))
                 case _:
                     assert_never(entry)
+        if not folded:
+            self._streams.commit(self._states, remembered)
         return answers, told
 
-    def commit(self, base: int) -> None:
-        """Let the confirmed streams know. Not for a batch that was read back: it was folded as any other record."""
-        answered = (
-            (
-                entry.submission.key,
-                entry.submission.order.command_id,
-                Answered(entry.submission.order.digest, base + entry.first + max(len(entry.facts) - 1, 0), entry.version, self.fence),
-            )
-            for entry in self._commands.values()
-        )
-        self._streams.commit(self._states, answered)
+    def _repeat_confirmed(self, submission: Submission, answered: Answered) -> None:
+        # What was confirmed once stays so, whoever owns the partition now.
+        if answered.digest != submission.order.digest:
+            self.answers.append(Answer(submission, CommandIdReused(_REUSED)))
+            return
+        position = Position(*self._place, answered.offset, answered.fence)
+        self.answers.append(Answer(submission, Committed(position=position, version=answered.version, facts=(), repeated=True)))
 
-    @property
-    def submissions(self) -> list[Submission]:
-        """The commands that wait for the batch, in the order of their arrival."""
-        return [entry.submission for entry in self.entries]
+    def _repeat_waiting(self, submission: Submission, earlier: Accepted) -> None:
+        same = earlier.submission.order.digest == submission.order.digest
+        self.entries.append(Repeated(submission, earlier) if same else Declined(submission, CommandIdReused(_REUSED)))
 
-    def _is_known(self, submission: Submission) -> bool:
-        command_id, digest = submission.order.command_id, submission.order.digest
-        stream = self._streams.get(submission.key)
-        answered = None if stream is None else stream.answered.get(command_id)
-        if answered is not None:
-            # What was confirmed once stays so, whoever owns the partition now.
-            position = Position(*self._place, answered.offset, answered.fence)
-            repeat = Committed(position=position, version=answered.version, facts=(), repeated=True)
-            self.answers.append(Answer(submission, repeat if answered.digest == digest else CommandIdReused(_REUSED)))
-            return True
-        earlier = self._commands.get((submission.key, command_id))
-        if earlier is not None:
-            same = earlier.submission.order.digest == digest
-            self.entries.append(Repeated(submission, earlier) if same else Declined(submission, CommandIdReused(_REUSED)))
-            return True
-        return False
-
-    def _folded(self, submission: Submission) -> Folded:
-        speculative = self._states.get(submission.key)
-        if speculative is not None:
-            return speculative
-        stream = self._streams.get(submission.key)
-        if stream is not None:
-            return submission.decider, stream.state, stream.version
-        return submission.decider, submission.decider.initial, 0
-
-    def _encoded(self, submission: Submission, facts: tuple[Fact, ...], version: int) -> tuple[list[NewRecord], int]:
-        order, fence, key = submission.order, self.fence, submission.key
-        commit_id = commit_id_of(self.fence, self.commits + 1)
-        name = commit_id.hex()
-        room = submission.decider.room
-        actor = order.actor.encode()
-        cause = order.causation
-        causation_id, causation_index = (ZERO_16, 0) if cause is None else (cause.commit_id, cause.index)
+    def _encoded(self, submission: Submission, facts: tuple[Fact, ...], version: int, commit_id: bytes) -> tuple[list[NewRecord], int]:
+        order, (term, claim_id), key = submission.order, self.fence, submission.key
+        room, name, encode = submission.decider.room, commit_id.hex(), self._streams.codec.encode
+        cause_id, cause_index = (ZERO_16, 0) if order.causation is None else order.causation
         since = order.occurred_at - _EPOCH
         occurred_at_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-        count = len(facts) or 1
+        actor, count = order.actor.encode(), len(facts) or 1
         records, size = [], 0
         for index in range(count):
             if facts:
-                kind, at_version, value, ce_type = (
-                    Kind.EVENT,
-                    version + index + 1,
-                    self._streams.codec.encode(facts[index]),
-                    type_of(facts[index]).ce_type,
-                )
+                fact = facts[index]
+                kind, at_version, value, ce_type = Kind.EVENT, version + index + 1, encode(fact), type_of(fact).ce_type
             else:
                 kind, at_version, value, ce_type = Kind.RECEIPT, version, b"", "receipt"
             packed = pack(
-                kind, fence.term, fence.claim_id, at_version, commit_id, index, count, order.command_id, order.digest, occurred_at_us,
-                causation_id, causation_index, order.correlation_id, order.trace_id, order.span_id, order.depth, actor,
+                kind, term, claim_id, at_version, commit_id, index, count, order.command_id, order.digest, occurred_at_us, cause_id,
+                cause_index, order.correlation_id, order.trace_id, order.span_id, order.depth, actor,
             )  # fmt: skip
             records.append(NewRecord(key, value, self.timestamp_ms, write_headers(room, ce_type, f"{name}-{index}", packed)))
             size += _ENVELOPE_BYTES + len(key) + len(value) + len(packed)
         return records, size
 
-    def _take(self, submission: Submission, facts: tuple[Fact, ...], records: list[NewRecord], folded: Folded) -> None:
-        self.commits += 1
-        commit_id = commit_id_of(self.fence, self.commits)
+    def _take(self, accepted: Accepted, records: list[NewRecord], size: int) -> None:
         if not self.records:
-            self.first_commit_id = commit_id
-        accepted = Accepted(submission, facts, len(self.records), folded[2], commit_id)
+            self.first_commit_id = accepted.commit_id
+        self.commits += 1
         self.entries.append(accepted)
-        self._commands[submission.key, submission.order.command_id] = accepted
-        self._states[submission.key] = folded
-        self.records.extend(records)
-        self.kinds.update(map(type_of, facts))
+        self._commands[accepted.submission.key, accepted.submission.order.command_id] = accepted
+        self.records += records
+        self._bytes += size
+        for fact in accepted.facts:
+            self._samples[type(fact)] = fact
 
     def _recorded(self, entry: Accepted, base: int, appended_at: datetime) -> tuple[Recorded[Fact], ...]:
-        order, count = entry.submission.order, len(entry.facts)
-        topic, partition = self._place
-        return tuple(
+        submission, facts, first, version, commit_id = entry
+        order, count, (topic, partition), fence = submission.order, len(facts), self._place, self.fence
+        return tuple([
             Recorded(
-                fact=fact,
-                stream=entry.submission.stream,
-                version=entry.version - count + index + 1,
-                position=Position(topic, partition, base + entry.first + index, self.fence),
-                event_id=EventId(entry.commit_id, index),
-                count=count,
-                command_id=order.command_id,
-                occurred_at=order.occurred_at,
-                appended_at=appended_at,
-                causation=order.causation,
-                correlation_id=order.correlation_id,
-                depth=order.depth,
-                actor=order.actor,
+                fact, submission.stream, version - count + index + 1, Position(topic, partition, base + first + index, fence),
+                EventId(commit_id, index), count, order.command_id, order.occurred_at, appended_at, order.causation,
+                order.correlation_id, order.depth, order.actor,
             )
-            for index, fact in enumerate(entry.facts)
-        )
+            for index, fact in enumerate(facts)
+        ])  # fmt: skip
 
 
 def commit_id_of(claim: Fence, commits: int) -> bytes:

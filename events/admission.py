@@ -1,15 +1,14 @@
 """The rule by which every reader admits a record: only the last valid claimant's records count."""
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from events.headers import Kind, RecordHeader
 
 NO_CLAIM = bytes(16)
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(NamedTuple):
     """The last valid claim seen. It travels with every position: without it a reader cannot go on from an offset."""
 
     term: int = 0

@@ -62,12 +62,13 @@ class Codec:
     def __init__(self, upcasts: Mapping[str, tuple[str, Upcast]] | None = None) -> None:
         self._kinds: dict[str, _Kind] = {}
         self._by_mark: dict[bytes, _Kind] = {}
+        self._by_class: dict[type, _Kind] = {}
         self._foreign: dict[bytes, tuple[Schema, str]] = {}
         self._upcasts = dict(upcasts or {})
 
     def encode(self, fact: Fact) -> bytes:
         """Marker, fingerprint, body. Raises UnknownEvent for an object that is no event."""
-        kind = self._kind(type_of(fact))
+        kind = self._by_class.get(type(fact)) or self._kind(type_of(fact))
         out = io.BytesIO()
         out.write(kind.prefix)
         fastavro.schemaless_writer(out, kind.parsed, kind.lower(fact))
@@ -120,7 +121,7 @@ class Codec:
         compiled = self._kinds.get(kind.ce_type)
         if compiled is None:
             compiled = self._kinds[kind.ce_type] = _Kind(kind)
-            self._by_mark[compiled.mark] = compiled
+            self._by_mark[compiled.mark] = self._by_class[kind.cls] = compiled
         return compiled
 
     def _decode_foreign(self, mark: bytes, body: io.BytesIO) -> Fact:

@@ -1,6 +1,6 @@
 """A place on the log that any reader can go on from: offset and fence together."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from events.admission import Fence
 
@@ -9,8 +9,7 @@ class InvalidPosition(ValueError):
     """The text is no position of ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A record's place. Ordered within its partition; positions of other partitions cannot be compared."""
 
     topic: str

@@ -1,8 +1,7 @@
 """A fact as it stands on the log: itself, and where, when, by whom and why it was written."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from events.positions import Position
 from events.streams import StreamId
@@ -10,19 +9,17 @@ from events.streams import StreamId
 F_co = TypeVar("F_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class EventId:
+class EventId(NamedTuple):
     """A record's name for ever: its commit and its index in it."""
 
     commit_id: bytes
-    index: int
+    index: int  # type: ignore[assignment]  # a field, where tuple has a method that nobody needs here
 
     def __str__(self) -> str:
         return f"{self.commit_id.hex()}-{self.index}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded(Generic[F_co]):
+class Recorded(NamedTuple, Generic[F_co]):
     """An admitted fact. `version` counts the stream's facts from 1; `appended_at` is the owner's clock, monotone per partition."""
 
     fact: F_co
@@ -30,7 +27,7 @@ class Recorded(Generic[F_co]):
     version: int
     position: Position
     event_id: EventId
-    count: int
+    count: int  # type: ignore[assignment]
     command_id: bytes
     occurred_at: datetime
     appended_at: datetime

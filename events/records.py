@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import NamedTuple
 
 from events.admission import Fence
 from events.codec import Codec
@@ -18,8 +19,7 @@ _SPEC_VERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/avro")
 
 
-@dataclass(frozen=True, slots=True)
-class RawRecord:
+class RawRecord(NamedTuple):
     """One Kafka record with its packed header read; `header` is None where there is none of ours or it is broken."""
 
     topic: str
@@ -92,10 +92,16 @@ def recorded(raw: RawRecord, codec: Codec) -> Recorded[Fact]:
         event_id=EventId(header.commit_id, header.index),
         count=header.count,
         command_id=header.command_id,
-        occurred_at=_EPOCH + timedelta(microseconds=header.occurred_at_us),
-        appended_at=_EPOCH + timedelta(milliseconds=raw.timestamp_ms),
+        occurred_at=_EPOCH + timedelta(0, 0, header.occurred_at_us),
+        appended_at=_appended_at(raw.timestamp_ms),
         causation=None if header.causation_id == ZERO_16 else EventId(header.causation_id, header.causation_index),
         correlation_id=header.correlation_id,
         depth=header.depth,
         actor=header.actor,
     )
+
+
+# All records of a batch have the same.
+@lru_cache(maxsize=1024)
+def _appended_at(timestamp_ms: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=timestamp_ms)

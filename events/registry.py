@@ -1,7 +1,7 @@
 """Every kind of fact, found by its permanent name and version."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from typing import TypeAlias, TypeVar
 
 Fact: TypeAlias = object
@@ -20,11 +20,11 @@ class EventType:
     version: int
     room: str
     cls: type
+    ce_type: str = field(init=False)
+    """The CloudEvents type, e.g. `consent-granted.v1`."""
 
-    @property
-    def ce_type(self) -> str:
-        """The CloudEvents type, e.g. `consent-granted.v1`."""
-        return f"{self.name}.v{self.version}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ce_type", f"{self.name}.v{self.version}")
 
 
 _BY_TYPE: dict[str, EventType] = {}

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _PART = re.compile(r"[A-Za-z0-9_.:-]{1,120}\Z")
 PLATFORM = "platform"
@@ -35,11 +36,17 @@ class StreamId:
     @classmethod
     def parse(cls, key: bytes | str) -> "StreamId":
         """Read a record's key. Raises InvalidStreamName."""
-        text = key.decode("ascii", "replace") if isinstance(key, bytes) else key
-        parts = text.split("/")
-        if len(parts) != 3:
-            raise InvalidStreamName(f"{text!r} is not tenant/category/id")
-        return cls(*parts)
+        return _parsed(key)
+
+
+# A stream has many records, and checking its name costs more than all else that is read of one.
+@lru_cache(maxsize=1 << 16)
+def _parsed(key: bytes | str) -> StreamId:
+    text = key.decode("ascii", "replace") if isinstance(key, bytes) else key
+    parts = text.split("/")
+    if len(parts) != 3:
+        raise InvalidStreamName(f"{text!r} is not tenant/category/id")
+    return StreamId(*parts)
 
 
 def topic_of(room: str) -> str:
