@@ -88,7 +88,7 @@ class Conversation:
             return self._heard(replace(dialogue, rest=""), dialogue.rest, said, offered)
         if not words:
             return replace(dialogue, plan=Plan(text=said or self._say(self._script.silence, {})))
-        if cut_off and self._adds_nothing(words):
+        if cut_off and before.uses and self._adds_nothing(words):
             # The caller only hummed while a tool ran; what was cut off by it is asked for again.
             return replace(dialogue, plan=before, turn=dialogue.turn + 1)
         news = said if late else ""
@@ -174,7 +174,7 @@ class Conversation:
         own = [text.rstrip(".") for name, text in offered.items() if name not in (STOP_RECORDING, END_CALL)]
         values["abilities"] = [text[:1].lower() + text[1:] for text in own] or ["talk with you a little"]
         times = dialogue.facts.get("times")
-        if isinstance(times, list) and times:
+        if isinstance(times, list) and times and all(isinstance(time, str) for time in times):
             chosen = _chosen(times, dialogue)
             values.pop("time", None)
             if chosen:

@@ -22,9 +22,9 @@ _CHOICES: Final[Mapping[str, str]] = {
 _WHEN: Final = frozenset({"day", "part_of_day", "time", "choice"})
 _RELATIVE_DAYS: Final = ("today", "tomorrow")
 # "And how about Wednesday instead?" names a day and says no more.
-_ASIDE: Final = frozenset(
-    {"what", "how", "about", "one", "instead", "try", "let", "us", "say", "yes", "no", "rather", "please", "thanks", "make"}
-)
+_ASIDE: Final = NOISE | {"what", "how", "about", "one", "instead", "try", "let", "say", "yes", "no", "rather", "thanks", "make"}
+# What asks, and does not say for what.
+_EMPTY: Final = _ASIDE | {"who", "when", "where", "which", "why"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class Understanding:
                 goes_on = at in places and places.get(at - 1) == places[at]
                 weight = 0.0 if goes_on else max(self._weights.get(word, 0.0) for word in stands_for) or _UNKNOWN_WEIGHT
                 heard.append(_Heard(place=at, stands_for=stands_for, surely=1.0 if at in places else surely, weight=weight))
-        telling = {each.place for each in heard if each.surely and places.get(each.place) not in _WHEN and spoken[each.place] not in NOISE}
+        telling = {each.place for each in heard if each.surely and places.get(each.place) not in _WHEN and spoken[each.place] not in _EMPTY}
         strangers = sum(1 for each in heard if not each.surely)
         best, score, matched = "", 0.0, frozenset[int]()
         for name, intent_weight, phrase in self._phrases:
@@ -104,7 +104,7 @@ class Understanding:
                 about = indices & telling or strangers < max(len(indices & places.keys()), 1)
                 if about and likeness >= SURE_ENOUGH and likeness * intent_weight > score:
                     best, score, matched = name, likeness * intent_weight, indices
-        bare = bool(slots) and all(at in places or word in NOISE or word in _ASIDE for at, word in enumerate(spoken) if word)
+        bare = bool(slots) and all(at in places or word in _ASIDE for at, word in enumerate(spoken) if word)
         return Understood(intent=best, slots=slots, bare=bare, strange=strangers > 0, matched=matched)
 
     def _concept(self, stemmed: str) -> str:

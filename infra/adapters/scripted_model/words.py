@@ -12,7 +12,18 @@ _COUNTING: Final = """zero one two three four five six seven eight nine ten elev
 _NUMBERS: Final = {word: value for value, word in enumerate(_COUNTING.split())} | {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
 _ONES: Final = {value: word for word, value in _NUMBERS.items()}
 # Vowels and breath are what a telephone loses first, and voiced sounds are taken for their voiceless twins.
-_SPELLINGS: Final = (("ph", "f"), ("ck", "k"), ("ce", "se"), ("ci", "si"), ("cy", "sy"), ("x", "ks"), ("wr", "r"), ("kn", "n"), ("gh", "k"))
+_SPELLINGS: Final = (
+    ("thes", "se"),
+    ("ph", "f"),
+    ("ck", "k"),
+    ("ce", "se"),
+    ("ci", "si"),
+    ("cy", "sy"),
+    ("x", "ks"),
+    ("wr", "r"),
+    ("kn", "n"),
+    ("gh", "k"),
+)
 _TWINS: Final = str.maketrans("bdgvzjcq", "ptkfskkk", "aeiouyhw")
 _NEAR: Final = 0.78
 # What speech is filled with; it tells nothing unless a script says so.
