@@ -1,7 +1,7 @@
 """Calls: each as it stands or ended, its timeline fact by fact, and those in progress now."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, assert_never
@@ -13,7 +13,7 @@ from events.registry import type_of
 from events.sealing import Sealed
 from projections.live import Live
 from projections.series import Series
-from projections.table import BrokenHistory, Table
+from projections.table import BrokenHistory, Table, replaced
 
 # No call is longer than the carrier's limit for one, four hours.
 _LIFETIME_SECONDS = 4 * 3600
@@ -160,24 +160,24 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
         raise BrokenHistory(f"{recorded.stream} has facts before it rang")
     match fact:
         case facts.CallAnswered(stream_sid=sid, worker=worker, recogniser=ears, model_provider=mind, voice=voice, embedded=embedded):
-            return replace(row, status=CallStatus.IN_PROGRESS, answered_at=at, stream_sid=sid, worker=worker, recogniser=ears,
+            return replaced(row, status=CallStatus.IN_PROGRESS, answered_at=at, stream_sid=sid, worker=worker, recogniser=ears,
                            model_provider=mind, voice=voice, embedded=embedded)  # fmt: skip
         case facts.DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
-            return replace(row, disclosed_ms=heard_ms if row.disclosed_ms is None else row.disclosed_ms, disclosures=attempt)
+            return replaced(row, disclosed_ms=heard_ms if row.disclosed_ms is None else row.disclosed_ms, disclosures=attempt)
         case facts.CallerTurn():
-            return replace(row, turns=row.turns + 1)
+            return replaced(row, turns=row.turns + 1)
         case facts.AgentInterrupted():
-            return replace(row, interruptions=row.interruptions + 1)
+            return replaced(row, interruptions=row.interruptions + 1)
         case facts.RecordingStarted(consent_version=version):
-            return replace(row, recording=Recording.ON, consent_version=version)
+            return replaced(row, recording=Recording.ON, consent_version=version)
         case facts.RecordingStopOrdered() | facts.RecordingStopped():
-            return replace(row, recording=_recording(row.recording, fact))
+            return replaced(row, recording=_recording(row.recording, fact))
         case facts.EngineFailure():
-            return replace(row, failures=row.failures + 1)
+            return replaced(row, failures=row.failures + 1)
         case facts.FactsLost(count=count):
-            return replace(row, facts_lost=row.facts_lost + count)
+            return replaced(row, facts_lost=row.facts_lost + count)
         case facts.CallEnded():
-            return replace(row, status=CallStatus.ENDED, ended_at=at, end_reason=fact.reason, ended_by=fact.ended_by, stage=fact.stage,
+            return replaced(row, status=CallStatus.ENDED, ended_at=at, end_reason=fact.reason, ended_by=fact.ended_by, stage=fact.stage,
                            billable=fact.billable, duration_ms=fact.duration_ms, recognition_ms=fact.recognition_ms,
                            recording_object=fact.recording or None)  # fmt: skip
         case facts.ModelChosen() | facts.ToolRequested() | facts.ToolAnswered() | facts.AgentTurn() | facts.HangUpOrdered():
@@ -256,18 +256,18 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
         )  # fmt: skip
     if row is None or isinstance(fact, facts.CallEnded):
         return None
-    row = replace(row, last_kind=kind, last_at=at)
+    row = replaced(row, last_kind=kind, last_at=at)
     match fact:
         case facts.CallAnswered(worker=worker):
-            return replace(row, status=CallStatus.IN_PROGRESS, answered_at=at, worker=worker)
+            return replaced(row, status=CallStatus.IN_PROGRESS, answered_at=at, worker=worker)
         case facts.CallerTurn(turn=turn):
-            return replace(row, turn=turn, speaking="caller")
+            return replaced(row, turn=turn, speaking="caller")
         case facts.AgentTurn():
-            return replace(row, speaking="agent")
+            return replaced(row, speaking="agent")
         case facts.RecordingStarted():
-            return replace(row, recording=Recording.ON)
+            return replaced(row, recording=Recording.ON)
         case facts.RecordingStopOrdered() | facts.RecordingStopped():
-            return replace(row, recording=_recording(row.recording, fact))
+            return replaced(row, recording=_recording(row.recording, fact))
         case _:
             return row
 

@@ -112,19 +112,16 @@ class Sorter:
                 spans[name] = range(seen.next_offset, reached.next_offset)
                 result.reached[name, place] = reached
         if spans:
-            journals = [span for name, span in spans.items() if name in self._journals]
+            for name in self._journals & spans.keys():
+                span = spans[name]
+                result.journal += [entry_of(raw, raw.header) for raw in batch.records if raw.header is not None and raw.offset in span]
             for raw in batch.records:
-                self._take(raw, spans, journals, result)
+                self._take(raw, spans, result)
             self._reached |= result.reached
         return result
 
-    def _take(self, raw: RawRecord, spans: Mapping[str, range], journals: Sequence[range], result: Sorted) -> None:
-        header = raw.header
-        if header is None:
-            return
-        if any(raw.offset in span for span in journals):
-            result.journal.append(entry_of(raw, header))
-        if header.kind is not Kind.EVENT:
+    def _take(self, raw: RawRecord, spans: Mapping[str, range], result: Sorted) -> None:
+        if raw.header is None or raw.header.kind is not Kind.EVENT:
             return
         parts = raw.key.split(b"/")
         candidates = self._plan.by_category.get((raw.topic, parts[1])) if len(parts) == 3 else None

@@ -74,10 +74,10 @@ class TestLog:
 
 
 @asynccontextmanager
-async def open_log(kafka: str, prefix: str) -> AsyncIterator[TestLog]:
+async def open_log(kafka: str, prefix: str, *, partitions: int = PARTITIONS) -> AsyncIterator[TestLog]:
     """Topics of this prefix with few partitions, all owned here. Opened again under the same prefix it finds what it has."""
     async with AsyncExitStack() as stack:
-        few = [replace(each, partitions=dict.fromkeys(each.partitions, PARTITIONS if each.generation else 1)) for each in manifests()]
+        few = [replace(each, partitions=dict.fromkeys(each.partitions, partitions if each.generation else 1)) for each in manifests()]
         counts = await ensure_topics(kafka, few, "local", prefix=prefix)
         log = await stack.enter_async_context(KafkaLog(kafka))
         codec = prepared_codec()

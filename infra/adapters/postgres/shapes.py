@@ -124,7 +124,12 @@ class Relation:
         changed = ", ".join(f'"{name}" = excluded."{name}"' for name in self.columns if name not in key_of(projection))
         self.select = f"SELECT {listed} FROM {self.name}"
         self.keyed = f"{self.select} JOIN unnest($1::text[], $2::text[]) k (tenant, id) USING (tenant, id)"
-        self.upsert = f"INSERT INTO {self.name} ({listed}) SELECT * FROM unnest({arrays}) ON CONFLICT (tenant, id) DO UPDATE SET {changed}"
+        taken = f"ON CONFLICT (tenant, id) DO UPDATE SET {changed}"
+        self.upsert = f"INSERT INTO {self.name} ({listed}) SELECT * FROM unnest({arrays}) {taken}"
+        # Many rows go through a table of the connection's own: copied in, they cost the client a third of what arrays do.
+        self.stage = f"stage_{schema_of(projection)}"
+        self.staged = f'CREATE TEMPORARY TABLE IF NOT EXISTS "{self.stage}" (LIKE {self.name}) ON COMMIT DELETE ROWS'
+        self.upsert_staged = f'INSERT INTO {self.name} ({listed}) SELECT {listed} FROM pg_temp."{self.stage}" {taken}'
         self.delete = (
             f"DELETE FROM {self.name} t USING unnest($1::text[], $2::text[]) k (tenant, id) WHERE t.tenant = k.tenant AND t.id = k.id"
         )

@@ -33,6 +33,7 @@ CHANNEL = "read_side"
 # Any two numbers that nobody else takes.
 _OPENING, REBUILDING = 0x61796201, 0x61796202
 _FOR_EVER = 3600.0
+_MANY_ROWS = 100
 # The predicate on epoch and on all that was seen is what makes a batch count once, and keeps a zombie out.
 STEP = f"""
 WITH stepped AS (
@@ -198,7 +199,11 @@ async def _write_rows(connection: Connection, table: Table[Any], rows: Mapping[K
     if gone:
         await connection.execute(compiled.delete, [tenant for tenant, _ in gone], [key for _, key in gone])
     kept = [compiled.values(folded.row) for folded in rows.values() if folded.row is not None]
-    if kept:
+    if len(kept) >= _MANY_ROWS:
+        await connection.execute(compiled.staged)
+        await connection.copy_records_to_table(compiled.stage, schema_name="pg_temp", columns=compiled.columns, records=kept)
+        await connection.execute(compiled.upsert_staged)
+    elif kept:
         await connection.execute(compiled.upsert, *(list(column) for column in zip(*kept, strict=True)))
 
 
