@@ -124,6 +124,12 @@ _ON_THE_PHONE = (
 )
 
 
+def section(configuration: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of a configuration; empty where its owner wrote none, or something else."""
+    found = configuration.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
 def system_prompt(configuration: Mapping[str, Any]) -> str:
     """The agent's own prompt, and what every agent on a phone has to know."""
     own = str(configuration.get("system_prompt", "")).strip()
@@ -132,9 +138,8 @@ def system_prompt(configuration: Mapping[str, Any]) -> str:
 
 def thresholds(configuration: Mapping[str, Any]) -> Thresholds:
     """Read the version's `parameters`; what is no number or not ours is left alone, what is out of bounds is pulled in."""
-    parameters: Mapping[str, Any] = configuration.get("parameters") or {}
-    automation: Mapping[str, Any] = configuration.get("automation") or {}
-    given: dict[str, Any] = dict(parameters)
+    automation = section(configuration, "automation")
+    given = dict(section(configuration, "parameters"))
     if "max_tool_calls" in automation:
         given["max_tool_calls"] = automation["max_tool_calls"]
     chosen: dict[str, Any] = {}
@@ -148,7 +153,7 @@ def thresholds(configuration: Mapping[str, Any]) -> Thresholds:
 
 def wording(configuration: Mapping[str, Any], organisation_name: str, flags: Mapping[str, str]) -> Wording:
     """The agent's sentences, the greeting by the flag that takes part."""
-    own: Mapping[str, Any] = configuration.get("wording") or {}
+    own = section(configuration, "wording")
     sentences = {field.name: str(own[field.name]) for field in fields(Wording) if own.get(field.name)}
     disclosure = configuration.get("disclosure") or f"Hello, you have reached {organisation_name}. You are speaking with an AI assistant."
     sentences.setdefault("disclosure", str(disclosure))

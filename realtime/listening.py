@@ -13,6 +13,8 @@ from realtime.turns import NotUnderstood, SpokeOver, TurnOver
 
 # Noise can go on; we do not ask about it for ever.
 _MOST_MISHEARD = 2
+# A cough: shorter than any word that we would ask for again.
+_SHORTEST_WORD_MS = 150
 
 
 def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognised | TimerFired) -> None:
@@ -31,7 +33,7 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
             case TurnOver():
                 _turn_over(moment, one)
             case NotUnderstood():
-                _not_understood(moment)
+                _not_understood(moment, one)
             case SpokeOver(since_ms=since_ms):
                 _spoken_over(moment, since_ms)
             case _:
@@ -121,7 +123,7 @@ def _withdrawn(moment: Moment, words: str) -> None:
         asking.ask(moment)
 
 
-def _not_understood(moment: Moment) -> None:
+def _not_understood(moment: Moment, sound: NotUnderstood) -> None:
     state = moment.state
     if state.reply is not None:
         return
@@ -129,6 +131,9 @@ def _not_understood(moment: Moment) -> None:
         # A noise stopped us before we had said a word: the caller's last words still wait for their answer.
         begin(moment)
         asking.ask(moment)
+        return
+    if sound.ended_ms - sound.started_ms < _SHORTEST_WORD_MS:
+        replying.wait_for_caller(moment)
         return
     moment.change(misheard=state.misheard + 1)
     if state.misheard >= _MOST_MISHEARD:

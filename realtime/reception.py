@@ -51,8 +51,8 @@ class Addresses:
     public_url: str
     media_url: str
 
-    def next_url(self, call_id: str) -> str:
-        return f"{self.public_url}/twilio/voice/next?call={call_id}"
+    def next_url(self, call: StreamId) -> str:
+        return f"{self.public_url}/twilio/voice/next?call={call.id}&of={call.tenant}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Reception:
         )  # fmt: skip
         await self._send(CALLS, stream, receive, "receive")
         token = ports.tokens.issue(stream.id, call_sid, ports.now().timestamp())
-        return twiml.connect(ports.addresses.media_url, token, ports.addresses.next_url(stream.id)), ringing
+        return twiml.connect(ports.addresses.media_url, token, ports.addresses.next_url(stream)), ringing
 
     async def _nobody(self, call_sid: str, number_ref: str) -> str:
         self._counters["rings-to-nobody"] += 1
@@ -123,6 +123,10 @@ class Reception:
     async def never_connected(self, ringing: Ringing, reason: str, ended_by: EndedBy) -> None:
         """A call that rang and has no media stream is over. Where the log is away, the next who asks says so again."""
         await self.end(ringing.stream, reason, ended_by, Stage.RINGING)
+
+    async def worker_lost(self, stream: StreamId) -> None:
+        """The worker that had the call is gone, and left its end unsaid."""
+        await self.end(stream, "worker-lost", EndedBy.PLATFORM, Stage.CONVERSATION)
 
     async def end(self, stream: StreamId, reason: str, ended_by: EndedBy, stage: Stage) -> None:
         """Put an end on the log that no worker could put there. The first end counts; a call never received has none."""

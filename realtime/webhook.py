@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from realtime import twiml
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}\Z")
-_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 _LONGEST_FORM = 32_768
 _LONGEST_PARTY = 100
 # The call's states that have no way back (twilio.com/docs/voice/api/call-resource).
@@ -25,7 +25,7 @@ class Answering(Protocol):
 
     async def ring(self, call_sid: str, caller: str, number: str) -> str: ...
 
-    async def next(self, call_id: str) -> str:
+    async def next(self, call_id: str, organisation_id: str) -> str:
         """The media stream has ended: what follows?"""
 
     async def over(self, call_sid: str) -> None:
@@ -63,8 +63,10 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         fields = await form(request)
         if fields is None:
             return _forbidden()
-        call_id = request.query_params.get("call", "")
-        return _document(await answering.next(call_id) if _CALL_ID.match(call_id) else twiml.HANG_UP)
+        call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
+        if not _ID.match(call_id) or not _ID.match(organisation_id):
+            return _document(twiml.HANG_UP)
+        return _document(await answering.next(call_id, organisation_id))
 
     @routes.post("/status")
     async def status(request: Request) -> Response:

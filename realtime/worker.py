@@ -98,14 +98,17 @@ class CallWorker:
         self._ringing[call_id] = ringing
         return document
 
-    async def next(self, call_id: str) -> str:
+    async def next(self, call_id: str, organisation_id: str) -> str:
         if call_id in self._ended:
             words = self._ended[call_id]
             return twiml.say_and_hang_up(words) if words else twiml.HANG_UP
         if ringing := self._ringing.pop(call_id, None):
             await self._reception.never_connected(ringing, "media-never-started", EndedBy.CARRIER)
         elif live := self._live.get(call_id):
+            live.conductor.media_ended("media-lost", EndedBy.CARRIER, billable=False)
             live.socket.shut("the carrier asks what follows")
+        elif organisation_id:
+            await self._reception.worker_lost(StreamId(organisation_id, "calls", call_id))
         self.counters["streams-lost"] += 1
         return twiml.say_and_hang_up(_SORRY)
 
@@ -170,20 +173,19 @@ class CallWorker:
     def _in_hand(self, ringing: Ringing, stream_sid: str) -> CallInHand:
         configuration = ringing.route.configuration
         tools = self._ports.tools(ringing.stream.tenant, configuration)
-        voice: Mapping[str, Any] = configuration.get("voice") or {}
-        language: Mapping[str, Any] = configuration.get("language") or {}
+        voice, language = briefings.section(configuration, "voice"), briefings.section(configuration, "language")
+        vocabulary = configuration.get("vocabulary")
         return CallInHand(
             briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
             language=str(language.get("primary") or "en-US"), voice=str(voice.get("model") or ""), tools=tools,
-            vocabulary=tuple(str(phrase) for phrase in configuration.get("vocabulary") or ()), hearing=_hearing(configuration),
+            vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
             subject=ringing.subject,
         )  # fmt: skip
 
     def _briefing(self, ringing: Ringing, tools: Tools) -> Briefing:
         route, engines, keyring = ringing.route, self._ports.engines, self._ports.reception.keyring
         configuration = route.configuration
-        automation: Mapping[str, Any] = configuration.get("automation") or {}
-        recording: Mapping[str, Any] = configuration.get("recording") or {}
+        automation, recording = briefings.section(configuration, "automation"), briefings.section(configuration, "recording")
         subject = ringing.subject
         return Briefing(
             call_id=ringing.stream.id, caller_ref=ringing.caller_ref, caller=keyring.seal(subject, ringing.caller),

@@ -90,14 +90,14 @@ async def open_office(
     tools: PlainTools | None = None,
     desk: Desk | None = None,
     settings: WorkerSettings | None = None,
-    voice: PlainVoice | None = None,
+    log: MemoryLog | None = None,
 ) -> AsyncIterator[Office]:
     """The doors are open when it begins, and everything is let go of at its end."""
     listening = socket.create_server(("127.0.0.1", 0))
     public_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    signer, keys, log = RequestValidator(AUTH_TOKEN), keyring(), MemoryLog()
+    signer, keys, log = RequestValidator(AUTH_TOKEN), keyring(), log or MemoryLog()
     office = Office(
-        log=log, keys=keys, ears=TextEars(), voice=voice or PlainVoice(), mind=Mind(thoughts), tools=tools or PlainTools(),
+        log=log, keys=keys, ears=TextEars(), voice=PlainVoice(), mind=Mind(thoughts), tools=tools or PlainTools(),
         carrier=Carrier(), shelf=Shelf(), public_url=public_url,
     )  # fmt: skip
     media = MediaServer(

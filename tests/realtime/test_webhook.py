@@ -11,7 +11,7 @@ from twilio.request_validator import RequestValidator
 from events.calls import CallEnded, CallReceived, EndedBy, Stage
 from events.numbers import UnassignedNumberCalled
 from realtime.worker import WorkerSettings
-from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER, Desk, Office, open_office
+from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER, ORGANISATION, Desk, Office, open_office
 
 CALL_SID = "CA" + "0" * 32
 RING = {"CallSid": CALL_SID, "AccountSid": "AC" + "0" * 32, "From": CALLER, "To": NUMBER, "CallStatus": "ringing"}
@@ -44,7 +44,7 @@ def verbs(answer: httpx.Response) -> list[str]:
 
 class TestSignature:
     @pytest.mark.parametrize("signature", ["", "x", "RSOYDt4T1cUTdK1PDd93/VVr8B8="])
-    @pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/voice/next?call=call_1", "/twilio/status"])
+    @pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/voice/next?call=call_1&of=AYB-1", "/twilio/status"])
     async def test_that_is_wrong_or_missing_opens_nothing(self, office: Office, path: str, signature: str) -> None:
         answer = await post(office, path, RING, signature=signature)
         assert answer.status_code == 403
@@ -77,7 +77,7 @@ class TestRing:
         (call,) = [stream for stream in office.log.streams if stream.category == "calls"]
         redirect = document.find("Redirect")
         assert redirect is not None
-        assert redirect.text == f"{office.public_url}/twilio/voice/next?call={call.id}"
+        assert redirect.text == f"{office.public_url}/twilio/voice/next?call={call.id}&of={ORGANISATION}"
         assert isinstance(received, CallReceived)
         assert (office.opened(received.caller), office.opened(received.number)) == (CALLER, NUMBER)
         assert received.flags == {"short-greeting": "on"}
@@ -123,14 +123,24 @@ class TestNext:
     async def test_of_a_call_whose_stream_never_came_is_an_apology_and_an_end(self, office: Office) -> None:
         await ring(office)
         (call,) = [stream for stream in office.log.streams if stream.category == "calls"]
-        assert verbs(await post(office, f"/twilio/voice/next?call={call.id}", RING)) == ["Say", "Hangup"]
+        assert verbs(await post(office, f"/twilio/voice/next?call={call.id}&of={call.tenant}", RING)) == ["Say", "Hangup"]
         assert office.log.facts("calls")[-1].reason == "media-never-started"
 
-    async def test_of_a_call_that_nobody_knows_here_is_an_apology(self, office: Office) -> None:
-        assert verbs(await post(office, "/twilio/voice/next?call=call_1", RING)) == ["Say", "Hangup"]
+    async def test_of_a_call_whose_worker_is_lost_is_an_apology_and_an_end(self, office: Office) -> None:
+        await ring(office)
+        (call,) = [stream for stream in office.log.streams if stream.category == "calls"]
+        async with open_office(lambda _: [], log=office.log) as other:
+            answer = await post(other, f"/twilio/voice/next?call={call.id}&of={call.tenant}", RING)
+        assert verbs(answer) == ["Say", "Hangup"]
+        assert office.log.facts("calls")[-1].reason == "worker-lost"
 
-    async def test_of_no_call_is_the_end(self, office: Office) -> None:
-        assert verbs(await post(office, "/twilio/voice/next?call=%3Cx%3E", RING)) == ["Hangup"]
+    async def test_of_a_call_that_nobody_knows_is_an_apology(self, office: Office) -> None:
+        assert verbs(await post(office, f"/twilio/voice/next?call=call_1&of={ORGANISATION}", RING)) == ["Say", "Hangup"]
+        assert office.log.facts("calls") == []
+
+    @pytest.mark.parametrize("query", ["call=%3Cx%3E&of=AYB-1", "call=call_1", "other=1", "call=call_1&of=a%2Fb"])
+    async def test_of_no_call_is_the_end(self, office: Office, query: str) -> None:
+        assert verbs(await post(office, f"/twilio/voice/next?{query}", RING)) == ["Hangup"]
 
 
 class TestStatus:

@@ -93,7 +93,7 @@ class Caller:
         waiting: list[str] = []
         saying, cycle, tick, next_at, over = False, -1, 0, 0.0, False
         before = f'{{"event":"media","streamSid":"{self._sid}","sequenceNumber":"2","media":{{"track":"inbound","chunk":"1","timestamp":"'
-        while cycle < cycles:
+        while True:
             due = self._began + tick * 0.02
             if (ahead := due - loop.time()) > 0:
                 await asyncio.sleep(ahead)
@@ -104,6 +104,8 @@ class Caller:
                 waiting, next_at, saying = list(self.speech), now + 8.0, True
             elif next_at and not waiting and now >= next_at:
                 cycle, next_at, over = cycle + 1, next_at + CYCLE_SECONDS, False
+                if cycle == cycles:
+                    return
                 waiting, saying = list(self.speech), True
                 self.measured.asked += 1
             elif (
