@@ -12,6 +12,7 @@ from infra.adapters.scripted_model.words import NOISE, Lexicon, stem, tokens
 SURE_ENOUGH: Final = 0.58
 _OF_THE_PHRASE: Final = 0.62
 _UNKNOWN_WEIGHT: Final = 0.5
+_KEPT: Final = 4096
 _LEAST_WEIGHT: Final = 0.08
 _FILLING: Final = 0.4
 _CHOICES: Final[Mapping[str, str]] = {
@@ -75,11 +76,19 @@ class Understanding:
         names = [phrase for values in {**script.slots, "day": every_day}.values() for each in values.values() for phrase in each]
         others = [word for words in script.synonyms.values() for word in words]
         self._lexicon = Lexicon({word for text in (*phrases, *names, *others, *_CHOICES) for word in tokens(text)})
+        self._known: dict[tuple[str, frozenset[str] | None], Understood] = {}
 
-    def understand(self, words: str, *, among: frozenset[str] | None = None, leaving: frozenset[int] = frozenset()) -> Understood:
-        """`among`: the intents that may be meant, None for all. `leaving`: the words at these places are not looked at."""
-        spoken = ["" if at in leaving else word for at, word in enumerate(tokens(words))]
-        found = [self._lexicon.nearest(word) if word else ("", 0.0) for word in spoken]
+    def understand(self, words: str, *, among: frozenset[str] | None = None) -> Understood:
+        """`among`: the intents that may be meant, None for all. What was understood lately is kept: a talk is gone through at each turn."""
+        if (words, among) not in self._known:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            self._known[words, among] = self._understand(words, among)
+        return self._known[words, among]
+
+    def _understand(self, words: str, among: frozenset[str] | None) -> Understood:
+        spoken = tokens(words)
+        found = [self._lexicon.nearest(word) for word in spoken]
         slots, places = self._values([known for known, _ in found])
         time, time_places = time_in(spoken)
         for place in time_places:
@@ -89,7 +98,7 @@ class Understanding:
         heard = []
         for at, (known, surely) in enumerate(found):
             stands_for = (self._concept(known), *([f"{{{places[at]}}}"] if at in places else []), *(["{choice}"] if at in chosen else []))
-            if spoken[at] and (surely or at in places or spoken[at] not in NOISE):
+            if surely or at in places or spoken[at] not in NOISE:
                 # However many words a value takes, it counts as one.
                 goes_on = at in places and places.get(at - 1) == places[at]
                 weight = 0.0 if goes_on else max(self._weights.get(word, 0.0) for word in stands_for) or _UNKNOWN_WEIGHT
@@ -104,7 +113,7 @@ class Understanding:
                 about = indices & telling or strangers < max(len(indices & places.keys()), 1)
                 if about and likeness >= SURE_ENOUGH and likeness * intent_weight > score:
                     best, score, matched = name, likeness * intent_weight, indices
-        bare = bool(slots) and all(at in places or word in _ASIDE for at, word in enumerate(spoken) if word)
+        bare = bool(slots) and all(at in places or word in _ASIDE for at, word in enumerate(spoken))
         return Understood(intent=best, slots=slots, bare=bare, strange=strangers > 0, matched=matched)
 
     def _concept(self, stemmed: str) -> str:
