@@ -85,13 +85,13 @@ class RecordHeader(NamedTuple):
     def unpack(cls, packed: bytes) -> "RecordHeader":
         """Raises BrokenHeader."""
         try:
-            layout, kind, *fields, actor_bytes = _LAYOUT.unpack_from(packed)
+            fields = _LAYOUT.unpack_from(packed)
             actor = packed[_LAYOUT.size :].decode()
         except (struct.error, UnicodeDecodeError) as cause:
             raise BrokenHeader(str(cause)) from cause
-        if layout != _VERSION or kind not in _KINDS or len(packed) != _LAYOUT.size + actor_bytes:
-            raise BrokenHeader(f"layout {layout}, kind {kind}, {len(packed)} bytes")
-        return tuple.__new__(cls, (_KINDS[kind], *fields, actor))
+        if fields[0] != _VERSION or fields[1] not in _KINDS or len(packed) != _LAYOUT.size + fields[-1]:
+            raise BrokenHeader(f"layout {fields[0]}, kind {fields[1]}, {len(packed)} bytes")
+        return tuple.__new__(cls, (_KINDS[fields[1]], *fields[2:-1], actor))
 
 
 def pack(  # noqa: PLR0913, PLR0917 - the layout has as many fields

@@ -84,21 +84,13 @@ def recorded(raw: RawRecord, codec: Codec) -> Recorded[Fact]:
     header = raw.header
     if header is None or header.kind is not Kind.EVENT:
         raise ValueError(f"{raw.topic}/{raw.partition}/{raw.offset} carries no event")
+    (_, term, claim_id, version, commit_id, index, count, command_id, _, occurred_at_us, cause_id, cause_index, correlation_id,
+     _, _, depth, actor) = header  # fmt: skip
     return Recorded(
-        fact=codec.decode(raw.value),
-        stream=StreamId.parse(raw.key),
-        version=header.version,
-        position=position_of(raw, header),
-        event_id=EventId(header.commit_id, header.index),
-        count=header.count,
-        command_id=header.command_id,
-        occurred_at=_EPOCH + timedelta(0, 0, header.occurred_at_us),
-        appended_at=_appended_at(raw.timestamp_ms),
-        causation=None if header.causation_id == ZERO_16 else EventId(header.causation_id, header.causation_index),
-        correlation_id=header.correlation_id,
-        depth=header.depth,
-        actor=header.actor,
-    )
+        codec.decode(raw.value), StreamId.parse(raw.key), version, Position(raw.topic, raw.partition, raw.offset, Fence(term, claim_id)),
+        EventId(commit_id, index), count, command_id, _EPOCH + timedelta(0, 0, occurred_at_us), _appended_at(raw.timestamp_ms),
+        None if cause_id == ZERO_16 else EventId(cause_id, cause_index), correlation_id, depth, actor,
+    )  # fmt: skip
 
 
 # All records of a batch have the same.

@@ -142,7 +142,7 @@ async def bare_read(kafka: str, topic: str) -> float:
         places = [TopicPartition(topic, number) for number in range(8)]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
-        total = sum((await consumer.end_offsets(places)).values())
+        total: int = sum((await consumer.end_offsets(places)).values())
         read, begun = 0, time.perf_counter()
         while read < total:
             read += sum(map(len, (await consumer.getmany(timeout_ms=200, max_records=4000)).values()))
@@ -216,13 +216,17 @@ def show(figures: Sequence[Figure]) -> None:
         sys.stdout.write(json.dumps({"bench": "log"} | asdict(each)) + "\n")
 
 
+def _tell(part: str, words: str) -> None:
+    sys.stderr.write(f"{part}: {words}\n")
+
+
 async def main() -> None:
     settings = load_settings()
     state_dir = settings.state_dir / "bench"
     if settings.kafka_bootstrap_servers is not None:
         show(await measure(settings.kafka_bootstrap_servers))
         return
-    services = await ensure_stack(state_dir, settings, lambda part, words: sys.stderr.write(f"{part}: {words}\n") and None)
+    services = await ensure_stack(state_dir, settings, _tell)
     try:
         show(await measure(services.kafka))
     finally:

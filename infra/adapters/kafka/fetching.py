@@ -106,8 +106,7 @@ def records_in(fetched: Fetched, stop: int | None = None) -> tuple[list[RawRecor
                     continue
                 if stop is not None and offset >= stop:
                     return raws, stop
-                headers = record.headers
-                ce_type, header = _quick_header(headers) or read_header(headers)
+                ce_type, header = _header(record.headers)
                 raws.append(RawRecord(topic, partition, offset, record.timestamp, record.key or b"", record.value or b"", ce_type, header))
         reached = batch.next_offset
     return raws, reached if stop is None else min(reached, stop)
@@ -125,17 +124,14 @@ def _batches(fetched: Fetched) -> Iterator[Any]:
 _TYPES: dict[bytes, str] = {}
 
 
-def _quick_header(headers: Sequence[tuple[str, bytes]]) -> tuple[str, RecordHeader] | None:
-    # As our own writer orders them: the type first, the packed header last.
-    if len(headers) < 2 or headers[-1][0] != HEADER or headers[0][0] != "ce_type":
-        return None
-    name = headers[0][1]
-    ce_type = _TYPES.get(name)
-    if ce_type is None:
-        ce_type = name.decode("utf-8", "replace")
-        if len(_TYPES) < 10_000:
-            _TYPES[name] = ce_type
+def _header(headers: Sequence[tuple[str, bytes]]) -> tuple[str, RecordHeader | None]:
+    # As our own writer orders them, the type first and the packed header last; else in any order.
+    if len(headers) < 2 or headers[0][0] != "ce_type" or headers[-1][0] != HEADER or headers[0][1] not in _TYPES:
+        ce_type, header = read_header(headers)
+        if header is not None and len(_TYPES) < 10_000:
+            _TYPES[ce_type.encode()] = ce_type
+        return ce_type, header
     try:
-        return ce_type, RecordHeader.unpack(headers[-1][1])
+        return _TYPES[headers[0][1]], RecordHeader.unpack(headers[-1][1])
     except BrokenHeader:
-        return None
+        return _TYPES[headers[0][1]], None
