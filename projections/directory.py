@@ -4,7 +4,7 @@ import asyncio
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,16 @@ class Directory:
             organisation_id=organisation_id, organisation_name=organisation.name, agent_id=agent.id, agent_version=agent.live.label,
             version_hash=agent.live.version_hash, configuration=_parsed(agent.live.configuration), flags=self.flags(organisation_id),
         )  # fmt: skip
+
+    def configurations(self) -> Mapping[str, Mapping[str, Any]]:
+        """The live versions of all agents, by their hashes."""
+        agents: Iterable[Agent] = self._rows[AGENTS].values()
+        return {each.live.version_hash: _parsed(each.live.configuration) for each in agents if each.live is not None}
+
+    async def moved(self) -> None:
+        """Returns when something was read since it was asked."""
+        async with self._moved:
+            await self._moved.wait()
 
     def holder(self, number_ref: str) -> str | None:
         """The organisation that holds a number, whether or not anybody answers it."""

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from events.positions import Position
 from infra.apps.calling import Reach, call_and_tell
-from infra.apps.demo_business.opening import CALLER, OpeningFailed, open_business
+from infra.apps.demo_business.opening import CALLER, OpeningFailed, configuration, open_business
 from infra.apps.demo_checks import Finding, findings
 from infra.apps.installation import open_installation
 from infra.apps.live import narrated
@@ -61,6 +61,10 @@ async def demo() -> None:
 async def _play(platform: Platform, folder: Path) -> Sequence[Finding]:
     business = await open_business(platform.url, platform.installation.operator_key)
     await platform.read_side.directory.wait_for([Position.parse(each) for each in business.positions], _SETTLE_SECONDS)
+    with watched() as progress:
+        progress("engines", "learning the words of the business")
+        await platform.engines.prepare(configuration())
+        progress("engines", "ready")
     results.print(Rule("A caller rings Harbour Dental"))
     async with narrated(platform.reader, platform.installation.key_ring, lambda line: results.print(line, soft_wrap=True)):
         story = await call_and_tell(reach_of(platform), business, LINES, caller=CALLER, ear=folder / "ear")

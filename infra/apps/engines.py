@@ -1,10 +1,10 @@
 """The engines of a process: embedded ones that need no account, or the providers' through their own SDKs."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -22,7 +22,7 @@ from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_business.tools import tools_for
 from infra.apps.installation import Installation
 from infra.settings import Settings
-from realtime.ports import LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
+from realtime.ports import EngineUnavailable, LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
 
 log = structlog.get_logger()
 
@@ -49,6 +49,11 @@ class Engines:
     telephony: Telephony
     tools: Callable[[str, Mapping[str, Any]], Tools]
     models: Callable[[Mapping[str, Any]], Mapping[str, str]]
+    prepare: Callable[[Mapping[str, Any]], Awaitable[None]]
+    """Do ahead what an agent's first call would wait for; quick when it was done before."""
+
+
+_Set: TypeAlias = tuple[SpeechToText, LanguageModel, TextToSpeech, Callable[[Mapping[str, Any]], Awaitable[None]]]
 
 
 @asynccontextmanager
@@ -67,23 +72,36 @@ async def opened_engines(settings: Settings, installation: Installation) -> Asyn
 
     async with AsyncExitStack() as stack:
         open_set = _embedded if settings.engines == "embedded" else _providers
-        hearing, thinking, speaking = await open_set(stack, settings)
+        hearing, thinking, speaking, prepare = await open_set(stack, settings)
         yield Engines(
             recogniser=hearing, model=thinking, voice=speaking, activity=SileroVoiceActivity(),
             telephony=await _telephony(stack, settings, installation), tools=tools_for, models=models,
+            prepare=prepare,
         )  # fmt: skip
 
 
-async def _embedded(stack: AsyncExitStack, settings: Settings) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
+async def _embedded(stack: AsyncExitStack, settings: Settings) -> _Set:
     recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
     stack.push_async_callback(recogniser.close)
-    return Pocketsphinx(recogniser), ScriptedModel([demo_script()]), Flite()
+
+    async def prepare(configuration: Mapping[str, Any]) -> None:
+        try:
+            await recogniser.prepare(tuple(str(phrase) for phrase in configuration.get("vocabulary") or ()))
+        except EngineUnavailable as unavailable:
+            # The first call will meet it again and say so to its caller.
+            log.warning("engines.not_prepared", reason=str(unavailable))
+
+    return Pocketsphinx(recogniser), ScriptedModel([demo_script()]), Flite(), prepare
 
 
-async def _providers(stack: AsyncExitStack, settings: Settings) -> tuple[SpeechToText, LanguageModel, TextToSpeech]:
+async def _providers(stack: AsyncExitStack, settings: Settings) -> _Set:
     key = _deepgram_key(settings)
     model = await stack.enter_async_context(open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url))
-    return DeepgramListen(key, base_url=settings.deepgram_base_url), model, DeepgramSpeak(key, base_url=settings.deepgram_base_url)
+
+    async def prepare(_configuration: Mapping[str, Any]) -> None:
+        """The provider has its models at hand."""
+
+    return DeepgramListen(key, base_url=settings.deepgram_base_url), model, DeepgramSpeak(key, base_url=settings.deepgram_base_url), prepare
 
 
 def _deepgram_key(settings: Settings) -> str:

@@ -32,6 +32,7 @@ from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.redis import RedisUnreachable
 from infra.adapters.twilio import SignatureCheck
+from infra.apps.alongside import alongside
 from infra.apps.engines import Engines, KeyMissing, opened_engines
 from infra.apps.installation import Installation
 from infra.apps.read_side import ReadSide, running_read_side
@@ -40,6 +41,7 @@ from infra.apps.standing import forget_api, remember_api
 from infra.apps.web import listen, serving
 from infra.local.stack import Addresses as Services
 from infra.settings import Settings
+from projections.directory import Directory
 from realtime import conductor
 from realtime.ports import EngineUnavailable
 from realtime.reception import Addresses, ReceptionPorts
@@ -65,6 +67,7 @@ class Platform:
     read_side: ReadSide
     worker: CallWorker
     recordings: StoredRecordings
+    engines: Engines
     installation: Installation
 
 
@@ -112,14 +115,34 @@ async def running_platform(settings: Settings, services: Services, installation:
         app.include_router(worker.router)
         async with asyncio.timeout(_CATCH_UP_SECONDS):
             await read_side.directory.caught_up.wait()
+        await stack.enter_async_context(alongside({"prepare engines for agents": lambda: _prepare(engines, read_side.directory)}))
         await stack.enter_async_context(serving(app, listening))
         # Calls end before the web server stops: the carrier asks it what follows.
         stack.push_async_callback(worker.stop)
         remember_api(settings.state_dir, url)
         stack.callback(forget_api, settings.state_dir)
         yield Platform(
-            url=url, owners=owners, reader=reader, read_side=read_side, worker=worker, recordings=stored, installation=installation
+            url=url,
+            owners=owners,
+            reader=reader,
+            read_side=read_side,
+            worker=worker,
+            recordings=stored,
+            engines=engines,
+            installation=installation,
         )
+
+
+async def _prepare(engines: Engines, directory: Directory) -> None:
+    """What is live now, and then each version as it is published."""
+    prepared: set[str] = set()
+    while True:
+        fresh = {name: each for name, each in directory.configurations().items() if name not in prepared}
+        for version_hash, configuration in fresh.items():
+            await engines.prepare(configuration)
+            prepared.add(version_hash)
+        if not fresh:
+            await directory.moved()
 
 
 async def _voice_worker(stack: AsyncExitStack, parts: _Parts, url: str) -> CallWorker:
