@@ -130,9 +130,9 @@ class Owner:
         self._timestamp_ms = group.timestamp_ms
         return group.confirm(base, folded=False)
 
-    def abandon(self, reason: str) -> list[Answer]:
+    def abandon(self, reason: str, retry_after_ms: int) -> list[Answer]:
         """The batch is certain not to be on the log, now or later."""
-        return _turned_away(self._finished(), reason)
+        return _turned_away(self._finished(), reason, retry_after_ms)
 
     def doubt(self) -> None:
         """Nobody knows whether the batch is, or comes to lie, on the log. Only a new claim settles it."""
@@ -179,5 +179,5 @@ class Owner:
         return NewRecord(b"", self.streams.codec.encode(word), self._timestamp_ms, headers)
 
 
-def _turned_away(group: Group, reason: str) -> list[Answer]:
-    return [Answer(submission, LogUnavailable(reason)) for submission in group.submissions]
+def _turned_away(group: Group, reason: str, retry_after_ms: int = 500) -> list[Answer]:
+    return [Answer(submission, LogUnavailable(reason, retry_after_ms)) for submission in group.submissions]

@@ -71,6 +71,7 @@ class OwnedPartition:
         # Why nothing is taken at present, and when to come again.
         self._closed: tuple[str, int] | None = None
         self._away = False
+        self._away_ms = int(patience.away_seconds * 1000)
 
     def submit(self, submission: Submission) -> None:
         """Take a command in; its ticket is answered. Raises LogUnavailable where it would only wait in vain."""
@@ -136,7 +137,7 @@ class OwnedPartition:
             if not self._away:
                 log.warning("log-away", topic=self.owner.place.topic, partition=self.owner.place.partition, reason=str(error))
             self._away = True
-            self._turn_away(str(error), int(self._patience.away_seconds * 1000))
+            self._turn_away(str(error), self._away_ms)
             await self._pause(self._patience.away_seconds)
 
     async def _claim(self) -> bool:
@@ -170,7 +171,7 @@ class OwnedPartition:
             await world.schemas.register(group.kinds)
             base = await world.log.append(owner.place, group.records)
         except LogAway as error:
-            _answer(owner.abandon(str(error)))
+            _answer(owner.abandon(str(error), self._away_ms))
             raise
         except AppendInDoubt as error:
             log.warning("commit-in-doubt", topic=owner.place.topic, partition=owner.place.partition, reason=str(error))

@@ -1,6 +1,6 @@
 """What the owner of partitions needs from the log."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from events.records import RawRecord
@@ -48,13 +48,13 @@ class Log(Protocol):
         """Append all records as one batch, whole or not at all; returns the offset of the first, or a negative number if it is unknown.
 
         Never repeats by itself what may have been appended. Bounded in time. Raises LogAway, or AppendInDoubt: then call `sever`
-        before anything else is appended to this partition.
+        before anything else is appended to this partition. ValueError for records that do not fit a batch of BATCH_BYTES.
         """
 
     async def sever(self, place: Place) -> None:
         """Throw away what carried the append that is in doubt. What was on its way may still arrive. Idempotent."""
 
-    def read(self, place: Place, start: int, stop: int) -> AsyncIterator[Sequence[RawRecord]]:
+    def read(self, place: Place, start: int, stop: int) -> AsyncGenerator[Sequence[RawRecord], None]:
         """Every record with `start <= offset < stop`, in order, in parts of bounded size; returns once `stop` is reached.
 
         `stop` may lie beyond what the broker calls its end: an acknowledged offset is waited for. Raises LogAway or HistoryLost.

@@ -1,8 +1,11 @@
 """A partition on paper: what was appended in its order, for owners and readers that are tested without a broker."""
 
-from collections.abc import Sequence
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from enum import Enum
 
-from commands.ports import NewRecord, Place
+from commands.ports import BATCH_BYTES, AppendInDoubt, HistoryLost, LogAway, NewRecord, Place
 from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.records import RawRecord, read_header
 
@@ -36,3 +39,63 @@ class PaperLog:
             if verdict is Verdict.ADMITTED:
                 taken.append(raw)
         return taken
+
+
+class Mishap(Enum):
+    """What may become of an append."""
+
+    LANDS_UNANSWERED = "lands-unanswered"
+    LOST = "lost"
+    LANDS_WITHOUT_OFFSET = "lands-without-offset"
+    NOT_SENT = "not-sent"
+
+
+class PaperKafka:
+    """`commands.ports.Log` on paper, held to the same contract as the real one. `mishaps` befall the next appends, in their order.
+
+    While `open` is cleared, appends wait.
+    """
+
+    def __init__(self) -> None:
+        self.mishaps: deque[Mishap] = deque()
+        self.severed: list[Place] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self._partitions: dict[Place, PaperLog] = {}
+        self._appended = asyncio.Condition()
+
+    def partition(self, place: Place) -> PaperLog:
+        return self._partitions.setdefault(place, PaperLog(place))
+
+    async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
+        mishap = self.mishaps.popleft() if self.mishaps else None
+        await self.open.wait()
+        if mishap is Mishap.NOT_SENT:
+            raise LogAway("paper is away")
+        if mishap is Mishap.LOST:
+            raise AppendInDoubt("paper was lost")
+        if sum(len(record.key) + len(record.value) for record in records) > BATCH_BYTES:
+            raise ValueError("the records do not fit a batch")
+        base = self.partition(place).append(records)
+        async with self._appended:
+            self._appended.notify_all()
+        if mishap is Mishap.LANDS_UNANSWERED:
+            raise AppendInDoubt("nobody said that it landed")
+        return -1 if mishap is Mishap.LANDS_WITHOUT_OFFSET else base
+
+    async def sever(self, place: Place) -> None:
+        self.severed.append(place)
+
+    async def read(self, place: Place, start: int, stop: int) -> AsyncGenerator[Sequence[RawRecord], None]:
+        log = self.partition(place)
+        if start > len(log.records):
+            raise HistoryLost(f"{place} has no offset {start}")
+        while start < stop:
+            async with self._appended:
+                await self._appended.wait_for(lambda start=start: len(log.records) > start)  # type: ignore[misc]
+            part = log.read(start, stop)
+            start += len(part)
+            yield part
+
+    async def end_offset(self, place: Place) -> int:
+        return len(self.partition(place).records)

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
-from commands.ports import HistoryLost, LogAway, NewRecord, Place
+from commands.ports import HistoryLost, Log, LogAway, NewRecord, Place
 from events.admission import UNCLAIMED, Fence, Verdict
 from events.codec import Codec
 from events.flags import FlagSet
@@ -23,6 +23,7 @@ from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.topics import TopicsRefused, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from tests.kafka_corner import WANTED, Corner, admitted, corner, everything, stream
+from tests.paper_log import PaperKafka
 
 CODEC = prepared_codec()
 FACT = FlagSet(enabled=True, variant="on")
@@ -39,6 +40,12 @@ async def log(here: Corner) -> AsyncIterator[KafkaLog]:
     async with KafkaLog(here.bootstrap) as log:
         await here.schemas(log).register([type_of(FACT)])
         yield log
+
+
+@pytest.fixture(params=["kafka", "paper"])
+def either(request: pytest.FixtureRequest, log: KafkaLog) -> Log:
+    """The real one, and the one on paper by which loops are tested."""
+    return log if request.param == "kafka" else PaperKafka()
 
 
 @pytest.fixture
@@ -71,21 +78,21 @@ FOREIGN = NewRecord(b"someone", b"something", 0, [])
 
 
 class TestAppend:
-    async def test_returns_where_the_batch_begins(self, log: KafkaLog, place: Place) -> None:
-        assert await log.append(place, commit(0, 3)) == 0
-        assert await log.append(place, commit(1, 1)) == 3
+    async def test_returns_where_the_batch_begins(self, either: Log, place: Place) -> None:
+        assert await either.append(place, commit(0, 3)) == 0
+        assert await either.append(place, commit(1, 1)) == 3
 
-    async def test_goes_to_many_partitions_at_once(self, log: KafkaLog, here: Corner) -> None:
+    async def test_goes_to_many_partitions_at_once(self, either: Log, here: Corner) -> None:
         async with asyncio.TaskGroup() as tasks:
-            appends = [tasks.create_task(log.append(Place(here.flags, number), commit(0, number + 1))) for number in range(8)]
+            appends = [tasks.create_task(either.append(Place(here.flags, number), commit(0, number + 1))) for number in range(8)]
         assert [each.result() for each in appends] == [0] * 8
-        assert [await log.end_offset(Place(here.flags, number)) for number in range(8)] == list(range(1, 9))
+        assert [await either.end_offset(Place(here.flags, number)) for number in range(8)] == list(range(1, 9))
 
-    async def test_of_too_much_sends_nothing(self, log: KafkaLog, place: Place) -> None:
+    async def test_of_too_much_sends_nothing(self, either: Log, place: Place) -> None:
         huge = FOREIGN._replace(value=bytes(700_000))
         with pytest.raises(ValueError, match="do not fit"):
-            await log.append(place, [huge, huge])
-        assert await log.end_offset(place) == 0
+            await either.append(place, [huge, huge])
+        assert await either.end_offset(place) == 0
 
     async def test_that_the_broker_refuses_is_certain_not_to_be_there(self, here: Corner, place: Place) -> None:
         async with KafkaLog(here.bootstrap, batch_bytes=4_000_000) as generous:
@@ -107,30 +114,30 @@ class TestAppend:
 
 
 class TestRead:
-    async def test_gives_the_records_between_two_offsets(self, log: KafkaLog, place: Place) -> None:
-        await log.append(place, commit(0, 4))
-        await log.append(place, commit(1, 4))
-        parts = [part async for part in log.read(place, 2, 6)]
+    async def test_gives_the_records_between_two_offsets(self, either: Log, place: Place) -> None:
+        await either.append(place, commit(0, 4))
+        await either.append(place, commit(1, 4))
+        parts = [part async for part in either.read(place, 2, 6)]
         assert [raw.offset for part in parts for raw in part] == [2, 3, 4, 5]
 
-    async def test_gives_them_as_they_were_appended(self, log: KafkaLog, place: Place) -> None:
+    async def test_gives_them_as_they_were_appended(self, either: Log, place: Place) -> None:
         appended = record(Kind.EVENT, 1)
-        await log.append(place, [appended])
-        ((raw,),) = [part async for part in log.read(place, 0, 1)]
+        await either.append(place, [appended])
+        ((raw,),) = [part async for part in either.read(place, 0, 1)]
         assert (raw.topic, raw.partition, raw.offset, raw.timestamp_ms) == (*place, 0, 1_000)
         assert (raw.key, raw.value, raw.ce_type) == (stream().key, CODEC.encode(FACT), "flag-set.v1")
         assert raw.header is not None
         assert raw.header.claim_id == A
 
-    async def test_waits_for_an_offset_that_is_still_to_come(self, log: KafkaLog, place: Place) -> None:
+    async def test_waits_for_an_offset_that_is_still_to_come(self, either: Log, place: Place) -> None:
         async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(first_part(log, place))
-            tasks.create_task(log.append(place, [FOREIGN]))
+            reading = tasks.create_task(first_part(either, place))
+            tasks.create_task(either.append(place, [FOREIGN]))
         assert len(reading.result()) == 1
 
-    async def test_beyond_the_end_is_lost_history(self, log: KafkaLog, place: Place) -> None:
+    async def test_beyond_the_end_is_lost_history(self, either: Log, place: Place) -> None:
         with pytest.raises(HistoryLost, match="has no offset 7"):
-            await first_part(log, place, 7)
+            await first_part(either, place, 7)
 
     async def test_gives_up_in_time(self, here: Corner, place: Place) -> None:
         async with KafkaLog(here.bootstrap, read_seconds=0.3) as log:
@@ -138,7 +145,7 @@ class TestRead:
                 await first_part(log, place)
 
 
-async def first_part(log: KafkaLog, place: Place, start: int = 0) -> Sequence[RawRecord]:
+async def first_part(log: Log, place: Place, start: int = 0) -> Sequence[RawRecord]:
     async with aclosing(log.read(place, start, start + 1)) as parts:
         return await anext(parts)
 
