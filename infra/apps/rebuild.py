@@ -157,9 +157,12 @@ def _chosen(names: Sequence[str]) -> tuple[tuple[Projection, ...], tuple[Live[An
 async def rebuild(
     names: Annotated[list[str] | None, typer.Argument(help="Which projections; all of them when none is named.")] = None,
     *,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, which is also what happens when none is named.")] = False,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Delete projections, build them anew from the log, and show that every byte is the same."""
+    if everything and names:
+        raise VerbFailed("Name projections, or say --all, not both.")
     stored, lives = _chosen(names or ())
     settings = load_settings()
     addresses = await addresses_of(settings)

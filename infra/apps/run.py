@@ -8,6 +8,7 @@ import typer
 
 from infra.apps.cli import asynchronous
 from infra.apps.installation import open_installation
+from infra.apps.logs import logging_to
 from infra.apps.platform import PLATFORM_FAILURES, running_platform
 from infra.apps.terminal import VerbFailed, results, watched
 from infra.local.stack import ensure_stack
@@ -30,7 +31,7 @@ async def run_all() -> None:
     with watched() as progress:
         services = await ensure_stack(settings.state_dir, settings, progress)
     try:
-        with open_installation(settings) as installation:
+        with logging_to(None), open_installation(settings) as installation:
             async with running_platform(settings, services, installation) as platform:
                 results.print(f"{platform.url}   API, its documentation at /docs, how it is at /health; Ctrl-C stops it", soft_wrap=True)
                 await told_to_stop()
