@@ -1,6 +1,7 @@
 """Every admitted record as it lies on the log, by stream and by position, with its leaf hash. It decodes nothing and never parks."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from events.headers import RecordHeader
 from events.leaves import leaf_hash
@@ -18,9 +19,11 @@ class Journal:
 JOURNAL = Journal()
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
-    """An admitted record. `stream` is its key as text; `kind` as in the packed header (0 is an event)."""
+class JournalEntry(NamedTuple):
+    """An admitted record. `stream` is its key as text; `kind` as in the packed header (0 is an event).
+
+    A tuple, for there is one for every record of the log.
+    """
 
     topic: str
     partition: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from projections.columns import Stored, building, lowering
-from projections.journal import Journal, JournalEntry
+from projections.journal import Journal
 from projections.ports import Projection
 from projections.series import Series
 from projections.table import ORGANISATION, Table
@@ -23,6 +23,7 @@ _TYPES = {
     Stored.BYTES: "bytea",
     Stored.JSON: "jsonb",
 }
+# In the order of `JournalEntry`.
 _JOURNAL = (
     ("topic", "text"), ("partition", "integer"), ("offset", "bigint"), ("stream", "text"), ("version", "bigint"), ("kind", "smallint"),
     ("ce_type", "text"), ("appended_at_ms", "bigint"), ("header", "bytea"), ("value", "bytea"), ("leaf", "bytea"),
@@ -97,11 +98,6 @@ def created(projection: Projection) -> str:
     if isinstance(projection, Table):
         statements.append(f"CREATE INDEX ON {relation} ({ORGANISATION}, id, tenant)")
     return "; ".join(statements)
-
-
-def journal_values(entry: JournalEntry) -> list[Any]:
-    """An entry's values in the order of its columns."""
-    return [getattr(entry, name) for name, _ in _JOURNAL]
 
 
 def names(projection: Projection) -> str:

@@ -10,7 +10,7 @@ import asyncpg
 
 from events.admission import Fence
 from infra.adapters.postgres.connections import Connection, Pool, raising
-from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, journal_values, relation, relation_of, schema_of
+from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, relation, relation_of, schema_of
 from projections.journal import JOURNAL
 from projections.ports import (
     Advance,
@@ -182,7 +182,7 @@ def _steps(advances: Sequence[Advance]) -> list[list[Any]]:
 
 async def _write_all(connection: Connection, writes: Writes) -> None:
     if writes.journal:
-        await _copy(connection, JOURNAL, [column.name for column in columns_of(JOURNAL)], map(journal_values, writes.journal))
+        await _copy(connection, JOURNAL, [column.name for column in columns_of(JOURNAL)], writes.journal)
     for series, entries in writes.entries.items():
         if entries:
             await _copy(connection, series, relation(series).columns, map(relation(series).values, entries))

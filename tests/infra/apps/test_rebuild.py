@@ -1,18 +1,26 @@
 """Rebuilding on the real log, database and Redis, while the read side runs."""
 
+import asyncio
+import json
+import subprocess
+
 import asyncpg
+import pytest
 
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.rooms import ROOMS
 from events.streams import StreamId
+from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import connected as redis_connected
 from infra.apps.read_side import running_read_side
 from infra.apps.rebuild import ReadStores, rebuild_and_compare
+from infra.settings import Settings
 from projections.calls import CALLS
 from projections.registry import LIVE, STORED
 from projections.runner import Runner
+from tests.infra.apps.command import aybiza
 from tests.projections.facts import CALL, CALLER_REF, sealed, whole_call
 from tests.projections.log import TestLog, open_log
 from tests.projections.told import AYB
@@ -27,6 +35,36 @@ async def written(log: TestLog) -> None:
     await log.append(CALLER, ConsentGranted(subject=sealed("+14165550100"), purpose=Purpose.RECORDING, evidence="turn 1"))
     last = await log.append(CALLER, ConsentRevoked(purpose=Purpose.RECORDING, evidence="turn 3"))
     assert last.version == 2
+
+
+@pytest.fixture
+async def topics(kafka: str) -> None:
+    """The product's own, as a process makes them before anything is read."""
+    await ensure_topics(kafka, manifests(), "local")
+
+
+@pytest.mark.usefixtures("topics")
+class TestVerb:
+    async def asked(self, settings: Settings, database: str, *words: str) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(aybiza, "rebuild", *words, state_dir=settings.state_dir, DATABASE_URL=database)
+
+    async def test_says_what_it_built_and_that_it_is_the_same_the_second_time(self, settings: Settings, database: str) -> None:
+        first = json.loads((await self.asked(settings, database, "--json")).stdout)
+        assert {each["before"] for each in first["projections"]} == {None}
+        again = json.loads((await self.asked(settings, database, "--all", "--json")).stdout)
+        assert again["same"]
+        assert [each["before"] for each in again["projections"]] == [each["after"] for each in again["projections"]]
+
+    async def test_builds_one_that_is_named(self, settings: Settings, database: str) -> None:
+        answer = await self.asked(settings, database, "flags")
+        assert answer.returncode == 0, answer.stderr
+        assert "flags.v1" in answer.stdout
+        assert "calls.v1" not in answer.stdout
+
+    async def test_names_what_there_is_when_it_is_asked_for_what_is_not(self, settings: Settings, database: str) -> None:
+        answer = await self.asked(settings, database, "flage")
+        assert answer.returncode == 1
+        assert "There is no projection flage. There are: agent_versions, agents, call" in answer.stderr
 
 
 class TestRebuild:
