@@ -31,6 +31,10 @@ from realtime.state import CallState
 log = structlog.get_logger()
 
 
+class CallBroken(Exception):
+    """A bug: the call's task ends with it, and nothing but this call."""
+
+
 class Line(Protocol):
     """The carrier's media stream of one call, as seen from here. Nothing blocks; after `close` everything else does nothing."""
 
@@ -82,7 +86,8 @@ class Conductor:
         self._mouth = Mouth(engines.voice, self.give, self.now_ms)
         self._recorder = Recorder()
         self._inbox: deque[tuple[signals.Signal, bytes]] = deque()
-        self._stepping = False
+        # Held until the call runs: what the socket brings before that is taken after the start.
+        self._stepping = True
         self._alarms = Alarms(self._loop, self._began, self._fire)
         self._errands: Errands | None = None
         self._finished: asyncio.Future[do.Finish | None] = self._loop.create_future()
@@ -108,7 +113,8 @@ class Conductor:
                 tasks.create_task(self._ears.connect(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
             )
             try:
-                self.give(signals.MediaStarted(at_ms=0, stream_sid=self._call.stream_sid))
+                self._inbox.appendleft((signals.MediaStarted(at_ms=0, stream_sid=self._call.stream_sid), b""))
+                self._take_all()
                 finish = await self._finished
             finally:
                 forget()
@@ -138,18 +144,27 @@ class Conductor:
 
     def give(self, signal: signals.Signal, audio: bytes = b"") -> None:
         """Let the machine take a signal. What its effects give rise to at once is taken after it, not within it."""
-        self._inbox.append((signal, audio))
-        if self._stepping:
+        if self._finished.done():
             return
+        self._inbox.append((signal, audio))
+        if not self._stepping:
+            self._take_all()
+
+    def _take_all(self) -> None:
         self._stepping = True
+        whole = False
         try:
             while self._inbox:
                 signal, audio = self._inbox.popleft()
                 self.state, effects = step(self.state, signal)
                 for effect in effects:
                     self._perform(effect, audio)
+            whole = True
         finally:
             self._stepping = False
+            if not whole and not self._finished.done():
+                # Whoever called us has the error itself; the call cannot go on from half a step.
+                self._finished.set_exception(CallBroken("a step of the call failed"))
 
     def _perform(self, effect: do.Effect, audio: bytes) -> None:
         match effect:

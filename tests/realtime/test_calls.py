@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from events.calls import (
     AgentInterrupted,
     AgentTurn,
@@ -18,7 +20,7 @@ from events.calls import (
 from events.consents import ConsentGranted, ConsentRevoked
 from infra.emulators.twilio.caller import Caller, Line
 from infra.emulators.twilio.carrier import CarrierCall
-from realtime.ports import ModelEvent, ModelRequest, ModelStopped, TextDelta, TokenUsage, Tool, ToolSpec, ToolUse
+from realtime.ports import ModelEvent, ModelRequest, ModelStopped, TextDelta, TokenUsage, Tool, ToolSpec, ToolUse, Transcript
 from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER, Desk, Office, open_office
 from tests.realtime.scene import briefing
 from tests.realtime.world import PlainTools, spoken
@@ -138,3 +140,17 @@ class TestCall:
             office.mind.thoughts = thoughts
             call = await ring(office, says("no thank you"), says("goodbye"))
             assert office.log.facts("calls")[-1].reason == "goodbye"
+
+    async def test_that_breaks_within_a_step_ends_by_name(self) -> None:
+        async with open_office(thoughts, desk=SHORT) as office:
+            ringing = asyncio.create_task(ring(office, says("no thank you")))
+            await office.log.until(DisclosureSpoken)
+            no_text: str = None  # type: ignore[assignment] # what no recogniser may give
+            with pytest.raises(AttributeError):
+                office.ears.streams[0].listener(
+                    Transcript(text=no_text, is_final=True, from_finalize=True, start_ms=0, end_ms=1, confidence=1.0)
+                )
+            end = await office.log.until(CallEnded)
+            assert (end.reason, end.ended_by, end.billable) == ("worker-crashed", EndedBy.PLATFORM, False)
+            call = await ringing
+            assert "say" in notes(call)

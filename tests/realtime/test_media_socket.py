@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -226,3 +227,41 @@ class TestEnd:
             assert (await caller.is_closed(socket))[0] == 1001
         end = await office.log.until(CallEnded)
         assert (end.reason, end.ended_by, end.billable) == ("worker-stopped", EndedBy.PLATFORM, False)
+
+
+class TestNonsense:
+    async def test_leaves_no_call_without_an_end_and_no_task_behind(self, office: Office) -> None:
+        draw = random.Random(7)
+        for number in range(40):
+            caller = await Caller(office, call_sid=f"CA{number:032x}", stream_sid=f"MZ{number:032x}").rings()
+            async with caller.socket() as socket:
+                if draw.random() < 0.9:
+                    await caller.starts(socket)
+                try:
+                    for _ in range(draw.randrange(30)):
+                        await caller.sends(socket, nonsense(caller, draw))
+                except ConnectionClosed:
+                    continue
+        for number in range(office.worker.counters["calls"]):
+            await office.log.until(CallEnded, count=number + 1)
+        await office.worker.idle()
+        assert office.worker.live_calls == 0
+        assert office.worker.counters["calls-crashed"] == 0
+
+
+def nonsense(caller: Caller, draw: random.Random) -> str | bytes | dict[str, Any]:
+    """Mostly what the carrier sends, now and then something else."""
+    mark = {"event": "mark", "sequenceNumber": "4", "streamSid": caller.stream_sid}
+    choices: list[str | bytes | dict[str, Any]] = [
+        caller.media(draw.randrange(100_000)),
+        caller.media(draw.randrange(1000), streamSid="MZ"),
+        caller.media() | {"media": {"track": "inbound", "timestamp": str(draw.randrange(10**11)), "payload": "AAAA"}},
+        mark | {"mark": {"name": f"g{draw.randrange(3)}:u{draw.randrange(5)}:end"}},
+        mark | {"mark": {"name": ["x"]}},
+        {"event": "dtmf", "streamSid": caller.stream_sid, "dtmf": {"track": "inbound_track", "digit": "1"}},
+        {"event": "stop", "streamSid": caller.stream_sid, "stop": {}},
+        draw.randbytes(20),
+        draw.randbytes(20).decode("latin-1"),
+        "x" * draw.randrange(60_000),
+    ]
+    return draw.choices(choices, weights=[20, 1, 3, 5, 1, 3, 1, 1, 1, 1])[0]
