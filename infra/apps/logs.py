@@ -45,3 +45,5 @@ def _configure(out: TextIO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [libraries]
     root.setLevel(logging.WARNING)
+    # It reports every attempt to reach a broker that is away; our own lines say once that it is.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

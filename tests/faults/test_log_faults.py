@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,6 +12,7 @@ from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, SetFlag
 from commands.owning import Patience
 from events.headers import Kind
+from events.records import RawRecord
 from events.streams import StreamId
 from infra.adapters.kafka.writer import KafkaLog
 from infra.settings import Settings
@@ -44,10 +46,12 @@ class Load:
     acknowledged: list[tuple[StreamId, Committed]] = field(default_factory=list)
     unavailable: int = 0
     in_doubt: int = 0
+    calling: int = 0
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def caller(self, owners: LocalOwners, number: int) -> None:
         at, turn = stream(f"s{number % 5}"), 0
+        self.calling += 1
         while not self.stopping.is_set():
             turn += 1
             command, wanted = SetFlag(enabled=True, variant=f"c{number}t{turn}"), order(f"c{number}t{turn}")
@@ -62,6 +66,7 @@ class Load:
                 else:
                     self.acknowledged.append((at, committed))
                     break
+        self.calling -= 1
 
     async def more(self, count: int) -> None:
         """Wait until so many more were acknowledged."""
@@ -69,6 +74,25 @@ class Load:
         async with asyncio.timeout(60):
             while len(self.acknowledged) < enough:
                 await asyncio.sleep(0.01)
+
+
+async def follow(here: Corner, log: KafkaLog, seen: list[RawRecord]) -> None:
+    """Read for ever, as a projection does."""
+    async with aclosing(here.reader(log).batches([here.flags], {})) as batches:
+        async for batch in batches:
+            seen.extend(batch.records)
+
+
+async def admitted_when_quiet(load: Load, here: Corner, log: KafkaLog) -> list[RawRecord]:
+    """All that is admitted, once every caller has its last answer."""
+    async with asyncio.timeout(30):
+        while load.calling:
+            await asyncio.sleep(0.01)
+    return await admitted(here.reader(log), here.flags)
+
+
+def place_of(raw: RawRecord) -> tuple[int, int]:
+    return raw.partition, raw.offset
 
 
 async def check(load: Load, here: Corner, log: KafkaLog) -> None:
@@ -93,9 +117,10 @@ async def check(load: Load, here: Corner, log: KafkaLog) -> None:
 
 class TestBroker:
     async def test_killed_under_load_loses_and_doubles_nothing(self, broker: OwnBroker, here: Corner) -> None:
-        load = Load()
+        load, seen = Load(), list[RawRecord]()
         async with KafkaLog(here.bootstrap, append_seconds=0.5) as log, here.owners(log, PATIENCE) as owners:
             async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(follow(here, log, seen))
                 for number in range(CALLERS):
                     tasks.create_task(load.caller(owners, number))
                 await load.more(100)
@@ -103,8 +128,18 @@ class TestBroker:
                 await broker.start()
                 await load.more(100)
                 load.stopping.set()
+                whole = await admitted_when_quiet(load, here, log)
+                async with asyncio.timeout(30):
+                    while len(seen) < len(whole):
+                        await asyncio.sleep(0.01)
+                reading.cancel()
             assert load.unavailable + load.in_doubt > 0
             await check(load, here, log)
+        # A reader who was reading all the while saw the same, in each partition's order, once.
+        assert sorted(seen, key=place_of) == sorted(whole, key=place_of)
+        for partition in range(here.partitions):
+            offsets = [raw.offset for raw in seen if raw.partition == partition]
+            assert offsets == sorted(set(offsets))
 
     async def test_frozen_under_load_leaves_doubt_that_is_settled(self, broker: OwnBroker, here: Corner) -> None:
         load = Load()

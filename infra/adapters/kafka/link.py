@@ -93,10 +93,13 @@ class Link:
 
     async def partitions_of(self, topic: str) -> int | None:
         """How many partitions a topic has, or None when there is no such topic (or nobody to ask)."""
-        found = self._client.cluster.partitions_for_topic(topic)
-        if found is None:
-            await self.refresh(topic)
+        # A refresh that was under way already does not ask for a topic that joined meanwhile: the second one does.
+        for _ in range(2):
             found = self._client.cluster.partitions_for_topic(topic)
+            if found is not None:
+                return len(found)
+            await self.refresh(topic)
+        found = self._client.cluster.partitions_for_topic(topic)
         return None if found is None else len(found)
 
     async def leader_of(self, topic: str, partition: int) -> int | None:
