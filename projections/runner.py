@@ -97,7 +97,7 @@ class Runner:
             except* StoreUnavailable as group:
                 failures = 0 if before != self._checkpoints else failures + 1
                 self.waits_for = str(_first(group))
-                log.warning("projections.store_away", reason=self.waits_for)
+                log.warning("projection-store-away", reason=self.waits_for)
             except* Superseded as group:
                 superseded = _first(group)
             else:
@@ -135,7 +135,7 @@ class Runner:
             except UnknownSchema as missing:
                 # It is on its way: each schema is on the log before its first use.
                 self.waits_for = str(missing)
-                log.warning("projections.schema_missing", reason=self.waits_for)
+                log.warning("projection-schema-missing", reason=self.waits_for)
                 await asyncio.sleep(_SCHEMA_SECONDS)
                 self.waits_for = ""
 
@@ -177,7 +177,7 @@ class Runner:
         self._checkpoints |= group.reached
         for each in outcome.parked:
             if not each.behind:
-                log.error("projections.parked", projection=each.projection, stream=each.stream, offset=each.offset, reason=each.reason)
+                log.error("fact-parked", projection=each.projection, stream=each.stream, offset=each.offset, reason=each.reason)
         self._parked |= outcome.newly_parked()
 
     def _writes(self, group: Sorted, outcome: Outcome, epochs: Mapping[Mark, int]) -> Writes:

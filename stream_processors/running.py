@@ -123,7 +123,7 @@ class Processors:
             return recorded(raw, self._reader.codec)
         except (UnknownEvent, BrokenBody, InvalidStreamName) as cause:
             self.broken_facts += 1
-            log.warning("processors.broken_fact", topic=raw.topic, partition=raw.partition, offset=raw.offset, reason=str(cause))
+            log.warning("fact-broken", topic=raw.topic, partition=raw.partition, offset=raw.offset, reason=str(cause))
             return None
 
     async def _send(self) -> None:
@@ -157,7 +157,7 @@ class Processors:
             if command_id in answered:
                 continue
             if each.cause.depth >= DEEPEST:
-                log.error("processors.circle_cut", processor=name, stream=str(each.stream), kind=each.kind)
+                log.error("causation-cut", processor=name, stream=str(each.stream), kind=each.kind)
                 answered.add(command_id)
             elif await self._dispatched(name, command_id, each):
                 answered.add(command_id)
@@ -177,10 +177,10 @@ class Processors:
         try:
             await self._dispatch(due.decider, due.stream, due.command, order)
         except (LogUnavailable, CommitInDoubt) as cause:
-            log.warning("processors.sent_again", processor=name, stream=str(due.stream), kind=due.kind, reason=str(cause))
+            log.warning("command-sent-again", processor=name, stream=str(due.stream), kind=due.kind, reason=str(cause))
             return False
         except CommandRefused as refusal:
-            log.info("processors.refused", processor=name, stream=str(due.stream), kind=due.kind, code=refusal.code)
+            log.info("command-refused", processor=name, stream=str(due.stream), kind=due.kind, code=refusal.code)
         except (CommandIdReused, CommitTooLarge) as cause:
-            log.warning("processors.impossible", processor=name, stream=str(due.stream), kind=due.kind, reason=str(cause))
+            log.warning("command-impossible", processor=name, stream=str(due.stream), kind=due.kind, reason=str(cause))
         return True

@@ -70,7 +70,7 @@ async def keep(run: Callable[[], Coroutine[Any, Any, None]], renew: Callable[[],
             await apart(run())
         except* (Superseded, LogAway, KafkaUnreachable) as causes:
             failures = 0 if time.monotonic() - begun > _WELL_SECONDS else failures + 1
-            log.warning("read_side.started_again", reason=str(causes.exceptions))
+            log.warning("read-side-started-again", reason=str(causes.exceptions))
         if was_cancelled():
             raise asyncio.CancelledError
         await asyncio.sleep(_AGAIN_SECONDS[min(max(failures, 1), len(_AGAIN_SECONDS)) - 1])

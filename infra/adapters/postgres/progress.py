@@ -83,7 +83,7 @@ class Progress:
                 async with self._pool.acquire() as connection:
                     await self._listen_on(connection)
             except (*AWAY, asyncpg.PostgresError) as cause:
-                log.warning("read_side.not_listening", reason=f"{type(cause).__name__}: {cause}")
+                log.warning("read-side-not-listening", reason=f"{type(cause).__name__}: {cause}")
             if was_cancelled():
                 raise asyncio.CancelledError
             await asyncio.sleep(_AGAIN_SECONDS)
