@@ -119,11 +119,11 @@ class Owner:
 
         Raises HistoryLost when the log is shorter than what was read of it.
         """
-        group = self._finished()
         if base < self.next_offset:
             raise HistoryLost(f"{self.place}: a batch was appended at offset {base}, and {self.next_offset} was expected")
         if base > self.next_offset:
             raise AssertionError(f"{self.place}: the gap from {self.next_offset} to {base} was not read")
+        group = self._finished()
         if not self.owns:
             return _turned_away(group, "another owner has claimed the partition; try again"), []
         self.next_offset = base + len(group.records)

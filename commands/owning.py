@@ -111,6 +111,8 @@ class OwnedPartition:
             self._closed = (str(error), 60_000)
             if not self.started.done():
                 self.started.set_exception(error)
+                # Several partitions may fail; one of them is raised.
+                self.started.exception()
         finally:
             self._turn_away(*(self._closed or ("this process is stopping", self._patience.full_retry_ms)))
             if self.owner.under_way is not None:

@@ -228,6 +228,17 @@ class TestStart:
                 pytest.fail("nothing may be decided on half a history")
 
 
+class TestHistory:
+    async def test_that_became_shorter_closes_the_partition_and_leaves_nobody_waiting(self, kafka: PaperKafka) -> None:
+        async with owning(kafka) as owners:
+            await ask(owners, "first")
+            kafka.partition(PLACE).records.clear()
+            with pytest.raises(CommitInDoubt):
+                await ask(owners, "second", OFF)
+            with pytest.raises(LogUnavailable, match="was expected"):
+                await ask(owners, "third")
+
+
 class TestStop:
     async def test_releases_and_takes_no_more(self, kafka: PaperKafka) -> None:
         async with owning(kafka) as owners:
