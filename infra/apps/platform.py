@@ -28,6 +28,7 @@ from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import BrokenKeyFile
 from infra.adapters.picows_media import MediaServer
 from infra.adapters.postgres.connections import PostgresUnreachable
+from infra.adapters.postgres.store import ShapeChanged
 from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.redis import RedisUnreachable
@@ -50,7 +51,7 @@ from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 
 # What keeps the platform from beginning, and a person can mend.
 PLATFORM_FAILURES = (
-    KafkaUnreachable, TopicsRefused, CannotOwn, HistoryLost, LogAway, PostgresUnreachable, RedisUnreachable, KeyMissing, BrokenKeyFile,
+    KafkaUnreachable, TopicsRefused, CannotOwn, HistoryLost, LogAway, PostgresUnreachable, ShapeChanged, RedisUnreachable, KeyMissing, BrokenKeyFile,
     EngineUnavailable, OSError,
 )  # fmt: skip
 _MEDIA_PATH = "/media"
