@@ -51,8 +51,8 @@ from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 
 # What keeps the platform from beginning, and a person can mend.
 PLATFORM_FAILURES = (
-    KafkaUnreachable, TopicsRefused, CannotOwn, HistoryLost, LogAway, PostgresUnreachable, ShapeChanged, RedisUnreachable, KeyMissing, BrokenKeyFile,
-    EngineUnavailable, OSError,
+    KafkaUnreachable, TopicsRefused, CannotOwn, HistoryLost, LogAway, PostgresUnreachable, ShapeChanged, RedisUnreachable, KeyMissing,
+    BrokenKeyFile, EngineUnavailable, OSError,
 )  # fmt: skip
 _MEDIA_PATH = "/media"
 _CATCH_UP_SECONDS = 60.0
