@@ -74,6 +74,11 @@ appender.o.layout.pattern=%d %p %c{1} %m%n
 _JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.awt.headless=true")
 
 
+def cluster_id(draw: bytes) -> str:
+    """A cluster's id as Kafka writes it: 16 bytes in 22 characters, the first never a dash, which its own tool would take for an option."""
+    return base64.urlsafe_b64encode(bytes([draw[0] & 0x7F]) + draw[1:]).decode().rstrip("=")
+
+
 class KafkaService:
     """The broker and its controller in one JVM."""
 
@@ -109,7 +114,7 @@ class KafkaService:
         version = await java_version(java)
         if version < OLDEST_JAVA:
             raise StackUnavailable(f"Kafka needs Java {OLDEST_JAVA} or later, and {java} is {version}. Type: {INSTALL_JAVA}")
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = cluster_id(uuid.uuid4().bytes)
         command = [*self._java(java), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)]
         try:
             await run(command, what="Formatting Kafka's data folder")
