@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from commands.decider import Decider
 from events.headers import ZERO_8, ZERO_16
@@ -32,8 +32,7 @@ class Order:
     span_id: bytes = ZERO_8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
+class Committed(NamedTuple):
     """The command is on the log, once. A repeat has the first answer's position and version, and `repeated`.
 
     `facts` are what this command brought about: empty where it changed nothing (`position` is then its receipt's) and

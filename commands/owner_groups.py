@@ -1,6 +1,6 @@
 """Waiting commands decided together, against confirmed state and what the group itself brings about, into one batch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
@@ -185,26 +185,24 @@ class Group:
         answers: list[Answer] = []
         told: list[Recorded[Fact]] = []
         remembered: list[tuple[bytes, bytes, Answered]] = []
-        topic, partition = self._place
-        fence = self.fence
         appended_at = _EPOCH + timedelta(milliseconds=self.timestamp_ms)
         for entry in self.entries:
-            match entry:
-                case Accepted(submission, facts, first, version, _):
-                    recorded = self._recorded(entry, base, appended_at)
-                    told.extend(recorded)
-                    last = base + first + (len(facts) or 1) - 1
-                    position = Position(topic, partition, last, fence)
-                    answers.append(Answer(submission, Committed(position=position, version=version, facts=recorded)))
-                    order = submission.order
-                    remembered.append((submission.key, order.command_id, Answered(order.digest, last, version, fence)))
-                case Repeated(submission, first_of_them):
-                    (same,) = [outcome for each, outcome in answers if each is first_of_them.submission]
-                    answers.append(Answer(submission, replace(same, repeated=True) if isinstance(same, Committed) else same))
-                case Declined(submission, reason):
-                    answers.append(Answer(submission, reason))
-                case _:
-                    assert_never(entry)
+            if isinstance(entry, Accepted):
+                submission, _, first, version, _ = entry
+                facts = self._recorded(entry, base, appended_at)
+                told += facts
+                position = facts[-1].position if facts else Position(*self._place, base + first, self.fence)
+                answers.append(Answer(submission, Committed(position, version, facts)))
+                order = submission.order
+                answered = Answered(order.digest, position.offset, version, self.fence)
+                remembered.append((submission.key, order.command_id, answered))
+            elif isinstance(entry, Repeated):
+                (same,) = [outcome for each, outcome in answers if each is entry.first.submission]
+                answers.append(Answer(entry.submission, same._replace(repeated=True) if isinstance(same, Committed) else same))
+            elif isinstance(entry, Declined):
+                answers.append(Answer(*entry))
+            else:
+                assert_never(entry)
         if not folded:
             self._streams.commit(self._states, remembered)
         return answers, told
@@ -256,12 +254,12 @@ class Group:
 
     def _recorded(self, entry: Accepted, base: int, appended_at: datetime) -> tuple[Recorded[Fact], ...]:
         submission, facts, first, version, commit_id = entry
-        order, count, (topic, partition), fence = submission.order, len(facts), self._place, self.fence
+        order, stream, (topic, partition), fence = submission.order, submission.stream, self._place, self.fence
+        offset, before, count = base + first, version - len(facts), len(facts)
         return tuple([
             Recorded(
-                fact, submission.stream, version - count + index + 1, Position(topic, partition, base + first + index, fence),
-                EventId(commit_id, index), count, order.command_id, order.occurred_at, appended_at, order.causation,
-                order.correlation_id, order.depth, order.actor,
+                fact, stream, before + index + 1, Position(topic, partition, offset + index, fence), EventId(commit_id, index), count,
+                order.command_id, order.occurred_at, appended_at, order.causation, order.correlation_id, order.depth, order.actor,
             )
             for index, fact in enumerate(facts)
         ])  # fmt: skip

@@ -221,7 +221,7 @@ class TestRepeat:
         desk.ask_as("again", order("first"), ON)
         assert len(desk.group().records) == 1
         desk.confirm(desk.log.append(desk.owner.under_way.records if desk.owner.under_way else []))
-        assert desk.committed("again") == replace(desk.committed("first"), repeated=True)
+        assert desk.committed("again") == desk.committed("first")._replace(repeated=True)
 
     def test_gets_the_first_answer_from_the_next_owner(self, desk: Desk, log: PaperLog) -> None:
         desk.ask("first", ON)
