@@ -14,7 +14,6 @@ import random
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
@@ -25,24 +24,13 @@ from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
 from realtime.audio import FRAME_BYTES, level_dbfs
 from realtime.speaking import words_within
+from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.voice.caller import CYCLE_SECONDS, Caller, Measured
 from tests.benchmarks.voice.engines import FLOOR_MS, REPLY, SAMPLES_PER_CHARACTER
 from tests.benchmarks.voice.office import QUESTION
 
 RIVAL = "pipecat 1.14, measured on a machine of this size"
 _QUIET_DBFS = -40.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One line of the result. `better`: `lower` or `higher`."""
-
-    name: str
-    value: float | None
-    unit: str
-    target: float | None
-    reference_value: float | None = None
-    better: str = "lower"
 
 
 def frames_of(mulaw: bytes) -> list[str]:
@@ -106,15 +94,22 @@ def figures(measured: Sequence[Measured], told: dict[str, Any], cpu: float, memo
     truths = heard_truth([1000 * played for one in measured for played in one.played], told)
     greetings = [1000 * one.greeting for one in measured if one.greeting is not None]
     return [
-        Figure(name="added_turn_latency_p50", value=_at(turns, 50, -FLOOR_MS), unit="ms", target=130, reference_value=150),
-        Figure(name="added_turn_latency_p95", value=_at(turns, 95, -FLOOR_MS), unit="ms", target=None, reference_value=None),
-        Figure(name="final_to_first_audio_p50", value=_at(to_audio, 50), unit="ms", target=7, reference_value=30),
-        Figure(name="barge_in_to_clear_p50", value=_at(clears, 50), unit="ms", target=200, reference_value=324),
-        Figure(name="start_to_greeting_p95", value=_at(greetings, 95, -120), unit="ms", target=300),
-        Figure(name="cpu_seconds_per_call_minute", value=round(cpu, 3), unit="s", target=0.25, reference_value=2.4),
-        Figure(name="memory_of_the_voice_process", value=round(memory, 1), unit="MB", target=None),
-        Figure(name="heard_truth_within_one_word", value=truths, unit="%", target=95, reference_value=0, better="higher"),
+        _figure("added_turn_latency_p50", _at(turns, 50, -FLOOR_MS), unit="ms", target=130, reference_value=150),
+        _figure("added_turn_latency_p95", _at(turns, 95, -FLOOR_MS), unit="ms", target=None, reference_value=None),
+        _figure("final_to_first_audio_p50", _at(to_audio, 50), unit="ms", target=7, reference_value=30),
+        _figure("barge_in_to_clear_p50", _at(clears, 50), unit="ms", target=200, reference_value=324),
+        _figure("start_to_greeting_p95", _at(greetings, 95, -120), unit="ms", target=300),
+        _figure("cpu_seconds_per_call_minute", round(cpu, 3), unit="s", target=0.25, reference_value=2.4),
+        _figure("memory_of_the_voice_process", round(memory, 1), unit="MB", target=None),
+        _figure("heard_truth_within_one_word", truths, unit="%", target=95, reference_value=0, better="higher"),
     ]
+
+
+def _figure(
+    name: str, value: float | None, *, unit: str, target: float | None, reference_value: float | None = None, better: str = "lower"
+) -> Figure:
+    reference = None if reference_value is None else RIVAL
+    return Figure(figure=name, value=value, unit=unit, better=better, target=target, reference=reference, reference_value=reference_value)
 
 
 def heard_truth(played_ms: Sequence[float], told: dict[str, Any]) -> float | None:
@@ -161,14 +156,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     wanted = parser.parse_args()
     measured, told, cpu, memory = uvloop.run(measure(wanted.calls, wanted.seconds))
-    for figure in figures(measured, told, cpu, memory):
-        _tell(f"{figure.name:32} {figure.value!s:>8} {figure.unit:3} target {figure.target!s:>6}  {RIVAL}: {figure.reference_value}")
-        line = {
-            "bench": "call", "figure": figure.name, "value": figure.value, "unit": figure.unit, "better": figure.better,
-            "target": figure.target, "reference": RIVAL if figure.reference_value is not None else None,
-            "reference_value": figure.reference_value, "calls": wanted.calls,
-        }  # fmt: skip
-        sys.stdout.write(json.dumps(line) + "\n")
+    show("call", f"{wanted.calls} at once, fixed-delay engines", figures(measured, told, cpu, memory), calls=wanted.calls)
     for doubt in doubts(measured, told):
         _tell(f"this run proves little: {doubt}")
 

@@ -1,21 +1,17 @@
 """Durable commits a second, the time of one, and the speed of reading back, beside the bare client's: `make bench NAME=log`."""
 
 import asyncio
-import json
 import os
 import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import structlog
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from rich.console import Console
-from rich.table import Table as Shown
 
 from commands.dispatch import Order
 from commands.dispatching import LocalOwners
@@ -32,27 +28,16 @@ from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
+from tests.benchmarks.figures import Figure, show
 
 CALLERS = 64
+_TITLE = f"one process, acks=all, expected version and deduplication, {CALLERS} waiting callers"
 SECONDS = 5.0
 WARM_UP_SECONDS = 1.0
 SINGLE = 2_000
 TENANT = "AYB-BENC-HBEN-CHBE"
 # About what a fact of a call carries.
 DESCRIPTION = "the caller asked whether the shop is open on saturday, and the agent said from nine to three"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One line of the answer."""
-
-    figure: str
-    value: float
-    unit: str
-    better: str
-    target: float | None = None
-    reference: str | None = None
-    reference_value: float | None = None
 
 
 @asynccontextmanager
@@ -204,18 +189,6 @@ def _at(values: Sequence[float], percent: int) -> float:
     return round(values[len(values) * percent // 100], 3)
 
 
-def show(figures: Sequence[Figure]) -> None:
-    table = Shown(title=f"log: one process, acks=all, expected version and deduplication, {CALLERS} waiting callers")
-    for heading in ("figure", "value", "target", "reference"):
-        table.add_column(heading)
-    for each in figures:
-        reference = "" if each.reference is None else f"{each.reference_value:,} ({each.reference})"
-        table.add_row(each.figure, f"{each.value:,} {each.unit}", "" if each.target is None else f"{each.target:,}", reference)
-    Console(stderr=True).print(table)
-    for each in figures:
-        sys.stdout.write(json.dumps({"bench": "log"} | asdict(each)) + "\n")
-
-
 def _tell(part: str, words: str) -> None:
     sys.stderr.write(f"{part}: {words}\n")
 
@@ -224,11 +197,11 @@ async def main() -> None:
     settings = load_settings()
     state_dir = settings.state_dir / "bench"
     if settings.kafka_bootstrap_servers is not None:
-        show(await measure(settings.kafka_bootstrap_servers))
+        show("log", _TITLE, await measure(settings.kafka_bootstrap_servers))
         return
     services = await ensure_stack(state_dir, settings, _tell)
     try:
-        show(await measure(services.kafka))
+        show("log", _TITLE, await measure(services.kafka))
     finally:
         await stop_stack(state_dir, settings, lambda _part, _words: None)
 

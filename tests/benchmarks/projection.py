@@ -2,16 +2,13 @@
 
 import asyncio
 import gc
-import json
 import logging
 import random
 import statistics
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +16,6 @@ import asyncpg
 import structlog
 import uvloop
 from rich.console import Console
-from rich.table import Table as Shown
 
 from events import calls as facts
 from events.flags import FlagSet
@@ -37,6 +33,7 @@ from projections.journal import JOURNAL
 from projections.ports import Opened, Place, Projection, Writes
 from projections.registry import STORED
 from projections.runner import Runner
+from tests.benchmarks.figures import Figure, show
 from tests.projections.facts import agent_turn, answered, caller_turn, received
 from tests.projections.log import TestLog, open_log
 from tests.projections.told import AYB
@@ -54,23 +51,6 @@ _TURNS: Sequence[Any] = (
         1, "on saturdays we are open from nine to three", model="claude-haiku-4-5", input_tokens=900, output_tokens=14, characters=44
     ),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One line of the answer."""
-
-    figure: str
-    value: float
-    unit: str
-    better: str
-    target: float | None
-    reference: str | None = None
-    reference_value: float | None = None
-
-    def line(self) -> str:
-        fields = {name: getattr(self, name) for name in ("figure", "value", "unit", "better", "target", "reference", "reference_value")}
-        return json.dumps({"bench": "projection"} | fields)
 
 
 class Keeping(PostgresStore):
@@ -203,19 +183,6 @@ async def measure(kafka: str, dsn: str) -> list[Figure]:
     ]  # fmt: skip
 
 
-def show(figures: Sequence[Figure]) -> None:
-    table = Shown(title="projection: journal and one Table, one process, exactly once")
-    for heading in ("figure", "value", "target", "reference"):
-        table.add_column(heading)
-    for each in figures:
-        reference = "" if each.reference is None else f"{each.reference_value:,} ({each.reference})"
-        target = "" if each.target is None else f"{each.target:,}"
-        table.add_row(each.figure, f"{each.value:,} {each.unit}", target, reference)
-    _ASIDES.print(table)
-    for each in figures:
-        sys.stdout.write(each.line() + "\n")
-
-
 def progress(part: str, words: str) -> None:
     _ASIDES.print(f"{part}: {words}")
 
@@ -225,7 +192,7 @@ async def main() -> None:
     state_dir = settings.state_dir / "bench"
     services = await ensure_stack(state_dir, settings, progress)
     try:
-        show(await measure(services.kafka, services.postgres))
+        show("projection", "journal and one Table, one process, exactly once", await measure(services.kafka, services.postgres))
     finally:
         await stop_stack(state_dir, settings, progress)
 
