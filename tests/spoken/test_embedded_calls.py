@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from commands.calls import CALLS
 from events.admission import UNCLAIMED
+from events.headers import Kind
 from events.numbers import UnassignedNumberCalled
 from events.records import RawRecord, recorded
 from events.streams import topic_of
@@ -167,5 +168,5 @@ async def records(house: House, room: str) -> list[RawRecord]:
     reader = house.platform.reader
     places = dict.fromkeys(await reader.end_offsets([topic_of(room)]), (0, UNCLAIMED))
     async for batch in reader.batches([topic_of(room)], places, stop_at_end=True):
-        found += [raw for raw in batch.records if raw.value and raw.ce_type]
+        found += [raw for raw in batch.records if raw.header is not None and raw.header.kind is Kind.EVENT]
     return found
