@@ -58,7 +58,7 @@ class PostgresService:
             progress("postgres", "making its cluster")
             await self._make_cluster()
         await self._await_leftovers()
-        self._forget_stale_pid()
+        self._forget_stale_locks()
 
     async def _make_cluster(self) -> None:
         # What a broken-off attempt left would stop the next: PG_VERSION is written late.
@@ -76,13 +76,13 @@ class PostgresService:
                 while any(_works_in(process, self._data) for process in psutil.process_iter()):
                     await asyncio.sleep(0.05)
 
-    def _forget_stale_pid(self) -> None:
-        """A pid file whose number now belongs to a foreign process would stop the start."""
-        pid_file = self._data / "postmaster.pid"
-        with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
-            holder = psutil.Process(int(pid_file.read_text().splitlines()[0]))
-            if not any(str(self._data) in word for word in holder.cmdline()):
-                pid_file.unlink()
+    def _forget_stale_locks(self) -> None:
+        """A lock whose number belongs to a foreign process, or to a dead one that its parent has not fetched, would stop the start."""
+        for lock in (self._data / "postmaster.pid", self._socket / ".s.PGSQL.5432.lock"):
+            with contextlib.suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+                holder = psutil.Process(int(lock.read_text().splitlines()[0]))
+                if holder.status() == psutil.STATUS_ZOMBIE or not any(str(self._data) in word for word in holder.cmdline()):
+                    lock.unlink()
 
     def command(self, ports: Sequence[int]) -> Sequence[str]:
         """In the foreground, on the socket only, as durable as PostgreSQL is by default."""

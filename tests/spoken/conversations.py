@@ -3,15 +3,22 @@
 import asyncio
 import io
 import wave
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from events.admission import UNCLAIMED
+from events.headers import Kind
 from events.positions import Position
+from events.recorded import Recorded
+from events.records import recorded
+from events.registry import Fact
+from events.streams import topic_of
+from infra.adapters.kafka.reader import KafkaLogReader
 from infra.apps.calling import tell
 from infra.apps.demo import reach_of
 from infra.apps.demo_business.opening import Business, open_business
@@ -87,6 +94,18 @@ async def opened_house(settings: Settings, stack: Addresses, folder: Path) -> As
         business = await open_business(platform.url, installation.operator_key)
         assert await platform.read_side.directory.wait_for([Position.parse(each) for each in business.positions], 10)
         yield House(platform, business, folder)
+
+
+async def on_the_log(reader: KafkaLogReader, room: str, wanted: Callable[[Recorded[Fact]], bool]) -> Recorded[Fact]:
+    """The first fact of a room that is as wanted, as soon as the log has it."""
+    topic = topic_of(room)
+    places = dict.fromkeys(await reader.end_offsets([topic]), (0, UNCLAIMED))
+    async with aclosing(reader.batches([topic], places)) as batches:
+        async for batch in batches:
+            for raw in batch.records:
+                if raw.header is not None and raw.header.kind is Kind.EVENT and wanted(found := recorded(raw, reader.codec)):
+                    return found
+    raise AssertionError("a log that grows has no end")
 
 
 def _heard_in(mulaw: Path) -> list[tuple[int, int]]:

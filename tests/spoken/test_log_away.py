@@ -3,21 +3,17 @@
 import asyncio
 import os
 import signal
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from events.admission import UNCLAIMED
 from events.calls import CallerTurn
-from events.headers import Kind
-from events.records import recorded
-from events.streams import topic_of
-from infra.adapters.kafka.reader import KafkaLogReader
+from events.recorded import Recorded
+from events.registry import Fact
 from infra.local.stack import ensure_stack, stack_status, stop_stack
 from infra.settings import Settings
 from projections.calls import Recording
-from tests.spoken.conversations import opened_house
+from tests.spoken.conversations import on_the_log, opened_house
 
 WORDS = (
     "Yes, you may.",
@@ -32,17 +28,8 @@ def unheard(_part: str, _words: str) -> None:
     """Progress that nobody watches."""
 
 
-async def second_turn(reader: KafkaLogReader) -> None:
-    """Returns when the caller's second turn is on the log."""
-    topic = topic_of("calls")
-    places = dict.fromkeys(await reader.end_offsets([topic]), (0, UNCLAIMED))
-    async with aclosing(reader.batches([topic], places)) as batches:
-        async for batch in batches:
-            for raw in batch.records:
-                if raw.header is not None and raw.header.kind is Kind.EVENT:
-                    fact = recorded(raw, reader.codec).fact
-                    if isinstance(fact, CallerTurn) and fact.turn == 2:
-                        return
+def is_second_turn(found: Recorded[Fact]) -> bool:
+    return isinstance(found.fact, CallerTurn) and found.fact.turn == 2
 
 
 class TestACallWhoseLogGoesAway:
@@ -54,7 +41,7 @@ class TestACallWhoseLogGoesAway:
         try:
             async with opened_house(own, stack, tmp_path) as house, asyncio.TaskGroup() as tasks:
                 ringing = tasks.create_task(house.ring("away", *WORDS, caller="+12025554001"), name="the call")
-                await second_turn(house.platform.reader)
+                await on_the_log(house.platform.reader, "calls", is_second_turn)
                 (broker,) = [each for each in await stack_status(own.state_dir, own) if each.name == "kafka"]
                 assert broker.pid is not None
                 os.kill(broker.pid, signal.SIGKILL)

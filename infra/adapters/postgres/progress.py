@@ -78,12 +78,16 @@ class Progress:
             tasks.create_task(self._look(), name="read side: look")
 
     async def _listen(self) -> None:
+        away = False
         while True:
             try:
                 async with self._pool.acquire() as connection:
+                    away = False
                     await self._listen_on(connection)
             except (*AWAY, asyncpg.PostgresError) as cause:
-                log.warning("read-side-not-listening", reason=f"{type(cause).__name__}: {cause}")
+                if not away:
+                    log.warning("read-side-not-listening", reason=f"{type(cause).__name__}: {cause}")
+                away = True
             if was_cancelled():
                 raise asyncio.CancelledError
             await asyncio.sleep(_AGAIN_SECONDS)

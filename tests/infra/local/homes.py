@@ -3,6 +3,9 @@
 import asyncio
 import os
 import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +50,33 @@ class Home:
 
     def memory(self) -> Memory:
         return Memory(self.state_dir)
+
+
+_PARENT = """
+import asyncio, sys
+from infra.local.stack import ensure_stack
+from infra.settings import load_settings
+
+told = load_settings()
+asyncio.run(ensure_stack(told.state_dir, told, lambda _part, _words: None))
+print("up", flush=True)
+sys.stdin.read()
+"""
+
+
+@asynccontextmanager
+async def a_parent_of(home: Home) -> AsyncIterator[None]:
+    """Another process that started the stack and lives on, as `aybiza run all` does: what dies stays its child, unfetched."""
+    own = {"AYBIZA_STATE_DIR": str(home.state_dir), "KAFKA_BOOTSTRAP_SERVERS": home.settings.kafka_bootstrap_servers or ""}
+    pipe = asyncio.subprocess.PIPE
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", _PARENT, env={**os.environ, **own}, stdin=pipe, stdout=pipe)
+    try:
+        assert parent.stdout is not None
+        assert await parent.stdout.readline() == b"up\n"
+        yield
+    finally:
+        parent.kill()
+        await parent.wait()
 
 
 async def append(bootstrap: str, topic: str, value: bytes) -> None:

@@ -18,7 +18,7 @@ from infra.local.remembered import Remembered
 from infra.local.services import StackUnavailable
 from infra.local.stack import Addresses
 from infra.settings import Settings
-from tests.infra.local.homes import Home, append, execute, records
+from tests.infra.local.homes import Home, a_parent_of, append, execute, records
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,13 @@ class TestEnsureStack:
         await home.kill("postgres")
         assert (await home.up()).postgres == dsn
         assert await execute(dsn, "SELECT word FROM killed") == ["committed"]
+
+    async def test_starts_a_killed_postgres_again_whose_parent_has_not_fetched_it(self, small: Callable[[str], Home]) -> None:
+        home = small("parent")
+        async with a_parent_of(home):
+            await home.kill("postgres")
+            dsn = (await home.up()).postgres
+            assert await execute(dsn, "SELECT 'back'") == ["back"]
 
     async def test_starts_a_killed_redis_again_empty(self, home: Home) -> None:
         url = (await home.up()).redis
