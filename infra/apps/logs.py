@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,8 @@ def _configure(out: TextIO) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        # A traceback without the values of variables, among which a caller's words or a key may be.
-        structlog.processors.format_exc_info,
+        _without_reprs,
+        structlog.processors.ExceptionRenderer(_traced),
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
@@ -47,3 +48,29 @@ def _configure(out: TextIO) -> None:
     root.setLevel(logging.WARNING)
     # It reports every attempt to reach a broker that is away; our own lines say once that it is.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+def _traced(exc_info: structlog.typing.ExcInfo) -> str:
+    """Where it broke and with what kind of error; not the error's own words, in which a caller's words or a key may be."""
+    return "\n".join(_trace(exc_info[1]))
+
+
+def _trace(fault: BaseException) -> Iterator[str]:
+    before = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
+    if before is not None:
+        yield from _trace(before)
+        yield "which led to"
+    yield "".join(traceback.format_tb(fault.__traceback__)).rstrip()
+    code = f" {fault.errno}" if isinstance(fault, OSError) and fault.errno is not None else ""
+    yield f"{type(fault).__module__}.{type(fault).__qualname__}{code}"
+    if isinstance(fault, BaseExceptionGroup):
+        for each in fault.exceptions:
+            yield from _trace(each)
+
+
+def _without_reprs(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A broken task or callback is described by asyncio with its error and arguments; what it was called stays."""
+    record = line.get("_record")
+    if isinstance(record, logging.LogRecord) and record.name == "asyncio":
+        line["event"] = str(line["event"]).partition("\n")[0].partition("(")[0]
+    return line

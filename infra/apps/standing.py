@@ -48,7 +48,7 @@ class ReadSide:
 async def addresses_of(settings: Settings) -> Addresses:
     """Where the three services are. Raises VerbFailed with what is not up."""
     found = await stack_status(settings.state_dir, settings)
-    ill = [f"{service.name} {_SAID.get(service.condition, f'is {service.condition}')}" for service in found if service.condition not in _WELL]
+    ill = [f"{each.name} {_SAID.get(each.condition, f'is {each.condition}')}" for each in found if each.condition not in _WELL]
     if ill:
         raise VerbFailed(f"The stack is not up: {', '.join(ill)}. Type: aybiza up")
     known = {service.name: service.address for service in found}
