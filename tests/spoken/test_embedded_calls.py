@@ -39,7 +39,7 @@ TOLERANCE_MS = 40
 # A voice's last sound fades into the silence that is kept between two sentences.
 FADING_MS = 240
 # The caller is another process on a busy machine: what is on the wire is heard a little later.
-AWAY_MS = 150
+AWAY_MS = 300
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
