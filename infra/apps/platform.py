@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from api.app import create_app
-from api.ports import Check, Ports
+from api.ports import Check, Health, Ports
 from commands.dispatching import LocalOwners
 from commands.owner_streams import CannotOwn
 from commands.owning import World
@@ -112,7 +112,7 @@ async def running_platform(settings: Settings, services: Services, installation:
         )  # fmt: skip
         worker = await _voice_worker(stack, parts, url)
         stored = StoredRecordings(rows=read_side.rows, store=recordings)
-        app = create_app(_api_ports(installation, owners, read_side, stored, worker))
+        app = create_app(_api_ports(installation, owners, read_side, stored, HealthOf(owners, reader, read_side, worker)))
         app.include_router(worker.router)
         async with asyncio.timeout(_CATCH_UP_SECONDS):
             await read_side.directory.caught_up.wait()
@@ -179,11 +179,11 @@ def _media_url(settings: Settings, public_url: str, port: int) -> str:
 
 
 def _api_ports(
-    installation: Installation, owners: LocalOwners, read_side: ReadSide, recordings: StoredRecordings, worker: CallWorker
+    installation: Installation, owners: LocalOwners, read_side: ReadSide, recordings: StoredRecordings, health: Health
 ) -> Ports:  # fmt: skip
     return Ports(
         dispatch=owners, rows=read_side.rows, journal=read_side.journal, api_keys=read_side.directory, keyring=installation.key_ring,
-        recordings=recordings, health=HealthOf(owners, read_side, worker), clock=_now, draw=secrets.token_bytes,
+        recordings=recordings, health=health, clock=_now, draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
     )  # fmt: skip
 
@@ -193,6 +193,7 @@ class HealthOf:
     """`api.ports.Health` of this process, from what its parts know of themselves."""
 
     owners: LocalOwners
+    reader: KafkaLogReader
     read_side: ReadSide
     worker: CallWorker
 
@@ -200,9 +201,11 @@ class HealthOf:
         ownerships = self.owners.ownerships()
         lost = [str(each.place) for each in ownerships if not each.owned]
         why = f"{len(lost)} of {len(ownerships)} partitions are not ours: {', '.join(lost[:3])}" if lost else ""
+        if away := self.reader.away:
+            why = f"Kafka is away ({'; '.join(away.values())})"
         parts = [Check(name=name, ready=not why, why=why, needed=False) for name, why in self.read_side.waits_for().items()]
         return [
-            Check(name="log", ready=not lost, why=why),
+            Check(name="log", ready=not why, why=why),
             *parts,
             Check(name="calls", ready=True, why=_counted(self.worker), needed=False),
         ]

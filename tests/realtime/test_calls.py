@@ -30,6 +30,7 @@ HOURS = "We are open from nine to five on every weekday, and on Saturday we are 
 FIND = Tool(
     spec=ToolSpec(name="find_slot", description="free slots", input_schema={}), idempotent=True, timeout_ms=3000, fillers=("Let me see.",)
 )  # fmt: skip
+BOOK = Tool(spec=ToolSpec(name="book_slot", description="books a slot", input_schema={}), idempotent=False, timeout_ms=3000, fillers=())
 SHORT = Desk(configuration={"greeting": "Welcome.", "disclosure": "You speak with an AI assistant."})
 
 
@@ -44,6 +45,17 @@ def thoughts(request: ModelRequest) -> Sequence[ModelEvent | float]:
     if "slot" in words:
         return [ToolUse(tool_use_id="f", name="find_slot", arguments={"day": "friday"}), DONE]
     return [TextDelta(text=HOURS * 4), DONE]
+
+
+def booking_thoughts(request: ModelRequest) -> Sequence[ModelEvent | float]:
+    """Books when it is asked to, and says what came of it."""
+    last = request.messages[-1]
+    if last.tool_outcomes:
+        failed = last.tool_outcomes[0].failed
+        return [TextDelta(text=f"I cannot do that now: {last.tool_outcomes[0].content}" if failed else "It is booked."), DONE]
+    if "book" in last.text.lower().rpartition("\n")[2]:
+        return [ToolUse(tool_use_id="b", name="book_slot", arguments={"day": "friday"}), DONE]
+    return thoughts(request)
 
 
 def says(text: str, *, over_after_ms: int | None = None) -> Line:
@@ -110,6 +122,21 @@ class TestCall:
             assert not [fact for fact in facts if isinstance(fact, RecordingStarted)]
             assert len([fact for fact in facts if isinstance(fact, CallerTurn)]) == 3
             assert facts[-1].reason == "goodbye"
+
+    async def test_declines_what_cannot_be_undone_in_a_sentence_while_the_log_is_away(self) -> None:
+        tools = PlainTools(tools=(BOOK,), answers={"book_slot": "booked"})
+        async with open_office(booking_thoughts, tools=tools, desk=SHORT) as office:
+            ringing = asyncio.create_task(ring(office, says("no thank you"), says("please book it"), says("goodbye")))
+            await office.log.until(CallerTurn)
+            office.log.away = True
+            await office.mind.asked_about("bye")
+            office.log.away = False
+            await ringing
+            assert tools.runs == []
+            assert any(each.startswith("I cannot do that now") for each in office.voice.spoken)
+            (answered,) = [fact for fact in office.log.facts("calls") if isinstance(fact, ToolAnswered)]
+            assert answered.failed
+            assert office.log.facts("calls")[-1].reason == "goodbye"
 
     async def test_without_ears_says_so_and_ends(self) -> None:
         async with open_office(thoughts, desk=SHORT) as office:

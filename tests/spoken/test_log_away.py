@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from events.calls import CallerTurn
@@ -13,7 +14,7 @@ from events.registry import Fact
 from infra.local.stack import ensure_stack, stack_status, stop_stack
 from infra.settings import Settings
 from projections.calls import Recording
-from tests.spoken.conversations import on_the_log, opened_house
+from tests.spoken.conversations import House, on_the_log, opened_house
 
 WORDS = (
     "Yes, you may.",
@@ -32,6 +33,13 @@ def is_second_turn(found: Recorded[Fact]) -> bool:
     return isinstance(found.fact, CallerTurn) and found.fact.turn == 2
 
 
+async def readiness(house: House) -> tuple[int, set[str]]:
+    """What the process says of itself: the status, and the parts that it needs and has not."""
+    async with aiohttp.ClientSession(house.platform.url) as http, http.get("/health") as answer:
+        checks = (await answer.json())["checks"]
+        return answer.status, {check["name"] for check in checks if check["needed"] and not check["ready"]}
+
+
 class TestACallWhoseLogGoesAway:
     async def test_goes_on_and_is_whole_when_the_log_is_back(self, settings: Settings, tmp_path: Path) -> None:
         own = settings.model_copy(update={"state_dir": tmp_path / "state"})
@@ -46,9 +54,11 @@ class TestACallWhoseLogGoesAway:
                 assert broker.pid is not None
                 os.kill(broker.pid, signal.SIGKILL)
                 record = await ringing
+                assert await readiness(house) == (503, {"log"})
                 assert [each.text for each in record.said] == list(WORDS)
                 await ensure_stack(own.state_dir, own, unheard)
                 told = await house.told("away", record)
+                assert await readiness(house) == (200, set())
         finally:
             await stop_stack(own.state_dir, own, unheard)
         call = told.story.call

@@ -79,12 +79,14 @@ def _fence_of(raw: RawRecord) -> Fence:
 class KafkaLogReader:
     """Reads any number of times at once; each reading has a connection of its own.
 
-    `codec` knows the schema of every record that was handed out. `counts` says, per partition, what was dropped and why.
+    `codec` knows the schema of every record that was handed out. `counts` says, per partition, what was dropped and why, `away`
+    what the brokers said that do not answer at present.
     """
 
     def __init__(self, bootstrap_servers: str, schemas: SchemaTopic) -> None:
         self.codec: Codec = schemas.codec
         self.counts: defaultdict[tuple[str, int], Counter[Verdict]] = defaultdict(Counter)
+        self.away: dict[int, str] = {}
         self._bootstrap_servers = bootstrap_servers
         self._schemas = schemas
 
@@ -100,7 +102,7 @@ class KafkaLogReader:
             if stop_at_end:
                 for place, end in (await self._ends(link, list(cursors))).items():
                     cursors[place].stop = end
-            reading = _Reading(link, cursors)
+            reading = _Reading(link, cursors, self.away)
             async with AsyncExitStack() as clean_up:
                 clean_up.push_async_callback(reading.cancel)
                 while not all(cursor.done for cursor in cursors.values()):
@@ -170,9 +172,10 @@ async def _by_leader(link: Link, places: Sequence[Place]) -> dict[int, list[Plac
 class _Reading:
     """One fetch under way per broker, so that the next records come while the last ones are dealt with; never more than one ahead."""
 
-    def __init__(self, link: Link, cursors: Mapping[Place, _Cursor]) -> None:
+    def __init__(self, link: Link, cursors: Mapping[Place, _Cursor], away: dict[int, str]) -> None:
         self._link = link
         self._cursors = cursors
+        self._away = away
         self._fetches: dict[int, asyncio.Task[Sequence[Fetched]]] = {}
 
     async def next(self) -> Sequence[Fetched]:
@@ -186,10 +189,15 @@ class _Reading:
             if task.done():
                 del self._fetches[node]
                 try:
-                    return task.result()
+                    fetched = task.result()
                 except TryElsewhere as error:
-                    log.warning("kafka-read-retried", broker=node, reason=str(error))
+                    if node not in self._away:
+                        log.warning("kafka-read-retried", broker=node, reason=str(error))
+                    self._away[node] = str(error)
                     await asyncio.sleep(_RETRY_SECONDS)
+                else:
+                    self._away.pop(node, None)
+                    return fetched
         return ()
 
     async def cancel(self) -> None:
@@ -201,10 +209,15 @@ class _Reading:
     async def ask(self) -> None:
         """Begin the fetches that are not under way."""
         idle: defaultdict[int, dict[Place, int]] = defaultdict(dict)
+        leaders = set()
         for place, cursor in self._cursors.items():
             if not cursor.done:
                 leader = await self._link.leader_of(*place)
+                leaders.add(leader)
                 if leader is not None and leader not in self._fetches:
                     idle[leader][place] = cursor.offset
+        # A broker that leads nothing any more is not asked, so nobody would hear that it is back.
+        for node in self._away.keys() - leaders:
+            del self._away[node]
         for node, wanted in idle.items():
             self._fetches[node] = asyncio.create_task(fetch(self._link, node, wanted, wait_ms=_WAIT_MS), name=f"fetch from broker {node}")
