@@ -6,7 +6,7 @@ from events.calls import CallerTurn, Latency
 from realtime import asking, conversation, recording_consent, replying, turns
 from realtime.effects import CancelTimer
 from realtime.permission import Standing
-from realtime.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, withdraws
+from realtime.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
 from realtime.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.state import Moment, Pending
 from realtime.turns import NotUnderstood, SpokeOver, TurnOver
@@ -88,7 +88,7 @@ def _answered(moment: Moment, said: Answer, turn: CallerTurn, words: str) -> Non
             if withdraws(words):
                 recording_consent.withdraw(moment, "the caller's words")
             _then(moment, wording.permission_refused, more=asks_more(words))
-        case Answer.UNCLEAR if asks_more(words) or moment.state.permission.standing is Standing.CLOSED:
+        case Answer.UNCLEAR if asks_more(words) or says_goodbye(words) or moment.state.permission.standing is Standing.CLOSED:
             begin(moment)
             asking.ask(moment)
         case Answer.UNCLEAR:

@@ -8,6 +8,7 @@ from events.calls import CallerTurn, RecordingStarted, RecordingStopOrdered, Rec
 from realtime import effects as do
 from realtime import signals
 from realtime.ports import ToolUse
+from realtime.tooling import END_CALL
 from tests.realtime.scene import WORDING, Scene, briefing
 
 
@@ -67,6 +68,12 @@ class TestPermission:
         scene = Scene().greeted().says("what are your opening hours please").wait(600)
         scene.model_answers("Nine to five.").hears_all()
         assert scene.spoken[-2:] == ["Nine to five.", WORDING.permission_again]
+
+    def test_is_not_asked_again_of_a_caller_who_takes_their_leave(self) -> None:
+        scene = Scene().greeted().says("goodbye").wait(600)
+        scene.model_answers("Goodbye.", ToolUse(tool_use_id="e", name=END_CALL.name, arguments={})).wait(3000)
+        assert scene.spoken[-1] == "Goodbye."
+        assert scene.over
 
     def test_is_not_taken_from_a_yes_to_a_question_that_was_not_heard(self) -> None:
         scene = Scene().begin().wait(3000)
