@@ -39,7 +39,7 @@ from infra.apps.installation import Installation
 from infra.apps.read_side import ReadSide, running_read_side
 from infra.apps.recordings import StoredRecordings
 from infra.apps.standing import forget_api, remember_api
-from infra.apps.web import listen, serving
+from infra.apps.web import AddressUnavailable, listen, serving
 from infra.local.stack import Addresses as Services
 from infra.settings import Settings
 from projections.directory import Directory
@@ -52,7 +52,7 @@ from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 # What keeps the platform from beginning, and a person can mend.
 PLATFORM_FAILURES = (
     KafkaUnreachable, TopicsRefused, CannotOwn, HistoryLost, LogAway, PostgresUnreachable, ShapeChanged, RedisUnreachable, KeyMissing,
-    BrokenKeyFile, EngineUnavailable, OSError,
+    BrokenKeyFile, EngineUnavailable, AddressUnavailable, OSError,
 )  # fmt: skip
 _MEDIA_PATH = "/media"
 _CATCH_UP_SECONDS = 60.0
@@ -89,7 +89,7 @@ async def running_platform(settings: Settings, services: Services, installation:
     """Everything runs within, and stops in order at the end: calls first, the owners of the log last.
 
     Raises what its parts raise where they cannot begin: KafkaUnreachable, TopicsRefused, PostgresUnreachable, RedisUnreachable,
-    EngineUnavailable, OSError for an address that is taken. A bug of a part ends the whole.
+    EngineUnavailable, AddressUnavailable. A bug of a part ends the whole.
     """
     async with AsyncExitStack() as stack:
         topics = await ensure_topics(services.kafka, manifests(), "local")
@@ -103,7 +103,7 @@ async def running_platform(settings: Settings, services: Services, installation:
             running_read_side(reader, owners, postgres=services.postgres, redis=services.redis, rates=read_rate_tables())
         )
         engines = await stack.enter_async_context(opened_engines(settings, installation))
-        listening = listen(settings.http_host, settings.http_port)
+        listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         recordings = RecordingFolder(settings.state_dir / "recordings", installation.key_ring)
@@ -149,7 +149,7 @@ async def _prepare(engines: Engines, directory: Directory) -> None:
 async def _voice_worker(stack: AsyncExitStack, parts: _Parts, url: str) -> CallWorker:
     settings, installation, owners, engines = parts.settings, parts.installation, parts.owners, parts.engines
     public_url = (settings.public_url or url).rstrip("/")
-    listening = listen(settings.media_host, settings.media_port)
+    listening = listen(settings.media_host, settings.media_port, setting="AYBIZA_MEDIA_PORT")
     stack.callback(listening.close)
     media_url = _media_url(settings, public_url, listening.getsockname()[1])
     reception = ReceptionPorts(
