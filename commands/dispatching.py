@@ -12,10 +12,11 @@ import structlog
 
 from commands.decider import Decider
 from commands.dispatch import Committed, Order, Watcher
-from commands.owner import Owner
-from commands.owner_groups import DEFAULT_LIMITS, Limits, Submission
-from commands.owner_streams import Streams
-from commands.owning import OwnedPartition, Patience, Ticket, World
+from commands.ownership.appending import Ticket, World
+from commands.ownership.groups import DEFAULT_LIMITS, Limits, Submission
+from commands.ownership.owner import Owner
+from commands.ownership.partition import OwnedPartition, Patience
+from commands.ownership.streams import Streams
 from commands.ports import Place
 from events.admission import Verdict
 from events.codec import Codec

@@ -12,7 +12,8 @@ from commands.decider import Decider
 from commands.dispatch import Order
 from commands.dispatching import LocalOwners
 from commands.flags import FLAGS
-from commands.owning import Patience, World
+from commands.ownership.appending import World
+from commands.ownership.partition import Patience
 from commands.ports import Log, Place
 from events.codec import Codec
 from events.records import RawRecord

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from api.app import create_app
 from api.ports import Check, Health, Ports
 from commands.dispatching import LocalOwners
-from commands.owner_streams import CannotOwn
-from commands.owning import World
+from commands.ownership.appending import World
+from commands.ownership.streams import CannotOwn
 from commands.ports import HistoryLost, LogAway
 from commands.rooms import DECIDERS
 from events.identifiers import uuid7

@@ -17,7 +17,7 @@ from api.ports import Check, Ports
 from commands.decider import Decider
 from commands.dispatch import Committed, Order
 from commands.dispatching import LocalOwners
-from commands.owning import World
+from commands.ownership.appending import World
 from commands.rooms import DECIDERS
 from events.identifiers import uuid7
 from events.rooms import ROOMS, prepared_codec

@@ -13,7 +13,7 @@ import pytest
 from api.gate import DEEPEST_BODY, LARGEST_BODY_BYTES
 from api.problems import KINDS
 from commands.dispatching import LocalOwners
-from commands.owning import World
+from commands.ownership.appending import World
 from commands.rooms import DECIDERS
 from events.rooms import prepared_codec
 from infra.adapters.kafka.schemas import SchemaTopic

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from commands.dispatch import Order
 from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, SetFlag
-from commands.owning import World
+from commands.ownership.appending import World
 from commands.rooms import DECIDERS
 from events.headers import Kind
 from events.records import recorded

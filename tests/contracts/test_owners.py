@@ -9,7 +9,7 @@ from commands.decider import NotFound
 from commands.dispatch import CommandIdReused, Committed, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable
 from commands.dispatching import LocalOwners, UnknownCategory
 from commands.flags import FLAGS, RemoveFlag, SetFlag
-from commands.owning import Patience
+from commands.ownership.partition import Patience
 from events.admission import Verdict
 from events.flags import FlagSet
 from events.headers import Kind

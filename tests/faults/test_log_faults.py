@@ -10,7 +10,7 @@ import pytest
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
 from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, SetFlag
-from commands.owning import Patience
+from commands.ownership.partition import Patience
 from events.headers import Kind
 from events.records import RawRecord
 from events.streams import StreamId

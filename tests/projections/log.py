@@ -11,7 +11,7 @@ from typing import Any
 from commands.decider import Decider
 from commands.dispatch import Committed, Order
 from commands.dispatching import LocalOwners
-from commands.owning import World
+from commands.ownership.appending import World
 from commands.rooms import DECIDERS
 from events.codec import Codec
 from events.registry import Fact

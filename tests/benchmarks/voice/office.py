@@ -26,7 +26,7 @@ from twilio.request_validator import RequestValidator
 from commands.decider import Decider
 from commands.dispatch import Committed, Dispatch, Order
 from commands.dispatching import LocalOwners
-from commands.owning import World
+from commands.ownership.appending import World
 from commands.rooms import DECIDERS
 from events.calls import AgentTurn, CallEnded, CallerTurn
 from events.identifiers import uuid7

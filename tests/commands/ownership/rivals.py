@@ -10,12 +10,12 @@ from random import Random
 
 from commands.dispatch import Committed, ExpectedVersionMismatch, LogUnavailable
 from commands.flags import RemoveFlag
-from commands.owner import Owner
+from commands.ownership.owner import Owner
 from commands.ports import NewRecord
 from events.admission import UNCLAIMED, admit
 from events.headers import Kind
 from events.records import RawRecord
-from tests.commands.desk import OFF, ON, PLACE, Desk, order, stream
+from tests.commands.ownership.desk import OFF, ON, PLACE, Desk, order, stream
 from tests.paper_log import PaperLog
 
 Admission = Callable[[PaperLog], list[RawRecord]]

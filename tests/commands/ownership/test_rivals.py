@@ -8,15 +8,15 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from commands.owner import Owner
-from commands.owner_groups import Answer, Declined, Group, Submission
-from commands.owner_streams import Streams
+from commands.ownership.groups import Answer, Declined, Group, Submission
+from commands.ownership.owner import Owner
+from commands.ownership.streams import Streams
 from events.admission import Fence
 from events.headers import Kind, RecordHeader
 from events.recorded import Recorded
 from events.records import RawRecord
 from events.registry import Fact
-from tests.commands.rivals import Play, violations
+from tests.commands.ownership.rivals import Play, violations
 from tests.paper_log import PaperLog
 
 STEPS = 120

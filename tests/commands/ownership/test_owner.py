@@ -7,13 +7,13 @@ import pytest
 from commands.decider import NotFound
 from commands.dispatch import CommandIdReused, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable
 from commands.flags import FLAGS, RemoveFlag, SetFlag
-from commands.owner_groups import Limits
-from commands.owner_streams import CannotOwn
+from commands.ownership.groups import Limits
+from commands.ownership.streams import CannotOwn
 from commands.ports import HistoryLost
 from events.admission import Verdict
 from events.flags import FlagSet
 from events.headers import Kind
-from tests.commands.desk import DECIDERS, OFF, ON, PLACE, Desk, order, stream
+from tests.commands.ownership.desk import DECIDERS, OFF, ON, PLACE, Desk, order, stream
 from tests.paper_log import PaperLog
 
 

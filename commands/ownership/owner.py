@@ -11,8 +11,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 
 from commands.dispatch import LogUnavailable
-from commands.owner_groups import DEFAULT_LIMITS, Answer, Group, Limits, Submission, commit_id_of
-from commands.owner_streams import Streams
+from commands.ownership.groups import DEFAULT_LIMITS, Answer, Group, Limits, Submission, commit_id_of
+from commands.ownership.streams import Streams
 from commands.ports import HistoryLost, NewRecord, Place
 from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.headers import Kind, RecordHeader

@@ -8,9 +8,9 @@ from typing import Any
 from commands.decider import Decider
 from commands.dispatch import Committed, Order
 from commands.flags import FLAGS, SetFlag
-from commands.owner import Owner
-from commands.owner_groups import DEFAULT_LIMITS, Answer, Group, Limits, Submission
-from commands.owner_streams import Streams
+from commands.ownership.groups import DEFAULT_LIMITS, Answer, Group, Limits, Submission
+from commands.ownership.owner import Owner
+from commands.ownership.streams import Streams
 from commands.ports import Place
 from events.recorded import Recorded
 from events.registry import Fact

@@ -2,35 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
-from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
-from commands.owner import Owner
-from commands.owner_groups import Answer, Submission
-from commands.owner_streams import CannotOwn
-from commands.ports import AppendInDoubt, HistoryLost, Log, LogAway, SchemaRegister
-from events.codec import mark_of
-from events.headers import Kind
-from events.ownership import PartitionClaimed, PartitionReleased
-from events.recorded import Recorded
-from events.registry import Fact, type_of
+from commands.dispatch import CommitInDoubt, LogUnavailable
+from commands.ownership.appending import Appending, Tell, World, answer_all
+from commands.ownership.groups import Answer, Submission
+from commands.ownership.owner import Owner
+from commands.ownership.streams import CannotOwn
+from commands.ports import HistoryLost, LogAway
 
 log = structlog.get_logger()
-
-_OWNERSHIP = (type_of(PartitionClaimed(address="")), type_of(PartitionReleased(successor="")))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """What the loop is given of the world. `now_ms` counts from 1970; `draw` gives so many random bytes."""
-
-    log: Log
-    schemas: SchemaRegister
-    now_ms: Callable[[], int]
-    draw: Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +29,15 @@ class Patience:
     """How long another owner is left in peace, at least; up to twice as long, by lot. After that a new command claims again."""
 
 
-class Ticket:
-    """Whom to answer, and until when (loop time)."""
-
-    __slots__ = ("answer", "deadline")
-
-    def __init__(self, answer: asyncio.Future[Committed], deadline: float) -> None:
-        self.answer = answer
-        self.deadline = deadline
-
-
 class OwnedPartition:
     """One partition in this process's care. `started` ends when it was claimed, or says why it cannot be."""
 
-    def __init__(self, owner: Owner, world: World, patience: Patience, tell: Callable[[Sequence[Recorded[Fact]]], None]) -> None:
+    def __init__(self, owner: Owner, world: World, patience: Patience, tell: Tell) -> None:
         self.owner = owner
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._world = world
         self._patience = patience
-        self._tell = tell
+        self._appending = Appending(owner, world, tell, int(patience.away_seconds * 1000))
         self._waiting: deque[Submission] = deque()
         self._work = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -91,7 +64,7 @@ class OwnedPartition:
         if group is not None:
             late = [submission for submission in group.submissions if submission.ticket.deadline <= now]
             expired += [Answer(submission, CommitInDoubt("no answer from the log in time")) for submission in late]
-        _answer(expired)
+        answer_all(expired)
 
     def stop(self) -> None:
         """Take no more, finish what waits, release the partition."""
@@ -105,7 +78,7 @@ class OwnedPartition:
             while not self._stopping.is_set():
                 await self._own()
             if self.owner.owns:
-                await self._release()
+                await self._appending.release()
         except (CannotOwn, HistoryLost) as error:
             log.exception("partition-closed", topic=self.owner.place.topic, partition=self.owner.place.partition)
             self._closed = (str(error), 60_000)
@@ -116,20 +89,20 @@ class OwnedPartition:
         finally:
             self._turn_away(*(self._closed or ("this process is stopping", self._patience.full_retry_ms)))
             if self.owner.under_way is not None:
-                _answer(Answer(submission, CommitInDoubt("this process stopped")) for submission in self.owner.under_way.submissions)
+                answer_all(Answer(submission, CommitInDoubt("this process stopped")) for submission in self.owner.under_way.submissions)
 
     async def _own(self) -> None:
         """Claim unless we own; then serve until stopped, superseded, or in doubt. What is in doubt is claimed again at once."""
         try:
             if self.owner.owns:
                 await self._world.log.end_offset(self.owner.place)
-            elif not await self._claim():
+            elif not await self._appending.claim(self._waiting):
                 await self._yield_to_another()
                 return
             self._open()
             while self.owner.owns and (self._waiting or not self._stopping.is_set()):
                 if self._waiting:
-                    await self._commit()
+                    await self._appending.commit(self._waiting)
                 else:
                     self._work.clear()
                     await self._work.wait()
@@ -142,69 +115,6 @@ class OwnedPartition:
             self._turn_away(str(error), self._away_ms)
             await self._pause(self._patience.away_seconds)
 
-    async def _claim(self) -> bool:
-        """Whether the partition is ours from here on. Settles what was in doubt, either way."""
-        owner, world = self.owner, self._world
-        await self._read(await world.log.end_offset(owner.place))
-        await world.schemas.register(_OWNERSHIP)
-        try:
-            offset = await world.log.append(owner.place, [owner.claim(world.draw(16), world.now_ms())])
-        except AppendInDoubt as error:
-            await world.log.sever(owner.place)
-            raise LogAway(f"nobody knows whether our claim is on {owner.place}; another one follows") from error
-        if offset < 0:
-            raise LogAway(f"nobody knows where our claim lies on {owner.place}; another one follows")
-        await self._read(offset)
-        owned = owner.settle(offset)
-        answers, certainly_absent = owner.resolve()
-        _answer(answers)
-        self._waiting.extendleft(reversed(certainly_absent))
-        log.debug("partition-claimed", topic=owner.place.topic, partition=owner.place.partition, term=owner.fence.term, owned=owned)
-        return owned
-
-    async def _commit(self) -> None:
-        """Append one group and answer it."""
-        owner, world = self.owner, self._world
-        group = owner.group(self._waiting, world.now_ms())
-        _answer(group.answers)
-        if not group.records:
-            return
-        try:
-            await world.schemas.register(group.kinds)
-            base = await world.log.append(owner.place, group.records)
-        except LogAway as error:
-            _answer(owner.abandon(str(error), self._away_ms))
-            raise
-        except AppendInDoubt as error:
-            log.warning("commit-in-doubt", topic=owner.place.topic, partition=owner.place.partition, reason=str(error))
-            await world.log.sever(owner.place)
-            base = -1
-        if base < 0:
-            owner.doubt()
-            return
-        if base > owner.next_offset:
-            try:
-                await self._read(base)
-            except LogAway:
-                owner.doubt()
-                raise
-        answers, facts = owner.confirm(base)
-        self._tell(facts)
-        _answer(answers)
-
-    async def _read(self, stop: int) -> None:
-        owner, codec = self.owner, self.owner.streams.codec
-        if stop <= owner.next_offset:
-            return
-        async for records in self._world.log.read(owner.place, owner.next_offset, stop):
-            marks = {mark_of(raw.value) for raw in records if raw.header is not None and raw.header.kind is Kind.EVENT}
-            unknown = [mark for mark in marks if mark is not None and not codec.knows(mark)]
-            if unknown:
-                await self._world.schemas.learn(unknown)
-            if records:
-                self._tell(owner.judge(records, records[-1].offset + 1))
-        self._tell(owner.judge((), stop))
-
     async def _yield_to_another(self) -> None:
         """Another owner has claimed the partition: leave it in peace for a while, then claim again when somebody needs it."""
         owner, seconds = self.owner, self._patience.superseded_seconds * (1 + self._world.draw(1)[0] / 255)
@@ -216,13 +126,6 @@ class OwnedPartition:
             self._work.clear()
             await self._work.wait()
 
-    async def _release(self) -> None:
-        owner, world = self.owner, self._world
-        try:
-            await world.log.append(owner.place, [owner.release("", world.now_ms())])
-        except (LogAway, AppendInDoubt) as error:
-            log.warning("release-not-written", topic=owner.place.topic, partition=owner.place.partition, reason=str(error))
-
     def _open(self) -> None:
         self._away = False
         if not self._stopping.is_set():
@@ -232,7 +135,7 @@ class OwnedPartition:
 
     def _turn_away(self, reason: str, retry_after_ms: int) -> None:
         self._closed = (reason, retry_after_ms)
-        _answer(Answer(submission, LogUnavailable(reason, retry_after_ms)) for submission in self._waiting)
+        answer_all(Answer(submission, LogUnavailable(reason, retry_after_ms)) for submission in self._waiting)
         self._waiting.clear()
 
     async def _pause(self, seconds: float) -> None:
@@ -241,14 +144,3 @@ class OwnedPartition:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-def _answer(answers: Iterable[Answer]) -> None:
-    for submission, outcome in answers:
-        waiting: asyncio.Future[Committed] = submission.ticket.answer
-        if waiting.done():
-            continue
-        if isinstance(outcome, Committed):
-            waiting.set_result(outcome)
-        else:
-            waiting.set_exception(outcome)

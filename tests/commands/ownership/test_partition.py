@@ -11,8 +11,9 @@ from commands.decider import NotFound
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
 from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, RemoveFlag, SetFlag
-from commands.owner_streams import CannotOwn
-from commands.owning import Patience, World
+from commands.ownership.appending import World
+from commands.ownership.partition import Patience
+from commands.ownership.streams import CannotOwn
 from commands.ports import Place
 from events.codec import Codec
 from events.headers import Kind
@@ -20,7 +21,7 @@ from events.recorded import Recorded
 from events.registry import EventType, Fact
 from events.rooms import prepared_codec
 from events.streams import StreamId
-from tests.commands.desk import DECIDERS, OFF, ON, PLACE, Desk, order, stream
+from tests.commands.ownership.desk import DECIDERS, OFF, ON, PLACE, Desk, order, stream
 from tests.paper_log import Mishap, PaperKafka
 
 PATIENCE = Patience(answer_seconds=0.3, away_seconds=0.01, superseded_seconds=0.01, queue_commands=3)
