@@ -3,6 +3,9 @@
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+# Whoever reads may meet them, on any floor; they belong to the owners' contract as well.
+from events.reading import HistoryLost as HistoryLost  # noqa: PLC0414
+from events.reading import LogAway as LogAway  # noqa: PLC0414
 from events.records import RawRecord
 from events.registry import EventType
 
@@ -29,16 +32,8 @@ class NewRecord(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-class LogAway(Exception):
-    """The log did not answer. Nothing was appended, nothing will be."""
-
-
 class AppendInDoubt(Exception):
     """No clean acknowledgement: the records may lie on the log, may come to lie there later, or never."""
-
-
-class HistoryLost(Exception):
-    """The log begins above offset 0, or ends before what was read of it. A person must look: nothing is repaired by going on."""
 
 
 class Log(Protocol):

@@ -14,11 +14,13 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from events.reading import LogAway
+
 Request: TypeAlias = Any
 Response: TypeAlias = Any
 
 
-class KafkaUnreachable(Exception):
+class KafkaUnreachable(LogAway):
     """No broker answered; the text says which addresses were tried."""
 
 
