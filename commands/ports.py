@@ -23,6 +23,15 @@ class Place(NamedTuple):
         return f"{self.topic}/{self.partition}"
 
 
+class Claim(NamedTuple):
+    """Who was the last to claim a partition, as far as somebody knows. `address`: where it takes commands (empty: nowhere)."""
+
+    term: int
+    claim_id: bytes
+    address: str
+    offset: int
+
+
 class NewRecord(NamedTuple):
     """A record to be appended. A tuple, for there are tens of thousands of them a second."""
 
