@@ -18,7 +18,8 @@ from infra.adapters.kafka.link import Link, NotAsked, Unanswered
 # Our topics have no transactions. What a foreign transactional writer leaves is dropped by the rule of admission, alike for
 # every reader; waiting for its transactions to end would only let it hold us up.
 _READ_UNCOMMITTED = 0
-_LATEST = -1
+LATEST = -1
+EARLIEST = -2
 # A part is read in one go on the event loop: a few milliseconds' worth.
 _PARTITION_BYTES = 256 << 10
 _RESPONSE_BYTES = 4 << 20
@@ -66,18 +67,26 @@ async def fetch(link: Link, node: int, wanted: Mapping[Place, int], *, wait_ms: 
 
 async def end_offsets(link: Link, node: int, places: Sequence[Place]) -> dict[Place, int]:
     """The offsets after the last visible records, of partitions that a broker leads. Raises TryElsewhere."""
+    return await offsets(link, node, places, at=LATEST)
+
+
+async def offsets(link: Link, node: int, places: Sequence[Place], *, at: int) -> dict[Place, int]:
+    """The offset of the first record that was appended at or after a time in ms since 1970 (-1: none), or LATEST, or EARLIEST.
+
+    Raises TryElsewhere.
+    """
     by_topic: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for place in places:
-        by_topic[place.topic].append((place.partition, _LATEST))
+        by_topic[place.topic].append((place.partition, at))
     response = await _ask(link, node, OffsetRequest(-1, _READ_UNCOMMITTED, list(by_topic.items())))
-    ends = {}
+    found = {}
     for topic, partitions in response.topics:
         for partition, code, _timestamp, offset in partitions:
             if code:
                 link.outdated()
                 raise TryElsewhere(f"{topic}/{partition}: {for_code(code).__name__}")
-            ends[Place(topic, partition)] = offset
-    return ends
+            found[Place(topic, partition)] = offset
+    return found
 
 
 async def _ask(link: Link, node: int, request: Any) -> Any:

@@ -1,138 +1,180 @@
-"""The log's reader: admitted records of chosen topics, whole commits in order, from a position to the end or for ever."""
+"""The log's reader, also for programs of others: admitted records of chosen topics, whole commits in order, to the end or for ever.
+
+    async with open_reader("kafka:9092") as reader:
+        cursor = Cursor.parse(kept or "")
+        wanted = Select(categories=["consents"], ce_types=["consent-granted.v1"])
+        async with aclosing(reader.batches([topic_of("consents")], cursor, select=wanted)) as batches:
+            async for batch in batches:
+                for raw in batch.records:
+                    match recorded_or_parked(raw, reader.codec):
+                        case ParkedRecord() as parked: ...
+                        case recorded: ...
+                cursor = cursor.after(batch)
+                kept = str(cursor)  # in one transaction with what was made of the batch
+
+It commits nothing anywhere: what it has read is what its user keeps. `schemas/reading.md` says the same for other languages.
+"""
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from typing import TypeAlias
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
-from commands.ports import LogAway, Place
-from events.admission import UNCLAIMED, Fence, Verdict, admit
+from commands.ports import HistoryLost, LogAway, Place
+from events.admission import UNCLAIMED, Fence, Verdict
 from events.codec import Codec, mark_of
 from events.headers import Kind
 from events.records import AdmittedBatch, RawRecord
-from infra.adapters.kafka.fetching import Fetched, TryElsewhere, end_offsets, fetch, records_in
+from events.rooms import prepared_codec
+from events.selecting import Select
+from infra.adapters.kafka.admitting import Passage
+from infra.adapters.kafka.fetching import EARLIEST, LATEST, TryElsewhere, fetch, offsets
+from infra.adapters.kafka.fetching_ahead import FetchingAhead
 from infra.adapters.kafka.link import KafkaUnreachable, Link
 from infra.adapters.kafka.schemas import SchemaTopic
+from infra.adapters.kafka.topics import PREFIX
+from infra.adapters.kafka.writer import KafkaLog
 
 log = structlog.get_logger()
 
 Start: TypeAlias = Callable[[str, int], Awaitable[tuple[int, Fence]]] | Mapping[tuple[str, int], tuple[int, Fence]]
-_WAIT_MS = 500
 _RETRY_SECONDS = 0.1
-_ENDS_SECONDS = 5.0
+_OFFSETS_SECONDS = 5.0
+_FOREIGN_KEPT = 1_000
 
 
-class _Cursor:
-    """How far one partition was read, and what is known of its writer there."""
+class ForeignRecord(NamedTuple):
+    """A record that no owner of ours wrote, put aside by its place."""
 
-    __slots__ = ("counts", "fence", "held", "offset", "place", "stop")
-
-    def __init__(self, place: Place, offset: int, fence: Fence, counts: Counter[Verdict]) -> None:
-        self.place = place
-        self.offset = offset
-        self.fence = fence
-        self.stop: int | None = None
-        self.held: list[RawRecord] = []
-        self.counts = counts
-
-    @property
-    def done(self) -> bool:
-        return self.stop is not None and self.offset >= self.stop
-
-    def take(self, fetched: Fetched) -> AdmittedBatch:
-        """Admit what was fetched. A commit that is not whole yet is held back, and so is the position before it."""
-        raws, reached = records_in(fetched, self.stop)
-        fence, admitted = self.fence, self.held
-        for raw in raws:
-            fence, verdict = admit(fence, raw.header)
-            if verdict is Verdict.ADMITTED:
-                admitted.append(raw)
-            else:
-                self._count(raw, verdict)
-        self.fence, self.offset = fence, reached
-        whole = len(admitted)
-        while whole and not _ends_commit(admitted[whole - 1]):
-            whole -= 1
-        self.held = admitted[whole:]
-        if self.held:
-            first = self.held[0]
-            return AdmittedBatch(*self.place, admitted[:whole], first.offset, _fence_of(first))
-        return AdmittedBatch(*self.place, admitted, reached, fence)
-
-    def _count(self, raw: RawRecord, verdict: Verdict) -> None:
-        self.counts[verdict] += 1
-        if verdict is Verdict.FOREIGN:
-            log.error("foreign-record", topic=raw.topic, partition=raw.partition, offset=raw.offset)
-
-
-def _ends_commit(raw: RawRecord) -> bool:
-    return raw.header is None or raw.header.index >= raw.header.count - 1
-
-
-def _fence_of(raw: RawRecord) -> Fence:
-    return UNCLAIMED if raw.header is None else Fence(raw.header.term, raw.header.claim_id)
+    topic: str
+    partition: int
+    offset: int
+    why: str
 
 
 class KafkaLogReader:
     """Reads any number of times at once; each reading has a connection of its own.
 
-    `codec` knows the schema of every record that was handed out. `counts` says, per partition, what was dropped and why, `away`
-    what the brokers said that do not answer at present.
+    A reading holds, per broker, at most one answer that is dealt with and one that comes (each up to 4 MiB, or one record batch),
+    and per partition a commit whose end has not come. `codec` knows the schema of every record that was handed out. `counts`
+    says, per partition, what was dropped and why; `foreign` where the last thousand foreign records lie, each of which
+    `on_foreign` hears of too; `away` what the brokers said that do not answer at present.
     """
 
-    def __init__(self, bootstrap_servers: str, schemas: SchemaTopic) -> None:
+    def __init__(self, bootstrap_servers: str, schemas: SchemaTopic, on_foreign: Callable[[ForeignRecord], None] | None = None) -> None:
         self.codec: Codec = schemas.codec
         self.counts: defaultdict[tuple[str, int], Counter[Verdict]] = defaultdict(Counter)
+        self.foreign: deque[ForeignRecord] = deque(maxlen=_FOREIGN_KEPT)
         self.away: dict[int, str] = {}
         self._bootstrap_servers = bootstrap_servers
         self._schemas = schemas
+        self._on_foreign = on_foreign
 
-    async def batches(self, topics: Sequence[str], start: Start, *, stop_at_end: bool = False) -> AsyncGenerator[AdmittedBatch, None]:
+    async def batches(
+        self,
+        topics: Sequence[str],
+        start: Start,
+        *,
+        stop_at_end: bool = False,
+        places: Collection[tuple[str, int]] | None = None,
+        stop: Mapping[tuple[str, int], int] | None = None,
+        select: Select | None = None,
+    ) -> AsyncGenerator[AdmittedBatch, None]:
         """Batches as they come, partition by partition in order; a partition that is not in `start` is read from 0.
 
-        A batch may be empty where only dropped records were passed. Waits while the broker is away. With `stop_at_end` it
-        ends where each partition ended when it began. Close it when you leave early (`contextlib.aclosing`).
-        Raises HistoryLost, and KafkaUnreachable when no broker answers at the beginning.
+        `places`: the partitions to read, instead of all. `select`: the records to give; the others are passed undecoded, and a batch
+        may be empty where only those or dropped records were. With `stop_at_end` it ends where each partition ended when it
+        began, with `stop` before the offset given for a partition (a commit that reaches across is left out whole).
+        Close it when you leave early (`contextlib.aclosing`).
+
+        Raises LogAway when no broker answers at the beginning; afterwards it waits while they are away, as it waits for a schema that
+        is not on the log yet. Raises HistoryLost, at any time, instead of passing over what is not there.
         """
         async with Link(self._bootstrap_servers, "reader") as link:
-            cursors = await self._cursors(link, topics, start)
-            if stop_at_end:
-                for place, end in (await self._ends(link, list(cursors))).items():
-                    cursors[place].stop = end
-            reading = _Reading(link, cursors, self.away)
-            async with AsyncExitStack() as clean_up:
-                clean_up.push_async_callback(reading.cancel)
-                while not all(cursor.done for cursor in cursors.values()):
-                    batches = []
-                    for fetched in await reading.next():
-                        cursor = cursors[fetched.place]
-                        before = cursor.offset
-                        batch = cursor.take(fetched)
-                        if batch.records or cursor.offset > before:
-                            await self._learn(batch)
-                            batches.append(batch)
-                        # Reading back a long history must not keep a call's audio waiting.
-                        await asyncio.sleep(0)
-                    await reading.ask()
-                    for batch in batches:
-                        yield batch
+            passages = await self._passages(link, topics, start, places, select)
+            try:
+                await self._set_stops(link, passages, stop, stop_at_end=stop_at_end)
+                ahead = FetchingAhead(link, passages, self.away)
+                async with AsyncExitStack() as clean_up:
+                    clean_up.push_async_callback(ahead.cancel)
+                    while not all(passage.done for passage in passages.values()):
+                        batches = []
+                        for fetched in await ahead.next():
+                            passage = passages[fetched.place]
+                            before = passage.offset
+                            batch = passage.take(fetched)
+                            if batch.records or passage.offset > before:
+                                await self._learn(batch)
+                                batches.append(batch)
+                            # Reading back a long history must not keep a call's audio waiting.
+                            await asyncio.sleep(0)
+                        await ahead.ask()
+                        for batch in batches:
+                            yield batch
+            except HistoryLost as lost:
+                log.critical("history-lost", reason=str(lost))
+                raise
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[tuple[str, int], int]:
-        """The offset after the last record of each partition, now. Raises LogAway or KafkaUnreachable."""
+        """The offset after the last record of each partition, now. Raises LogAway."""
         async with Link(self._bootstrap_servers, "reader-ends") as link:
             places = [place for topic in topics for place in await self._places(link, topic)]
-            return {(place.topic, place.partition): end for place, end in (await self._ends(link, places)).items()}
+            return {(place.topic, place.partition): end for place, end in (await self._offsets(link, places, LATEST)).items()}
 
-    async def _cursors(self, link: Link, topics: Sequence[str], start: Start) -> dict[Place, _Cursor]:
-        cursors = {}
+    async def first_since(self, topic: str, since: datetime) -> Mapping[tuple[str, int], int]:
+        """For each partition the offset of the first record appended at or after a time, or its end. Raises LogAway.
+
+        Owners keep append times monotone; a superseded writer's clock does not count, so it may begin a little early.
+        """
+        async with Link(self._bootstrap_servers, "reader-times") as link:
+            places = await self._places(link, topic)
+            ends = await self._offsets(link, places, LATEST)
+            found = await self._offsets(link, places, int(since.timestamp() * 1000))
+            return {(*place,): ends[place] if offset < 0 else offset for place, offset in found.items()}
+
+    async def _passages(
+        self, link: Link, topics: Sequence[str], start: Start, chosen: Collection[tuple[str, int]] | None, select: Select | None
+    ) -> dict[Place, Passage]:
+        wanted = None if select is None else select.compiled()
+        passages = {}
         for topic in topics:
             for place in await self._places(link, topic):
-                offset, fence = await start(*place) if callable(start) else start.get(place, (0, UNCLAIMED))
-                cursors[place] = _Cursor(place, offset, fence, self.counts[place])
-        return cursors
+                if chosen is None or place in chosen:
+                    offset, fence = await start(*place) if callable(start) else start.get(place, (0, UNCLAIMED))
+                    passages[place] = Passage(place, offset, fence, self._dropped, wanted)
+        return passages
+
+    async def _set_stops(
+        self, link: Link, passages: Mapping[Place, Passage], stop: Mapping[tuple[str, int], int] | None, *, stop_at_end: bool
+    ) -> None:
+        """Raises HistoryLost also for partitions of which nothing will be fetched."""
+        for place, first in (await self._offsets(link, list(passages), EARLIEST)).items():
+            if first > 0:
+                raise HistoryLost(f"{place} begins at offset {first}, not at 0: its retention took history away")
+        ends = await self._offsets(link, list(passages), LATEST) if stop_at_end else {}
+        for place, passage in passages.items():
+            end = ends.get(place)
+            if end is not None and passage.offset > end:
+                await self._must_reach(link, place, passage.offset)
+            asked = (stop or {}).get(place)
+            passage.stop = end if asked is None else asked if end is None else min(asked, end)
+
+    async def _must_reach(self, link: Link, place: Place, offset: int) -> None:
+        """What a broker calls the end may be stale, when it has just come to lead; the answer to a fetch is not."""
+        async with _bounded(f"nobody gave {place} from offset {offset}"):
+            while True:
+                leader = await link.leader_of(*place)
+                try:
+                    if leader is not None:
+                        await fetch(link, leader, {place: offset}, wait_ms=0)
+                        return
+                except TryElsewhere:
+                    pass
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _places(self, link: Link, topic: str) -> list[Place]:
         count = await link.partitions_of(topic)
@@ -140,24 +182,55 @@ class KafkaLogReader:
             raise KafkaUnreachable(f"there is no topic {topic}; aybiza up creates it")
         return [Place(topic, partition) for partition in range(count)]
 
-    async def _ends(self, link: Link, places: Sequence[Place]) -> dict[Place, int]:
-        ends: dict[Place, int] = {}
-        try:
-            async with asyncio.timeout(_ENDS_SECONDS):
-                while len(ends) < len(places):
-                    missing = [place for place in places if place not in ends]
-                    for node, led in (await _by_leader(link, missing)).items():
-                        try:
-                            ends.update(await end_offsets(link, node, led))
-                        except TryElsewhere:
-                            await asyncio.sleep(_RETRY_SECONDS)
-        except TimeoutError:
-            raise LogAway(f"nobody said where {len(places) - len(ends)} partitions end") from None
-        return ends
+    async def _offsets(self, link: Link, places: Sequence[Place], at: int) -> dict[Place, int]:
+        found: dict[Place, int] = {}
+        async with _bounded(f"nobody said where {len(places)} partitions begin and end"):
+            while len(found) < len(places):
+                missing = [place for place in places if place not in found]
+                for node, led in (await _by_leader(link, missing)).items():
+                    try:
+                        found.update(await offsets(link, node, led, at=at))
+                    except TryElsewhere:
+                        await asyncio.sleep(_RETRY_SECONDS)
+        return found
 
     async def _learn(self, batch: AdmittedBatch) -> None:
         marks = {mark for raw in batch.records if raw.header is not None and raw.header.kind is Kind.EVENT and (mark := mark_of(raw.value))}
         await self._schemas.learn(marks)
+
+    def _dropped(self, raw: RawRecord, verdict: Verdict, fence: Fence) -> None:
+        counts = self.counts[raw.topic, raw.partition]
+        counts[verdict] += 1
+        if verdict is Verdict.FOREIGN:
+            why = (
+                "it has no header of ours"
+                if raw.header is None
+                else f"nobody claimed term {raw.header.term}; the last claim's is {fence.term}"
+            )
+            log.error("foreign-record", topic=raw.topic, partition=raw.partition, offset=raw.offset, reason=why)
+            foreign = ForeignRecord(raw.topic, raw.partition, raw.offset, why)
+            self.foreign.append(foreign)
+            if self._on_foreign is not None:
+                self._on_foreign(foreign)
+
+
+@asynccontextmanager
+async def open_reader(
+    bootstrap_servers: str, *, prefix: str = PREFIX, codec: Codec | None = None, on_foreign: Callable[[ForeignRecord], None] | None = None
+) -> AsyncIterator[KafkaLogReader]:
+    """A reader that needs nothing but the brokers' addresses. Raises LogAway."""
+    async with KafkaLog(bootstrap_servers) as kafka:
+        schemas = SchemaTopic(kafka, codec or prepared_codec(), f"{prefix}.schemas")
+        yield KafkaLogReader(bootstrap_servers, schemas, on_foreign)
+
+
+@asynccontextmanager
+async def _bounded(what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_OFFSETS_SECONDS):
+            yield
+    except TimeoutError:
+        raise LogAway(f"{what} within {_OFFSETS_SECONDS} s") from None
 
 
 async def _by_leader(link: Link, places: Sequence[Place]) -> dict[int, list[Place]]:
@@ -167,57 +240,3 @@ async def _by_leader(link: Link, places: Sequence[Place]) -> dict[int, list[Plac
         if leader is not None:
             led[leader].append(place)
     return led
-
-
-class _Reading:
-    """One fetch under way per broker, so that the next records come while the last ones are dealt with; never more than one ahead."""
-
-    def __init__(self, link: Link, cursors: Mapping[Place, _Cursor], away: dict[int, str]) -> None:
-        self._link = link
-        self._cursors = cursors
-        self._away = away
-        self._fetches: dict[int, asyncio.Task[Sequence[Fetched]]] = {}
-
-    async def next(self) -> Sequence[Fetched]:
-        """What the first broker to answer gave."""
-        await self.ask()
-        if not self._fetches:
-            await asyncio.sleep(_RETRY_SECONDS)
-            return ()
-        await asyncio.wait(self._fetches.values(), return_when=asyncio.FIRST_COMPLETED)
-        for node, task in list(self._fetches.items()):
-            if task.done():
-                del self._fetches[node]
-                try:
-                    fetched = task.result()
-                except TryElsewhere as error:
-                    if node not in self._away:
-                        log.warning("kafka-read-retried", broker=node, reason=str(error))
-                    self._away[node] = str(error)
-                    await asyncio.sleep(_RETRY_SECONDS)
-                else:
-                    self._away.pop(node, None)
-                    return fetched
-        return ()
-
-    async def cancel(self) -> None:
-        for task in self._fetches.values():
-            task.cancel()
-        if self._fetches:
-            await asyncio.wait(self._fetches.values())
-
-    async def ask(self) -> None:
-        """Begin the fetches that are not under way."""
-        idle: defaultdict[int, dict[Place, int]] = defaultdict(dict)
-        leaders = set()
-        for place, cursor in self._cursors.items():
-            if not cursor.done:
-                leader = await self._link.leader_of(*place)
-                leaders.add(leader)
-                if leader is not None and leader not in self._fetches:
-                    idle[leader][place] = cursor.offset
-        # A broker that leads nothing any more is not asked, so nobody would hear that it is back.
-        for node in self._away.keys() - leaders:
-            del self._away[node]
-        for node, wanted in idle.items():
-            self._fetches[node] = asyncio.create_task(fetch(self._link, node, wanted, wait_ms=_WAIT_MS), name=f"fetch from broker {node}")
