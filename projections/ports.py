@@ -28,16 +28,22 @@ class LogReader(Protocol):
         """Knows every schema that the log is known to carry by now; a record may be read a moment before its schema."""
 
     def batches(
-        self, topics: Sequence[str], start: Mapping[tuple[str, int], tuple[int, Fence]], *, stop_at_end: bool = False
+        self,
+        topics: Sequence[str],
+        start: Mapping[tuple[str, int], tuple[int, Fence]],
+        *,
+        stop_at_end: bool = False,
+        places: Collection[tuple[str, int]] | None = None,
     ) -> AsyncGenerator[AdmittedBatch, None]:
         """Records from `start` on (a partition not named: from 0), each batch of one partition, in its order, whole commits.
 
-        Waits for more at the end and while the log is away, or ends with `stop_at_end`. A batch without records says that there was
-        nothing to admit up to its `next_offset`. Bounded in memory: reads little further than is taken. Close it when leaving early.
+        `places`: the partitions to read, instead of all. Waits for more at the end and while the log is away, or ends with
+        `stop_at_end`. A batch without records says that there was nothing to admit up to its `next_offset`. Bounded in memory: reads
+        little further than is taken. Close it when leaving early. Raises LogAway at its beginning, HistoryLost at any time.
         """
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[tuple[str, int], int]:
-        """The offset after the last visible record of every partition of the topics."""
+        """The offset after the last visible record of every partition of the topics. Raises LogAway."""
 
 
 class StoreUnavailable(Exception):

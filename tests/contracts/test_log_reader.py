@@ -72,6 +72,15 @@ class TestReader:
             (raw.partition, raw.offset) for batch in batches for raw in batch.records
         } - {(raw.partition, raw.offset) for raw in first.records}
 
+    async def test_reads_chosen_partitions_only(self, given: Given) -> None:
+        for number in range(8):
+            await given.append(flag(number), ON)
+        everything = {(raw.partition, raw.offset) for batch in await given.all() for raw in batch.records}
+        chosen = [batch async for batch in given.reader.batches([given.topic], {}, stop_at_end=True, places=[(given.topic, 1)])]
+        assert {batch.partition for batch in chosen} == {1}
+        found = {(raw.partition, raw.offset) for batch in chosen for raw in batch.records}
+        assert found == {place for place in everything if place[0] == 1} != everything
+
     async def test_reaches_the_end_that_it_names_also_where_nothing_counts(self, given: Given) -> None:
         await given.append(flag(1), ON)
         ends = await given.reader.end_offsets([given.topic])

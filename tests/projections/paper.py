@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
 from events.admission import UNCLAIMED, Fence
 from events.codec import Codec
@@ -65,9 +65,15 @@ class PaperReader:
         return {place: len(records) for place, records in self._records.items() if place[0] in topics}
 
     async def batches(
-        self, topics: Sequence[str], start: Mapping[tuple[str, int], tuple[int, Fence]], *, stop_at_end: bool = False
+        self,
+        topics: Sequence[str],
+        start: Mapping[tuple[str, int], tuple[int, Fence]],
+        *,
+        stop_at_end: bool = False,
+        places: Collection[tuple[str, int]] | None = None,
     ) -> AsyncGenerator[AdmittedBatch, None]:
-        ends = {place: len(records) for place, records in self._records.items() if place[0] in topics}
+        chosen = [place for place in self._records if place[0] in topics and (places is None or place in places)]
+        ends = {place: len(self._records[place]) for place in chosen}
         reached = {place: start.get(place, (0, UNCLAIMED))[0] for place in ends}
         while True:
             if not stop_at_end:
