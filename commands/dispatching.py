@@ -81,6 +81,7 @@ class LocalOwners:
         await self._tasks.__aenter__()
         self._sweeping = self._tasks.create_task(self._sweep(), name="sweep commands that waited too long")
         for partition in self._partitions():
+            partition.assign()
             self._tasks.create_task(partition.run(), name=f"own {partition.owner.place}")
         try:
             for partition in self._partitions():
@@ -113,7 +114,10 @@ class LocalOwners:
         ticket = Ticket(loop.create_future(), loop.time() + self._patience.answer_seconds)
         partitions = self._by_room[decider.room]
         submission = Submission(decider, stream, command, order, expected_version, ticket)
-        partitions[_partition_of(submission.key, len(partitions))].submit(submission)
+        partition = partitions[_partition_of(submission.key, len(partitions))]
+        if not partition.takes:
+            partition.need(partition.owner.fence.term)
+        partition.submit(submission)
         return await ticket.answer
 
     def watch(self, stream: StreamId, watcher: Watcher) -> Callable[[], None]:

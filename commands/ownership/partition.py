@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from commands.dispatch import CommitInDoubt, LogUnavailable
-from commands.ownership.appending import Appending, Tell, World, answer_all
+from commands.ownership.appending import Appending, Claimed, Superseded, Tell, Witness, World, answer_all
 from commands.ownership.groups import Answer, Submission
 from commands.ownership.owner import Owner
 from commands.ownership.streams import CannotOwn
@@ -26,18 +26,31 @@ class Patience:
     away_seconds: float = 0.25
     """Between two attempts to reach a log that does not answer."""
     superseded_seconds: float = 0.5
-    """How long another owner is left in peace, at least; up to twice as long, by lot. After that a new command claims again."""
+    """How long another owner is left in peace, at least; up to twice as long, by lot. After that a new command claims again.
+
+    It doubles each time that we are superseded again, so that two processes which cannot see each other do not fight for ever.
+    """
+    superseded_most_seconds: float = 30.0
+    silence_seconds: float = 0.3
+    """How long another process may be silent before it is asked whether it lives, and then again before it counts as dead."""
+    hand_over_seconds: float = 1.0
 
 
 class OwnedPartition:
-    """One partition in this process's care. `started` ends when it was claimed, or says why it cannot be."""
+    """One partition that this process owns when somebody wants it to. `started` ends when it was first claimed, or says why it cannot be.
 
-    def __init__(self, owner: Owner, world: World, patience: Patience, tell: Tell) -> None:
+    `address` is where this process takes commands.
+    """
+
+    def __init__(
+        self, owner: Owner, world: World, patience: Patience, tell: Tell, *, address: str = "", witness: Witness | None = None
+    ) -> None:
         self.owner = owner
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._world = world
         self._patience = patience
-        self._appending = Appending(owner, world, tell, int(patience.away_seconds * 1000))
+        self._witness = witness
+        self._appending = Appending(owner, world, tell, int(patience.away_seconds * 1000), address=address, witness=witness)
         self._waiting: deque[Submission] = deque()
         self._work = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -45,11 +58,48 @@ class OwnedPartition:
         self._closed: tuple[str, int] | None = None
         self._away = False
         self._away_ms = int(patience.away_seconds * 1000)
+        self._wanted = False
+        self._needed_beyond: int | None = None
+        self._losses = 0
+        self._rests_until = self._owned_since = 0.0
+        self._successor = ""
+
+    @property
+    def takes(self) -> bool:
+        """Whether commands may be handed in: the partition is ours, or it is being claimed."""
+        return self._wanted or self.owner.owns or self.owner.under_way is not None
+
+    def assign(self) -> None:
+        """Claim the partition, whoever holds it: it is to be ours."""
+        if not self.takes:
+            self._wanted, self._needed_beyond = True, None
+            self._work.set()
+
+    def need(self, beyond: int) -> None:
+        """Claim the partition, for the holder of the claim with this term does not answer (0: none is known).
+
+        Who claimed it after that is left in peace. Raises LogUnavailable while it must not be tried.
+        """
+        if self._closed is not None:
+            raise LogUnavailable(*self._closed)
+        if self.takes:
+            return
+        rests_ms = int((self._rests_until - asyncio.get_running_loop().time()) * 1000)
+        if rests_ms > 0:
+            raise Superseded(rests_ms)
+        self._wanted, self._needed_beyond = True, beyond
+        self._work.set()
+
+    def at_peace(self) -> None:
+        """Its holder can be reached: should it die, there is no reason to wait."""
+        self._losses, self._rests_until = 0, 0.0
 
     def submit(self, submission: Submission) -> None:
         """Take a command in; its ticket is answered. Raises LogUnavailable where it would only wait in vain."""
         if self._closed is not None:
             raise LogUnavailable(*self._closed)
+        if not self.takes:
+            raise Superseded
         if len(self._waiting) >= self._patience.queue_commands:
             raise LogUnavailable("too many commands wait for this partition", self._patience.full_retry_ms)
         self._waiting.append(submission)
@@ -66,8 +116,9 @@ class OwnedPartition:
             expired += [Answer(submission, CommitInDoubt("no answer from the log in time")) for submission in late]
         answer_all(expired)
 
-    def stop(self) -> None:
-        """Take no more, finish what waits, release the partition."""
+    def stop(self, successor: str = "") -> None:
+        """Take no more, finish what waits, release the partition to another process (empty: to anyone)."""
+        self._successor = successor
         self._closed = ("this process is stopping", self._patience.full_retry_ms)
         self._stopping.set()
         self._work.set()
@@ -76,9 +127,13 @@ class OwnedPartition:
         """Own the partition until `stop`. Ends early, and says so, where going on could do harm."""
         try:
             while not self._stopping.is_set():
-                await self._own()
+                if self.takes:
+                    await self._own()
+                else:
+                    self._work.clear()
+                    await self._work.wait()
             if self.owner.owns:
-                await self._appending.release()
+                await self._appending.release(self._successor)
         except (CannotOwn, HistoryLost) as error:
             log.exception("partition-closed", topic=self.owner.place.topic, partition=self.owner.place.partition)
             self._closed = (str(error), 60_000)
@@ -96,9 +151,12 @@ class OwnedPartition:
         try:
             if self.owner.owns:
                 await self._world.log.end_offset(self.owner.place)
-            elif not await self._appending.claim(self._waiting):
-                await self._yield_to_another()
+            elif (claimed := await self._appending.claim(self._waiting, self._needed_beyond)) is not Claimed.OURS:
+                self._lose(rest=claimed is Claimed.LOST)
                 return
+            else:
+                self._owned_since = asyncio.get_running_loop().time()
+            self._wanted, self._needed_beyond = False, None
             self._open()
             while self.owner.owns and (self._waiting or not self._stopping.is_set()):
                 if self._waiting:
@@ -106,25 +164,39 @@ class OwnedPartition:
                 else:
                     self._work.clear()
                     await self._work.wait()
-            if not self.owner.owns and self.owner.under_way is None:
-                await self._yield_to_another()
+            if self.owner.under_way is not None:
+                # Whoever claimed it after the batch that is in doubt has settled it as well as we could.
+                self._needed_beyond = self.owner.under_way.fence.term
+            elif not self.owner.owns:
+                self._lose(rest=True)
         except LogAway as error:
             if not self._away:
                 log.warning("log-away", topic=self.owner.place.topic, partition=self.owner.place.partition, reason=str(error))
             self._away = True
             self._turn_away(str(error), self._away_ms)
             await self._pause(self._patience.away_seconds)
+            if self._needed_beyond is not None and self.owner.under_way is None:
+                # Whoever needs it asks again; by then another process may have it.
+                self._wanted, self._needed_beyond = False, None
+                self._open()
 
-    async def _yield_to_another(self) -> None:
-        """Another owner has claimed the partition: leave it in peace for a while, then claim again when somebody needs it."""
-        owner, seconds = self.owner, self._patience.superseded_seconds * (1 + self._world.draw(1)[0] / 255)
-        log.warning("partition-lost", topic=owner.place.topic, partition=owner.place.partition, term=owner.fence.term)
-        self._turn_away("another owner has claimed the partition", int(seconds * 1000))
-        await self._pause(seconds)
+    def _lose(self, *, rest: bool) -> None:
+        """Another process has it. What waits is sent there by whoever brought it; after a fight we rest before we need it again."""
+        owner, patience, now = self.owner, self._patience, asyncio.get_running_loop().time()
+        self._wanted, self._needed_beyond = False, None
+        if rest:
+            most = patience.superseded_most_seconds
+            if self._owned_since and now - self._owned_since > 2 * most:
+                self._losses = 0
+            seconds = min(patience.superseded_seconds * 2 ** min(self._losses, 30), most) * (1 + self._world.draw(1)[0] / 255)
+            self._losses += 1
+            self._rests_until = now + seconds
+            log.warning("partition-lost", topic=owner.place.topic, partition=owner.place.partition, term=owner.fence.term)
         self._open()
-        if not self._stopping.is_set():
-            self._work.clear()
-            await self._work.wait()
+        answer_all(Answer(submission, Superseded()) for submission in self._waiting)
+        self._waiting.clear()
+        if self._witness is not None:
+            self._witness.lost(owner.place)
 
     def _open(self) -> None:
         self._away = False

@@ -23,7 +23,7 @@ from tests.kafka_corner import Corner, admitted, corner, everything, order, stre
 ON = SetFlag(enabled=True, variant="on")
 OFF = SetFlag(enabled=False, variant="off")
 # A superseded owner that claims again at once: its tests shall not wait.
-EAGER = Patience(superseded_seconds=0.05)
+EAGER = Patience(superseded_seconds=0.05, superseded_most_seconds=0.1)
 
 
 @pytest.fixture
