@@ -10,9 +10,10 @@ from api.ports import Ports
 VERSION = "1"
 _ROOMS = (organisations, agents, numbers, consents, calls, usage, flags)
 _ALWAYS = problems.answers(
-    problems.UNAUTHENTICATED, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR, problems.BAD_POSITION,
-    problems.BAD_PRECONDITION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, problems.BODY_TOO_DEEP, problems.INVALID_REQUEST,
-    problems.KEY_REUSED, problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.READS_UNAVAILABLE,
+    problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
+    problems.BAD_POSITION, problems.BAD_PRECONDITION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, problems.BODY_TOO_DEEP,
+    problems.INVALID_REQUEST, problems.KEY_REUSED, problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT,
+    problems.READS_UNAVAILABLE,
 )  # fmt: skip
 
 

@@ -4,13 +4,15 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from api.ports import ApiKeys
-from api.problems import OPERATOR_ONLY, ORGANISATION_NEEDED, UNAUTHENTICATED, At, Problem
+from api.ports import Ports
+from api.problems import OPERATOR_ONLY, ORGANISATION_NEEDED, SCOPE_MISSING, UNAUTHENTICATED, At, Problem
+from api.scopes import allows, needed
 from events.identifiers import ALPHABET, InvalidIdentifier, read_identifier
 from events.sealing import KeyRing
 
@@ -22,11 +24,12 @@ _TOKEN = re.compile(r"aybiza_(operator|key_[0-9A-Z]{16})_([0-9A-Za-z_-]{20,128})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """An authenticated program. `organisation_id` is None for an operator who acts for none."""
+    """An authenticated program. `organisation_id` is None for an operator who acts for none; no `scopes`: it may everything."""
 
     organisation_id: str | None
     actor: str
     is_operator: bool
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,9 @@ def mint(keyring: KeyRing, organisation_id: str, seed: bytes) -> MintedKey:
     return MintedKey(key_id=key_id, token=f"aybiza_{key_id}_{secret}", secret_hash=hash_of(secret))
 
 
-def recognise(authorization: str, on_behalf: str | None, keys: ApiKeys, operator_key_hash: bytes | None) -> Caller:
+def recognise(authorization: str, on_behalf: str | None, ports: Ports) -> Caller:
     """Read `Authorization` and `Aybiza-Organisation`. Raises Problem."""
+    keys, operator_key_hash = ports.api_keys, ports.operator_key_hash
     scheme, _, token = authorization.partition(" ")
     parsed = _TOKEN.match(token.strip())
     if scheme.lower() != "bearer" or parsed is None:
@@ -68,9 +72,22 @@ def recognise(authorization: str, on_behalf: str | None, keys: ApiKeys, operator
         return Caller(organisation_id=_named(on_behalf), actor=OPERATOR, is_operator=True)
     known = keys.api_key(key_id)
     # Compared also where nothing is known, so that the time taken does not tell which key ids exist.
-    if not hmac.compare_digest(presented, known[1] if known else bytes(32)) or known is None:
+    if not hmac.compare_digest(presented, known.secret_hash if known else bytes(32)) or known is None:
         raise _nobody("The key opens nothing here: it was never issued, or is revoked.")
-    return Caller(organisation_id=known[0], actor=f"api-key:{key_id}", is_operator=False)
+    if known.expires_at is not None and known.expires_at <= ports.clock():
+        raise _nobody(f"The key expired at {_written(known.expires_at)}; issue a new one.")
+    return Caller(organisation_id=known.organisation_id, actor=f"api-key:{key_id}", is_operator=False, scopes=known.scopes)
+
+
+def permit(who: Caller, method: str, path: str) -> None:
+    """Whether the caller's key may ask this. Raises Problem; it tells of the key, never of what the path names."""
+    scope = needed(method, path)
+    if not allows(who.scopes, scope):
+        raise Problem(SCOPE_MISSING, f"The key lacks the scope {scope}; it has {', '.join(who.scopes)}.", needed=scope)
+
+
+def _written(time: datetime) -> str:
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _nobody(detail: str) -> Problem:

@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import ON_BEHALF, recognise
+from api.auth import ON_BEHALF, Caller, permit, recognise
 from api.ports import Ports
 from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
 from api.trace import HEADER, begin, trace_of
@@ -51,7 +51,8 @@ class Gate:
 
         try:
             if scope["path"] == GUARDED or scope["path"].startswith(GUARDED + "/"):
-                scope["state"]["caller"] = self._caller(headers)
+                who = scope["state"]["caller"] = self._caller(headers)
+                permit(who, scope["method"], scope["path"])
             body = await _whole_body(headers, receive)
         except Problem as problem:
             await _refusal(scope, problem)(scope, receive, traced)
@@ -60,11 +61,11 @@ class Gate:
         else:
             await self._app(scope, _replay(body, receive), traced)
 
-    def _caller(self, headers: Headers) -> object:
+    def _caller(self, headers: Headers) -> Caller:
         authorization = headers.get("authorization")
         if authorization is None:
             raise Problem(UNAUTHENTICATED, UNAUTHENTICATED.meaning, headers={"WWW-Authenticate": 'Bearer realm="aybiza"'})
-        return recognise(authorization, headers.get(ON_BEHALF), self._ports.api_keys, self._ports.operator_key_hash)
+        return recognise(authorization, headers.get(ON_BEHALF), self._ports)
 
 
 def _refusal(scope: Scope, problem: Problem) -> Response:

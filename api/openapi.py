@@ -10,6 +10,7 @@ DESCRIPTION = """
 Voice agents that answer the phone, where everything that happens is an event on a log.
 
 * **Keys.** `Authorization: Bearer aybiza_…`. A key acts for one organisation; ids of others are answered with 404.
+  It has scopes (`calls:read`, `agents:write`, …) or, without any, may everything; who may write may read.
 * **Writes** answer with `Aybiza-Position`, the place of the change on the log, and `ETag`, the version of the thing.
   `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
 * **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
@@ -40,6 +41,7 @@ _PROBLEM = {
         "code": {"type": "string", "description": "Permanent; for programs."},
         "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
         "trace_id": {"type": "string", "description": "For questions to us."},
+        "needed": {"type": "string", "description": "With 403: the scope that the key lacks."},
         "expected": {"type": "integer", "description": "With 412: the version that was asked for."},
         "found": {"type": "integer", "description": "With 412: the version that the thing has."},
         "errors": {

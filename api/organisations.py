@@ -1,5 +1,6 @@
 """Routes of organisations: businesses, and the keys that act for them."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
@@ -7,18 +8,23 @@ from pydantic import Field
 
 from api.auth import AnyCaller, MintedKey, Operator, mint
 from api.idempotency import Intent
+from api.ports import Ports
 from api.positions import Read
 from api.preconditions import tag
-from api.problems import NOT_FOUND, OPERATOR_ONLY, PRECONDITION_FAILED, answers
+from api.problems import NOT_FOUND, OPERATOR_ONLY, PRECONDITION_FAILED, SCOPE_TOO_WIDE, At, Problem, answers
+from api.scopes import Scopes, covers
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, nothing, page_of
 from api.writing import Write
+from commands.dispatch import Committed
 from commands.organisations import (
     ORGANISATIONS,
+    ApiKeyRevokedAlready,
     CreateOrganisation,
     IssueApiKey,
     OrganisationExists,
     RenameOrganisation,
     RevokeApiKey,
+    RotateApiKey,
 )
 from events.identifiers import InvalidIdentifier, derived_id, organisation_id, read_identifier
 from events.streams import StreamId
@@ -47,6 +53,12 @@ class Organisation(Wire):
 
 class NewKey(Wire):
     label: Line
+    scopes: Annotated[Scopes, Field(description="What it may, such as `calls:read`. None: everything that the issuing key may.")] = ()
+    expires_at: Annotated[Time | None, Field(description="It opens nothing from then on. Left out: never.")] = None
+
+
+class Rotation(Wire):
+    overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400, description="So long the old key goes on.")] = 86_400
 
 
 class ApiKey(Wire):
@@ -54,8 +66,10 @@ class ApiKey(Wire):
 
     id: str
     label: str
+    scopes: tuple[str, ...] = Field(description="What it may; none: everything.")
     issued_at: Time
     revoked_at: Time | None
+    expires_at: Time | None
 
 
 class IssuedKey(Wire):
@@ -64,6 +78,8 @@ class IssuedKey(Wire):
     id: str
     label: str
     key: str
+    scopes: tuple[str, ...] = ()
+    expires_at: Time | None = None
 
 
 class JoinedOrganisation(Organisation):
@@ -96,8 +112,7 @@ async def create_organisation(body: NewOrganisation, _: Operator, ports: Wired, 
     key = mint(ports.keyring, identity, write.intent.seed)
     await write(ORGANISATIONS, stream, CreateOrganisation(name=body.name, region=body.region))
     first = IssueApiKey(key_id=key.key_id, label="first", secret_hash=key.secret_hash)
-    committed = await write(ORGANISATIONS, stream, first, step="first-key")
-    await ports.api_keys.wait_for([committed.position], _KEY_SECONDS)
+    await _open_at_once(await write(ORGANISATIONS, stream, first, step="first-key"), ports)
     write.created_at(f"/v1/organisations/{identity}")
     return JoinedOrganisation(id=identity, name=" ".join(body.name.split()), region=body.region, api_key=_issued(key, "first"))
 
@@ -127,15 +142,38 @@ async def rename_organisation(mine: Own, body: Rename, write: Write) -> Accepted
     return Accepted(position=str(committed.position))
 
 
-@router.post("/{organisation_id}/api-keys", status_code=201, responses=answers(NOT_FOUND, PRECONDITION_FAILED))
-async def issue_api_key(mine: Own, body: NewKey, ports: Wired, write: Write) -> IssuedKey:
-    """Issue a key. Its text is in this answer and nowhere else."""
+@router.post("/{organisation_id}/api-keys", status_code=201, responses=answers(NOT_FOUND, SCOPE_TOO_WIDE, PRECONDITION_FAILED))
+async def issue_api_key(mine: Own, body: NewKey, who: AnyCaller, ports: Wired, write: Write) -> IssuedKey:
+    """Issue a key. Its text is in this answer and nowhere else. It may nothing that the issuing key may not."""
+    scopes = body.scopes or who.scopes
+    if not covers(who.scopes, scopes):
+        raise Problem(
+            SCOPE_TOO_WIDE, f"The issuing key has only {', '.join(who.scopes)}.", errors=[At(pointer="#/scopes", detail="too wide")]
+        )
     key = mint(ports.keyring, mine, write.intent.seed)
-    command = IssueApiKey(key_id=key.key_id, label=body.label, secret_hash=key.secret_hash)
-    committed = await write(ORGANISATIONS, _stream(mine), command)
-    await ports.api_keys.wait_for([committed.position], _KEY_SECONDS)
+    command = IssueApiKey(
+        key_id=key.key_id, label=body.label, secret_hash=key.secret_hash, scopes=scopes, expires_at=_utc(body.expires_at)
+    )  # fmt: skip
+    await _open_at_once(await write(ORGANISATIONS, _stream(mine), command), ports)
     write.created_at(f"/v1/organisations/{mine}/api-keys/{key.key_id}")
-    return _issued(key, body.label)
+    return _issued(key, body.label, scopes, body.expires_at)
+
+
+@router.post(
+    "/{organisation_id}/api-keys/{key_id}/rotate", status_code=201, responses=answers(NOT_FOUND, ApiKeyRevokedAlready, SCOPE_TOO_WIDE)
+)
+async def rotate_api_key(mine: Own, key_id: str, body: Rotation, who: AnyCaller, ports: Wired, write: Write, read: Read) -> IssuedKey:
+    """Replace a key by a new one that may the same. The old one goes on for a while, so that its holders can change over."""
+    row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
+    old = found(next((each for each in row.keys if each.key_id == key_id), None), "API key")
+    if not covers(who.scopes, old.scopes):
+        raise Problem(SCOPE_TOO_WIDE, f"The asking key has only {', '.join(who.scopes)}.")
+    key = mint(ports.keyring, mine, write.intent.seed)
+    end = ports.clock() + timedelta(seconds=body.overlap_seconds)
+    command = RotateApiKey(key_id=key_id, new_key_id=key.key_id, secret_hash=key.secret_hash, old_expires_at=end)
+    await _open_at_once(await write(ORGANISATIONS, _stream(mine), command), ports)
+    write.created_at(f"/v1/organisations/{mine}/api-keys/{key.key_id}")
+    return _issued(key, old.label, old.scopes)
 
 
 @router.get("/{organisation_id}/api-keys", responses=answers(NOT_FOUND))
@@ -156,8 +194,16 @@ async def get_api_key(mine: Own, key_id: str, read: Read) -> ApiKey:
 async def revoke_api_key(mine: Own, key_id: str, ports: Wired, write: Write) -> Accepted:
     """Revoke a key. It opens nothing as soon as the fact is read by every process."""
     committed = await write(ORGANISATIONS, _stream(mine), RevokeApiKey(key_id=key_id))
-    await ports.api_keys.wait_for([committed.position], _KEY_SECONDS)
+    await _open_at_once(committed, ports)
     return Accepted(position=str(committed.position))
+
+
+async def _open_at_once(committed: Committed, ports: Ports) -> None:
+    await ports.api_keys.wait_for([committed.position], _KEY_SECONDS)
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return None if time is None else time.astimezone(UTC)
 
 
 def _fresh_id(intent: Intent) -> str:
@@ -174,8 +220,10 @@ def _view(row: rows.Organisation) -> Organisation:
 
 
 def _key(key: rows.ApiKey) -> ApiKey:
-    return ApiKey(id=key.key_id, label=key.label, issued_at=key.issued_at, revoked_at=key.revoked_at)
+    return ApiKey(
+        id=key.key_id, label=key.label, scopes=key.scopes, issued_at=key.issued_at, revoked_at=key.revoked_at, expires_at=key.expires_at
+    )  # fmt: skip
 
 
-def _issued(key: MintedKey, label: str) -> IssuedKey:
-    return IssuedKey(id=key.key_id, label=label, key=key.token)
+def _issued(key: MintedKey, label: str, scopes: tuple[str, ...] = (), expires_at: datetime | None = None) -> IssuedKey:
+    return IssuedKey(id=key.key_id, label=label, key=key.token, scopes=scopes, expires_at=expires_at)

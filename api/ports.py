@@ -10,14 +10,15 @@ from events.positions import Position
 from events.rooms import ROOMS
 from events.sealing import KeyRing
 from events.streams import topic_of
+from projections.directory import KnownKey
 from projections.queries import JournalRows, Rows
 
 
 class ApiKeys(Protocol):
     """The keys of all organisations, held in memory, so that writes go on while the read models are away."""
 
-    def api_key(self, key_id: str) -> tuple[str, bytes] | None:
-        """Organisation and SHA-256 of the secret of a key that is issued and not revoked; None for every other."""
+    def api_key(self, key_id: str) -> KnownKey | None:
+        """A key that is issued and not revoked (it may have expired); None for every other."""
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         """Wait until what stands at the positions is in the answers; False when that was not in time."""

@@ -75,6 +75,10 @@ UNAUTHENTICATED = _kind(
     "unauthenticated", 401, "No API key came with the request, or one that opens nothing. Send `Authorization: Bearer aybiza_…`."
 )
 OPERATOR_ONLY = _kind("operator-only", 403, "Only the platform's operator may do this; an organisation's key may not.")
+SCOPE_MISSING = _kind(
+    "scope-missing", 403, "The API key may not do this. Issue one with the scope that `needed` names, or ask whoever holds one."
+)
+SCOPE_TOO_WIDE = _kind("scope-too-wide", 403, "A key cannot issue one that may more than itself.")
 ORGANISATION_NEEDED = _kind(
     "organisation-needed", 403, "The platform's operator acts for one organisation at a time: name it in the header `Aybiza-Organisation`."
 )

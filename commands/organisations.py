@@ -2,10 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TypeAlias, assert_never
 
 from commands.decider import CommandRefused, Decider, NotFound
-from events.organisations import ApiKeyIssued, ApiKeyRevoked, OrganisationCreated, OrganisationEvent, OrganisationRenamed
+from events.organisations import (
+    ApiKeyExpirySet,
+    ApiKeyIssued,
+    ApiKeyRevoked,
+    OrganisationCreated,
+    OrganisationEvent,
+    OrganisationRenamed,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +31,26 @@ class RenameOrganisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueApiKey:
-    """Let a program act for the business. `secret_hash` is the SHA-256 of the secret, which we never keep."""
+    """Let a program act for the business. `secret_hash` is the SHA-256 of the secret, which we never keep.
+
+    `scopes` and `expires_at` as the fact has them.
+    """
 
     key_id: str
     label: str
     secret_hash: bytes
+    scopes: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateApiKey:
+    """Issue a key that may what an older one may; the older one goes on until `old_expires_at`, or its own end if that is sooner."""
+
+    key_id: str
+    new_key_id: str
+    secret_hash: bytes
+    old_expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +58,7 @@ class RevokeApiKey:
     key_id: str
 
 
-OrganisationCommand: TypeAlias = CreateOrganisation | RenameOrganisation | IssueApiKey | RevokeApiKey
+OrganisationCommand: TypeAlias = CreateOrganisation | RenameOrganisation | IssueApiKey | RotateApiKey | RevokeApiKey
 
 
 class OrganisationExists(CommandRefused):
@@ -56,13 +79,23 @@ class ApiKeyIdTaken(CommandRefused):
     code = "api-key-id-taken"
 
 
+class ApiKeyRevokedAlready(CommandRefused):
+    """A revoked key is not replaced: nobody holds it any more."""
+
+    code = "api-key-revoked"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organisation:
-    """The business and its keys by id, with the hash of each secret; `revoked` ones stay known, so that none is issued again."""
+    """The business and its keys by id, as they were issued; `revoked` ones stay known, so that none is issued again.
+
+    `ends`: when keys expire, where that was set or moved.
+    """
 
     name: str
     region: str
-    keys: Mapping[str, bytes] = field(default_factory=dict)
+    keys: Mapping[str, ApiKeyIssued] = field(default_factory=dict)
+    ends: Mapping[str, datetime] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
 
 
@@ -74,18 +107,48 @@ def decide(command: OrganisationCommand, organisation: Organisation | None) -> S
     match command:
         case RenameOrganisation(name=name):
             return () if _named(name) == organisation.name else (OrganisationRenamed(name=_named(name)),)
-        case IssueApiKey(key_id=key_id, label=label, secret_hash=secret_hash):
-            if organisation.keys.get(key_id) == secret_hash and key_id not in organisation.revoked:
-                return ()
-            if key_id in organisation.keys:
-                raise ApiKeyIdTaken(f"key id {key_id} was issued before; issue the key under a new id")
-            return (ApiKeyIssued(key_id=key_id, label=label, secret_hash=secret_hash),)
+        case IssueApiKey():
+            issued = ApiKeyIssued(
+                key_id=command.key_id, label=command.label, secret_hash=command.secret_hash, scopes=command.scopes,
+                expires_at=command.expires_at,
+            )  # fmt: skip
+            return () if _stands(organisation, issued) else (issued,)
+        case RotateApiKey():
+            return _rotate(command, organisation)
         case RevokeApiKey(key_id=key_id):
-            if key_id not in organisation.keys:
-                raise NotFound(f"no key {key_id} was issued; check the id among the organisation's keys")
+            _issued(organisation, key_id)
             return () if key_id in organisation.revoked else (ApiKeyRevoked(key_id=key_id),)
         case _:
             assert_never(command)
+
+
+def _issued(organisation: Organisation, key_id: str) -> ApiKeyIssued:
+    if key_id not in organisation.keys:
+        raise NotFound(f"no key {key_id} was issued; check the id among the organisation's keys")
+    return organisation.keys[key_id]
+
+
+def _stands(organisation: Organisation, issued: ApiKeyIssued) -> bool:
+    """Whether this very key was issued already and still opens. Raises ApiKeyIdTaken for another one under its id."""
+    known = organisation.keys.get(issued.key_id)
+    if known is None:
+        return False
+    if known.secret_hash != issued.secret_hash or issued.key_id in organisation.revoked:
+        raise ApiKeyIdTaken(f"key id {issued.key_id} was issued before; issue the key under a new id")
+    return True
+
+
+def _rotate(command: RotateApiKey, organisation: Organisation) -> Sequence[OrganisationEvent]:
+    old = _issued(organisation, command.key_id)
+    new = replace(old, key_id=command.new_key_id, secret_hash=command.secret_hash, expires_at=None)
+    if _stands(organisation, new):
+        return ()
+    if command.key_id in organisation.revoked:
+        raise ApiKeyRevokedAlready(f"key {command.key_id} was revoked; issue a new key instead of replacing it")
+    end = organisation.ends.get(command.key_id)
+    if end is not None and end <= command.old_expires_at:
+        return (new,)
+    return new, ApiKeyExpirySet(key_id=command.key_id, expires_at=command.old_expires_at)
 
 
 def _create(command: CreateOrganisation, organisation: Organisation | None) -> Sequence[OrganisationEvent]:
@@ -112,8 +175,11 @@ def evolve(organisation: Organisation | None, fact: OrganisationEvent) -> Organi
     match fact:
         case OrganisationRenamed(name=name):
             return replace(organisation, name=name)
-        case ApiKeyIssued(key_id=key_id, secret_hash=secret_hash):
-            return replace(organisation, keys={**organisation.keys, key_id: secret_hash})
+        case ApiKeyIssued(key_id=key_id, expires_at=end):
+            ends = organisation.ends if end is None else {**organisation.ends, key_id: end}
+            return replace(organisation, keys={**organisation.keys, key_id: fact}, ends=ends)
+        case ApiKeyExpirySet(key_id=key_id, expires_at=end):
+            return replace(organisation, ends={**organisation.ends, key_id: end})
         case ApiKeyRevoked(key_id=key_id):
             return replace(organisation, revoked=organisation.revoked | {key_id})
         case _:

@@ -1,6 +1,7 @@
 """Facts about the businesses that use us."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from events.registry import event
 
@@ -25,11 +26,16 @@ class OrganisationRenamed:
 @event("api-key-issued", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKeyIssued:
-    """A program may act for the business. Only the secret's SHA-256 is kept; `key_id` is the visible part."""
+    """A program may act for the business. Only the secret's SHA-256 is kept; `key_id` is the visible part.
+
+    `scopes`: what it may (`calls:read`, `agents:write`); none named: everything. `expires_at`: None is never.
+    """
 
     key_id: str
     label: str
     secret_hash: bytes
+    scopes: tuple[str, ...] = ()
+    expires_at: datetime | None = None
 
 
 @event("api-key-revoked", version=1)
@@ -40,4 +46,13 @@ class ApiKeyRevoked:
     key_id: str
 
 
-OrganisationEvent = OrganisationCreated | OrganisationRenamed | ApiKeyIssued | ApiKeyRevoked
+@event("api-key-expiry-set", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyExpirySet:
+    """The key opens nothing from then on: it was replaced by another, and both open until its holders have changed over."""
+
+    key_id: str
+    expires_at: datetime
+
+
+OrganisationEvent = OrganisationCreated | OrganisationRenamed | ApiKeyIssued | ApiKeyRevoked | ApiKeyExpirySet

@@ -6,7 +6,8 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from events.positions import Position
 from events.streams import PLATFORM, topic_of
@@ -34,6 +35,15 @@ class Route:
     flags: Mapping[str, str]
 
 
+class KnownKey(NamedTuple):
+    """An API key that was issued and not revoked. `secret_hash` is the SHA-256 of its secret; no `scopes`: it may everything."""
+
+    organisation_id: str
+    secret_hash: bytes
+    scopes: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+
+
 class Directory:
     """A store in memory (`projections.ports.Store`) that answers at once. `follow` keeps it true."""
 
@@ -41,7 +51,7 @@ class Directory:
         self.topic_of = topic_of
         self.caught_up = asyncio.Event()
         self._rows: dict[Table[Any], dict[Key, Any]] = {table: {} for table in FOLLOWED}
-        self._keys: dict[str, tuple[str, bytes]] = {}
+        self._keys: dict[str, KnownKey] = {}
         self._flags: defaultdict[str, dict[str, Flag]] = defaultdict(dict)
         self._checkpoints: dict[Mark, Checkpoint] = {}
         self._reached: dict[tuple[str, int], int] = {}
@@ -82,8 +92,8 @@ class Directory:
         """An organisation's flags that are on, each with its variant."""
         return {name: flag.variant for name, flag in sorted(self._flags.get(organisation_id, {}).items()) if flag.enabled}
 
-    def api_key(self, key_id: str) -> tuple[str, bytes] | None:
-        """Organisation and SHA-256 of the secret of a key that is issued and not revoked; None for every other."""
+    def api_key(self, key_id: str) -> KnownKey | None:
+        """A key that is issued and not revoked (it may have expired); None for every other."""
         return self._keys.get(key_id)
 
     def position(self) -> Mapping[tuple[str, int], int]:
@@ -144,7 +154,9 @@ class Directory:
         elif table is ORGANISATIONS:
             for each in before.keys if before else ():
                 self._keys.pop(each.key_id, None)
-            self._keys |= {each.key_id: (row.id, each.secret_hash) for each in row.keys if each.revoked_at is None}
+            for each in row.keys if row else ():
+                if each.revoked_at is None:
+                    self._keys[each.key_id] = KnownKey(row.id, each.secret_hash, each.scopes, each.expires_at)
 
     def _check_goal(self) -> None:
         if all(self._reached.get(place, 0) >= end for place, end in self._goal.items()):

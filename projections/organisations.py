@@ -4,20 +4,32 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from events.organisations import ApiKeyIssued, ApiKeyRevoked, OrganisationCreated, OrganisationEvent, OrganisationRenamed
+from events.organisations import (
+    ApiKeyExpirySet,
+    ApiKeyIssued,
+    ApiKeyRevoked,
+    OrganisationCreated,
+    OrganisationEvent,
+    OrganisationRenamed,
+)
 from events.recorded import Recorded
 from projections.table import BrokenHistory, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key as its organisation sees it; `secret_hash` is the SHA-256 of the secret, which nobody keeps."""
+    """A key as its organisation sees it; `secret_hash` is the SHA-256 of the secret, which nobody keeps.
+
+    `scopes`: what it may; none: everything.
+    """
 
     key_id: str
     label: str
     secret_hash: bytes
     issued_at: datetime
     revoked_at: datetime | None = None
+    scopes: tuple[str, ...] = ()
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +57,11 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
     match fact:
         case OrganisationRenamed(name=name):
             return replace(row, name=name)
-        case ApiKeyIssued(key_id=key_id, label=label, secret_hash=secret_hash):
-            return replace(row, keys=(*row.keys, ApiKey(key_id=key_id, label=label, secret_hash=secret_hash, issued_at=at)))
+        case ApiKeyIssued(key_id=key_id, label=label, secret_hash=secret_hash, scopes=scopes, expires_at=end):
+            key = ApiKey(key_id=key_id, label=label, secret_hash=secret_hash, issued_at=at, scopes=scopes, expires_at=end)
+            return replace(row, keys=(*row.keys, key))
+        case ApiKeyExpirySet(key_id=key_id, expires_at=end):
+            return replace(row, keys=tuple(replace(key, expires_at=end) if key.key_id == key_id else key for key in row.keys))
         case ApiKeyRevoked(key_id=key_id):
             keys = tuple(replace(key, revoked_at=at) if key.key_id == key_id else key for key in row.keys)
             return replace(row, keys=keys)
@@ -55,5 +70,5 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
 
 
 ORGANISATIONS = Table(
-    name="organisations", version=1, room="organisations", category="organisations", row=Organisation, evolve=evolve
+    name="organisations", version=2, room="organisations", category="organisations", row=Organisation, evolve=evolve
 )  # fmt: skip

@@ -1,11 +1,14 @@
 """Who is a business of ours, and which keys act for it."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from commands.decider import NotFound
 from commands.organisations import (
     ORGANISATIONS,
     ApiKeyIdTaken,
+    ApiKeyRevokedAlready,
     CreateOrganisation,
     IssueApiKey,
     OrganisationCommand,
@@ -13,14 +16,19 @@ from commands.organisations import (
     OrganisationNameMissing,
     RenameOrganisation,
     RevokeApiKey,
+    RotateApiKey,
 )
-from events.organisations import ApiKeyIssued, ApiKeyRevoked, OrganisationCreated, OrganisationRenamed
+from events.organisations import ApiKeyExpirySet, ApiKeyIssued, ApiKeyRevoked, OrganisationCreated, OrganisationRenamed
 from tests.given import given
 
 CREATED = OrganisationCreated(name="Acme", region="us-east-1")
 ISSUE = IssueApiKey(key_id="k1", label="console", secret_hash=bytes(32))
 ISSUED = ApiKeyIssued(key_id="k1", label="console", secret_hash=bytes(32))
 REVOKED = ApiKeyRevoked(key_id="k1")
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+ROTATE = RotateApiKey(key_id="k1", new_key_id="k2", secret_hash=b"2" * 32, old_expires_at=NOON)
+READING = ApiKeyIssued(key_id="k1", label="console", secret_hash=bytes(32), scopes=("calls:read",))
+SUCCESSOR = ApiKeyIssued(key_id="k2", label="console", secret_hash=b"2" * 32, scopes=("calls:read",))
 
 
 class TestCreateOrganisation:
@@ -68,6 +76,34 @@ class TestIssueApiKey:
     def test_is_refused_for_a_key_that_was_revoked(self) -> None:
         given(ORGANISATIONS, CREATED, ISSUED, REVOKED).when(ISSUE).then_refused(ApiKeyIdTaken)
 
+    def test_says_what_the_key_may_and_until_when(self) -> None:
+        wanted = IssueApiKey(key_id="k1", label="console", secret_hash=bytes(32), scopes=("calls:read",), expires_at=NOON)
+        given(ORGANISATIONS, CREATED).when(wanted).then(
+            ApiKeyIssued(key_id="k1", label="console", secret_hash=bytes(32), scopes=("calls:read",), expires_at=NOON)
+        )
+
+
+class TestRotateApiKey:
+    def test_issues_a_key_that_may_the_same_and_gives_the_old_one_an_end(self) -> None:
+        given(ORGANISATIONS, CREATED, READING).when(ROTATE).then(SUCCESSOR, ApiKeyExpirySet(key_id="k1", expires_at=NOON))
+
+    def test_leaves_the_old_key_an_end_that_is_sooner(self) -> None:
+        sooner = ApiKeyExpirySet(key_id="k1", expires_at=NOON - timedelta(hours=1))
+        given(ORGANISATIONS, CREATED, READING, sooner).when(ROTATE).then(SUCCESSOR)
+
+    def test_brings_a_later_end_forward(self) -> None:
+        later = ApiKeyExpirySet(key_id="k1", expires_at=NOON + timedelta(hours=1))
+        given(ORGANISATIONS, CREATED, READING, later).when(ROTATE).then(SUCCESSOR, ApiKeyExpirySet(key_id="k1", expires_at=NOON))
+
+    def test_changes_nothing_when_it_is_said_again(self) -> None:
+        given(ORGANISATIONS, CREATED, READING, SUCCESSOR).when(ROTATE).then()
+
+    def test_is_refused_for_a_key_that_was_revoked(self) -> None:
+        given(ORGANISATIONS, CREATED, ISSUED, REVOKED).when(ROTATE).then_refused(ApiKeyRevokedAlready)
+
+    def test_is_refused_for_a_key_that_was_never_issued(self) -> None:
+        given(ORGANISATIONS, CREATED).when(ROTATE).then_refused(NotFound)
+
 
 class TestRevokeApiKey:
     def test_is_a_fact(self) -> None:
@@ -80,6 +116,6 @@ class TestRevokeApiKey:
         given(ORGANISATIONS, CREATED).when(RevokeApiKey(key_id="k1")).then_refused(NotFound)
 
 
-@pytest.mark.parametrize("command", [RenameOrganisation(name="Acme"), ISSUE, RevokeApiKey(key_id="k1")])
+@pytest.mark.parametrize("command", [RenameOrganisation(name="Acme"), ISSUE, ROTATE, RevokeApiKey(key_id="k1")])
 def test_nothing_can_be_done_with_an_organisation_that_is_not_there(command: OrganisationCommand) -> None:
     given(ORGANISATIONS).when(command).then_refused(NotFound)

@@ -13,7 +13,7 @@ from events.positions import Position
 from events.records import RawRecord
 from events.sealing import Sealed
 from events.streams import PLATFORM, StreamId
-from projections.directory import Directory, follow
+from projections.directory import Directory, KnownKey, follow
 from tests.projections.paper import FENCE, PaperReader
 from tests.projections.told import AYB
 
@@ -104,7 +104,7 @@ class TestApiKey:
         reader = business()
         reader.append(ORGANISATION, ApiKeyIssued(key_id="k1", label="till", secret_hash=b"s" * 32))
         async with following(reader) as directory:
-            assert directory.api_key("k1") == (AYB, b"s" * 32)
+            assert directory.api_key("k1") == KnownKey(AYB, b"s" * 32)
             assert await directory.wait_for([position(reader.append(ORGANISATION, ApiKeyRevoked(key_id="k1")))], 5)
             assert directory.api_key("k1") is None
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from events.organisations import ApiKeyIssued, ApiKeyRevoked, OrganisationCreated, OrganisationRenamed
+from events.organisations import ApiKeyExpirySet, ApiKeyIssued, ApiKeyRevoked, OrganisationCreated, OrganisationRenamed
 from events.streams import StreamId
 from projections.organisations import ORGANISATIONS, ApiKey, Organisation
 from projections.table import BrokenHistory
@@ -31,6 +31,13 @@ class TestOrganisation:
             key_id="k1", label="till", secret_hash=b"s" * 32, issued_at=DAY + timedelta(seconds=1), revoked_at=DAY + timedelta(seconds=3)
         )  # fmt: skip
         assert row.keys[1].revoked_at is None
+
+    def test_says_what_a_key_may_and_when_it_ends(self) -> None:
+        end = DAY + timedelta(days=1)
+        issued = ApiKeyIssued(key_id="k1", label="till", secret_hash=b"s" * 32, scopes=("calls:read",))
+        row = ORGANISATIONS.fold(told(STREAM, CREATED, issued, ApiKeyExpirySet(key_id="k1", expires_at=end)))
+        assert row is not None
+        assert (row.keys[0].scopes, row.keys[0].expires_at) == (("calls:read",), end)
 
     def test_cannot_begin_with_a_key(self) -> None:
         with pytest.raises(BrokenHistory, match="before it was created"):

@@ -1,0 +1,232 @@
+"""Nobody gets at what is another's: every operation of the OpenAPI document, with every key that must not open it."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
+from schemathesis.core.result import Ok
+
+from api.scopes import SCOPES, needed
+from commands.calls import CALLS, AnswerCall, ReceiveCall
+from events.streams import StreamId
+from tests.api.platform import Platform, Tenant, fresh_call_id
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+CALLER = "+14155550177"
+CONFIGURATION: dict[str, Any] = {
+    "name": "Zanzibar", "version": "1", "system_prompt": "You are Zanzibar.", "greeting": "Zanzibar dental, how can I help?",
+}  # fmt: skip
+Case = schemathesis.Case[Any]
+Answer = Any
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """Things of one organisation, of every kind, by the names that paths give their ids. `marks`: what only they say."""
+
+    ids: Mapping[str, str]
+    marks: tuple[str, ...]
+    cursor: str
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongings:
+    """One thing of every kind, and two agents, so that there is a second page."""
+    api, number = tenant.api, f"+1415555{int(unique[-6:], 16) % 9_000 + 1000:04d}"
+
+    async def made(method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        answer = await api.request(method, path, json=body)
+        assert answer.is_success, answer.text
+        return answer
+
+    agent_id = (await made("POST", "/v1/agents", {"name": "Zanzibar"})).json()["id"]
+    await made("POST", "/v1/agents", {"name": "Zanzibar two"})
+    version = await made("POST", f"/v1/agents/{agent_id}/versions", CONFIGURATION)
+    await made("POST", "/v1/numbers", {"number": number, "agent_id": agent_id})
+    key = await made("POST", f"/v1/organisations/{tenant.id}/api-keys", {"label": "Zanzibar"})
+    await made("PUT", "/v1/flags/zanzibar", {"enabled": True, "variant": "on", "description": "Zanzibar"})
+    await made("POST", "/v1/consents", {"caller": CALLER, "purpose": "recording", "evidence": "Zanzibar"})
+    call_id, caller = fresh_call_id(), running.key_ring.seal(f"{tenant.id}/caller", CALLER)
+    ring = ReceiveCall(
+        call_sid=f"CA{unique}", caller=caller, caller_ref="ref", number=caller, number_ref="number", agent_id=agent_id, agent_version="1",
+        agent_version_hash="0" * 64,
+    )  # fmt: skip
+    stream = StreamId(tenant.id, "calls", call_id)
+    await running.do(CALLS, stream, ring)
+    answer = AnswerCall(stream_sid="MZ1", worker="w", recogniser="r", model_provider="m", voice="v", embedded=True)
+    last = await running.do(CALLS, stream, answer)
+    page = await api.get("/v1/agents", params={"limit": "1", "min-position": [str(last.position), version.headers["Aybiza-Position"]]})
+    return Belongings(
+        ids={
+            "organisation_id": tenant.id, "agent_id": agent_id, "version": str(version.json()["version"]), "number": number,
+            "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id,
+        },
+        marks=("Zanzibar", CALLER, number, call_id, agent_id, tenant.id),
+        cursor=page.json()["next_cursor"],
+    )  # fmt: skip
+
+
+def good_cases(url: str) -> Iterator[Case]:
+    """A proper request to every operation below /v1; a new operation is among them by itself."""
+    for result in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
+        assert isinstance(result, Ok)
+        operation = result.ok()
+        if not operation.path.startswith("/v1"):
+            continue
+        case = _one_of(operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE))
+        # Nothing that could end the request before somebody looks whose the thing is.
+        case.query = {}
+        case.headers.clear()
+        case.cookies = {}
+        yield case
+
+
+def _one_of(cases: SearchStrategy[Case]) -> Case:
+    drawn: list[Case] = []
+
+    @given(case=cases)
+    @settings(
+        max_examples=1, derandomize=True, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )  # fmt: skip
+    def draw(case: Case) -> None:
+        drawn.append(case)
+
+    draw()
+    return drawn[0]
+
+
+async def ask(running: Platform, key: str | None, examine: Callable[[Case, Callable[..., Answer]], None]) -> int:
+    """Have each good request examined, by a function that can send it. Returns how many there were."""
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+
+    def go() -> int:
+        count = 0
+        for case in good_cases(running.url):
+            count += 1
+
+            def send(ids: Mapping[str, str], case: Case = case, **query: str) -> Answer:
+                case.path_parameters = {name: ids[name] for name in case.path_parameters or {}}
+                return case.call(headers=headers, params=query, timeout=30)
+
+            examine(case, send)
+        return count
+
+    return await asyncio.to_thread(go)
+
+
+def told(answer: Answer, ids: Mapping[str, str]) -> str:
+    """What an answer says, without the trace, its place on the log, and what the asker said first."""
+    text: str = answer.text
+    with suppress(ValueError):
+        document = json.loads(text)
+        if isinstance(document, dict):
+            for own in ("instance", "trace_id", "position"):
+                document.pop(own, None)
+        text = json.dumps(document, ensure_ascii=False)
+    for value in ids.values():
+        text = re.sub(rf"\b{re.escape(value)}\b" if value.isalnum() else re.escape(value), "…", text)
+    return _TIME.sub("…", text)
+
+
+Examine = Callable[[Case, Callable[..., Answer]], None]
+NOWHERE = {
+    "organisation_id": "AYB-0000-0000-0000", "agent_id": "agt_" + "0" * 32, "version": "999", "number": "+14155550000",
+    "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32,
+}  # fmt: skip
+
+
+class TestKeys:
+    async def test_that_are_missing_or_expired_open_nothing(self, running: Platform, tenant: Tenant, belongings: Belongings) -> None:
+        yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        issued = await tenant.api.post(f"/v1/organisations/{tenant.id}/api-keys", json={"label": "old", "expires_at": yesterday})
+        for key in (None, tenant.key[:-1] + ("0" if tenant.key[-1] != "0" else "1"), issued.json()["key"]):
+
+            def examine(case: Case, send: Callable[..., Answer]) -> None:
+                answer = send(belongings.ids)
+                assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), case.operation.path
+
+            assert await ask(running, key, examine) > 30
+
+    async def test_of_too_small_a_scope_open_nothing(self, running: Platform, tenant: Tenant, belongings: Belongings) -> None:
+        path = f"/v1/organisations/{tenant.id}/api-keys"
+        keys: dict[str, str] = {}
+        for scope in sorted(SCOPES):
+            resource, verb = scope.split(":")
+            # Everything but this: reading is not enough to write, and writing would be enough to read.
+            others = SCOPES - {scope} - ({f"{resource}:write"} if verb == "read" else set())
+            keys[scope] = (await tenant.api.post(path, json={"label": scope, "scopes": sorted(others)})).json()["key"]
+
+        def examine(case: Case, send: Callable[..., Answer]) -> None:
+            del send
+            scope = needed(case.method.upper(), case.operation.path)
+            case.path_parameters = {name: belongings.ids[name] for name in case.path_parameters or {}}
+            answer = case.call(headers={"Authorization": f"Bearer {keys[scope]}"}, timeout=30)
+            assert (answer.status_code, answer.json().get("needed")) == (403, scope), case.operation.path
+
+        await ask(running, None, examine)
+
+    async def test_of_another_organisation_cannot_tell_that_anything_is_there(
+        self, running: Platform, tenant: Tenant, stranger: Tenant, belongings: Belongings
+    ) -> None:
+        def leaks(found: list[str]) -> Examine:
+            def examine(case: Case, send: Callable[..., Answer]) -> None:
+                there, absent = send(belongings.ids), send(NOWHERE)
+                path = case.operation.path
+                if case.path_parameters and (there.status_code, told(there, belongings.ids)) != (absent.status_code, told(absent, NOWHERE)):
+                    found.append(f"{case.method} {path} answers otherwise than for what is nowhere")
+                said = told(there, belongings.ids if case.path_parameters else {})
+                found.extend(f"{case.method} {path} says {mark}" for mark in belongings.marks if mark in said)
+
+            return examine
+
+        found: list[str] = []
+        await ask(running, stranger.key, leaks(found))
+        assert found == []
+        # The examination can fail: to the owner itself the same answers tell a lot.
+        await ask(running, tenant.key, leaks(found))
+        assert len(found) > 10
+
+    async def test_of_another_organisation_change_nothing(
+        self, running: Platform, tenant: Tenant, stranger: Tenant, belongings: Belongings
+    ) -> None:
+        before: dict[str, str] = {}
+        after: dict[str, str] = {}
+
+        def looked(seen: dict[str, str]) -> Callable[[Case, Callable[..., Answer]], None]:
+            def examine(case: Case, send: Callable[..., Answer]) -> None:
+                if case.method.upper() == "GET":
+                    answer = send(belongings.ids)
+                    seen[case.operation.path] = f"{answer.status_code} {told(answer, {})}"
+
+            return examine
+
+        await ask(running, tenant.key, looked(before))
+        await ask(running, stranger.key, lambda case, send: send(belongings.ids) if case.method.upper() != "GET" else None)
+        await ask(running, tenant.key, looked(after))
+        assert after == before
+        # The owner sees what the others must not: else the marks would prove nothing.
+        shown = " ".join(before.values())
+        assert [mark for mark in belongings.marks if mark not in shown] == []
+
+    async def test_get_nowhere_with_the_cursor_of_another_organisation(
+        self, running: Platform, stranger: Tenant, belongings: Belongings
+    ) -> None:
+        def examine(case: Case, send: Callable[..., Answer]) -> None:
+            if case.method.upper() == "GET":
+                answer = send(belongings.ids, cursor=belongings.cursor)
+                said = told(answer, belongings.ids if case.path_parameters else {})
+                assert not [mark for mark in belongings.marks if mark in said], case.operation.path
+
+        await ask(running, stranger.key, examine)
