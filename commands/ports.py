@@ -1,7 +1,9 @@
 """What the owner of partitions needs from the log."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
+
+from events.admission import Fence
 
 # Whoever reads may meet them, on any floor; they belong to the owners' contract as well.
 from events.reading import HistoryLost as HistoryLost  # noqa: PLC0414
@@ -79,3 +81,59 @@ class SchemaRegister(Protocol):
 
     async def learn(self, marks: Iterable[bytes]) -> None:
         """Returns once the codec knows the schemas with these fingerprints; waits for those that nobody has written yet."""
+
+
+class HistoryAway(Exception):
+    """The journal does not answer now, or does not know the partition yet."""
+
+
+class HistoryDamaged(Exception):
+    """An entry of the journal is not the record that it says it is: read the partition instead."""
+
+
+class Reached(NamedTuple):
+    """How far a journal is: it holds every admitted record before `offset`, where the log goes on under `fence`.
+
+    `timestamp_ms`: when the last of them was appended.
+    """
+
+    offset: int
+    fence: Fence
+    timestamp_ms: int
+
+
+class History(NamedTuple):
+    """What a journal holds of some streams, by key: their events and receipts before `reached`, in order."""
+
+    reached: Reached
+    records: Mapping[bytes, Sequence[RawRecord]]
+
+
+class Remembered(NamedTuple):
+    """What a journal knows of a command before `reached`: its last record, or None."""
+
+    reached: Reached
+    record: RawRecord | None
+
+
+class Histories(Protocol):
+    """The journal, as far as owners read it. Each answer is of one moment. Every method is bounded in time, and raises HistoryAway."""
+
+    async def reached(self, place: Place) -> Reached:
+        """Where a reader goes on who leaves everything before to the journal."""
+
+    async def load(self, place: Place, after: Mapping[bytes, int]) -> History:
+        """Streams by key, each from behind an offset on (-1: all). Raises HistoryDamaged."""
+
+    async def answered(self, place: Place, key: bytes, command_id: bytes) -> Remembered:
+        """What became of a command on a stream. Raises HistoryDamaged."""
+
+
+class Snapshots(Protocol):
+    """States of streams, kept as bytes by key. What is kept may be lost again: nothing rests on it. Every method raises LogAway."""
+
+    async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        """The last one of each, where there is one."""
+
+    async def keep(self, snapshots: Mapping[bytes, bytes]) -> None:
+        """Keep them in the place of older ones."""

@@ -12,7 +12,7 @@ import structlog
 from commands.dispatch import Committed, LogUnavailable
 from commands.ownership.groups import Answer, Submission
 from commands.ownership.owner import Owner
-from commands.ports import AppendInDoubt, Claim, Log, LogAway, Place, SchemaRegister
+from commands.ports import AppendInDoubt, Claim, Histories, Log, LogAway, Place, SchemaRegister
 from events.admission import Fence
 from events.codec import BrokenBody, UnknownSchema, mark_of
 from events.headers import Kind
@@ -36,6 +36,8 @@ class World:
     schemas: SchemaRegister
     now_ms: Callable[[], int]
     draw: Callable[[int], bytes]
+    histories: Histories | None = None
+    """The journal: whoever has one reads a partition from where the journal stands, and streams as they are needed."""
 
 
 class Superseded(LogUnavailable):
@@ -159,7 +161,9 @@ class Appending:
         if stop <= owner.next_offset:
             return
         async for records in self._world.log.read(owner.place, owner.next_offset, stop):
-            marks = {mark_of(raw.value) for raw in records if raw.header is not None and raw.header.kind is Kind.EVENT}
+            # A stranger's record may name a schema that nobody ever writes.
+            admitted = owner.admissible(records)
+            marks = {mark_of(raw.value) for raw in admitted if raw.header is not None and raw.header.kind is Kind.EVENT}
             unknown = [mark for mark in marks if mark is not None and not codec.knows(mark)]
             if unknown:
                 await self._world.schemas.learn(unknown)
@@ -168,13 +172,15 @@ class Appending:
                 self._note(records)
         self._tell(owner.judge((), stop))
 
-    async def release(self, successor: str = "") -> None:
+    async def release(self, successor: str = "") -> Claim:
         """Say on the log that the owner writes no more, and who may go on; whether that was heard changes nothing."""
         owner, world = self.owner, self._world
+        released = Claim(*owner.fence, successor, owner.next_offset)
         try:
             await world.log.append(owner.place, [owner.release(successor, world.now_ms())])
         except (LogAway, AppendInDoubt) as error:
             log.warning("release-not-written", topic=owner.place.topic, partition=owner.place.partition, reason=str(error))
+        return released
 
     def _held_beyond(self, term: int) -> bool:
         """Whether another process holds a claim that is newer than this."""

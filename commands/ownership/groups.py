@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, TypeAlias, assert_never
 
 from commands.decider import CommandRefused, Decider
 from commands.dispatch import CommandIdReused, Committed, CommitTooLarge, ExpectedVersionMismatch, Order
-from commands.ownership.streams import Answered, Streams
+from commands.ownership.remembering import Answered
+from commands.ownership.streams import Streams
 from commands.ports import BATCH_BYTES, NewRecord, Place
 from events.admission import Fence
 from events.headers import ZERO_16, Kind, RecordHeader, pack

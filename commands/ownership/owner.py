@@ -8,7 +8,7 @@ No I/O, no clock. Its shell reads and appends what it asks for, and reports what
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from commands.dispatch import LogUnavailable
 from commands.ownership.groups import DEFAULT_LIMITS, Answer, Group, Limits, Submission, commit_id_of
@@ -22,11 +22,14 @@ from events.records import RawRecord, write_headers
 from events.registry import Fact, type_of
 from events.streams import room_of
 
+_KEPT_OFFSETS = 100
+
 
 class Owner:
     """Who may write a partition, and what is known of it up to `next_offset`.
 
-    `counts` says what was dropped on the way; `superseded_at` where the last claim lies that ended one of ours.
+    `counts` says what was dropped on the way, `dropped` where the last of it lies; `superseded_at` where the last claim lies that
+    ended one of ours, `superseded` where the last ones do. `hold` is told of commands that cannot be decided from memory yet.
     """
 
     def __init__(self, place: Place, streams: Streams, address: str, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -36,6 +39,9 @@ class Owner:
         self.fence = UNCLAIMED
         self.counts: Counter[Verdict] = Counter()
         self.superseded_at: int | None = None
+        self.superseded: deque[int] = deque(maxlen=_KEPT_OFFSETS)
+        self.dropped: deque[tuple[int, Verdict]] = deque(maxlen=_KEPT_OFFSETS)
+        self.hold: Callable[[Submission], None] = _nowhere
         self._address = address
         self._limits = limits
         self._mine: Fence | None = None
@@ -57,6 +63,27 @@ class Owner:
         """The batch that is not confirmed yet. There is never more than one."""
         return self._group
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a batch of ours has to be looked for in what is read next."""
+        return self._doubtful
+
+    def begin(self, offset: int, fence: Fence, timestamp_ms: int) -> None:
+        """Know nothing but that the log goes on at `offset` under `fence`, after a record of that time. Not while we own or doubt."""
+        if self._group is not None or self.owns or offset < self.next_offset:
+            raise AssertionError(f"{self.place}: offset {offset} is no new beginning")
+        self.next_offset, self.fence = offset, fence
+        self._timestamp_ms = max(self._timestamp_ms, timestamp_ms)
+        self.streams.begin(offset)
+
+    def admissible(self, records: Sequence[RawRecord]) -> Iterator[RawRecord]:
+        """Those of the next records that will be admitted when they are judged. Changes nothing."""
+        fence = self.fence
+        for raw in records:
+            fence, verdict = admit(fence, raw.header)
+            if verdict is Verdict.ADMITTED:
+                yield raw
+
     def claim(self, claim_id: bytes, now_ms: int) -> NewRecord:
         """The record that claims the partition, one term above the highest known. `claim_id` is 16 random bytes."""
         self._mine = None
@@ -69,11 +96,13 @@ class Owner:
     def settle(self, offset: int) -> bool:
         """The claim lies at `offset` and everything before it was read. Whether it is valid: another may have come first."""
         claiming, self._claiming = self._claiming, None
+        if offset < self.next_offset:
+            raise HistoryLost(f"{self.place}: our claim was appended at offset {offset}, and {self.next_offset} was expected")
         if claiming is None or offset != self.next_offset:
             raise AssertionError(f"{self.place}: read to {self.next_offset}, the claim lies at {offset}")
         self.next_offset = offset + 1
         if claiming.term <= self.fence.term:
-            self.counts[Verdict.LOST_CLAIM] += 1
+            self._drop(offset, Verdict.LOST_CLAIM)
             return False
         self.counts[Verdict.CLAIM] += 1
         self.fence = self._mine = claiming
@@ -92,11 +121,16 @@ class Owner:
                 if fact is not None:
                     told.append(fact)
                 self._timestamp_ms = max(self._timestamp_ms, raw.timestamp_ms)
-            else:
+            elif verdict is Verdict.CLAIM:
                 self.counts[verdict] += 1
-                if verdict is Verdict.CLAIM and self._mine is not None:
+                if self._mine is not None:
                     self.superseded_at = raw.offset
+                    self.superseded.append(raw.offset)
+            else:
+                self._drop(raw.offset, verdict)
         self.next_offset = max(self.next_offset, reached)
+        if self._group is None:
+            self.streams.trim()
         return told
 
     def group(self, waiting: deque[Submission], now_ms: int) -> Group:
@@ -105,7 +139,14 @@ class Owner:
             raise AssertionError(f"{self.place}: a group is formed only by the owner, and after the last one was confirmed")
         timestamp_ms = max(now_ms, self._timestamp_ms)
         group = Group(self.place, self._mine, self.streams, self._limits, timestamp_ms=timestamp_ms, commits=self._commits)
-        while waiting and group.add(waiting[0]):
+        ready = self.streams.ready
+        while waiting:
+            submission = waiting[0]
+            if not ready(submission.key, submission.order.command_id):
+                self.hold(waiting.popleft())
+                continue
+            if not group.add(submission):
+                break
             waiting.popleft()
         if group.entries and not group.records:
             group.barrier()
@@ -128,7 +169,9 @@ class Owner:
             return _turned_away(group, "another owner has claimed the partition; try again"), []
         self.next_offset = base + len(group.records)
         self._timestamp_ms = group.timestamp_ms
-        return group.confirm(base, folded=False)
+        answered = group.confirm(base, folded=False)
+        self.streams.trim()
+        return answered
 
     def abandon(self, reason: str, retry_after_ms: int) -> list[Answer]:
         """The batch is certain not to be on the log, now or later."""
@@ -158,6 +201,10 @@ class Owner:
         commit_id = commit_id_of(mine, self._commits + 1)
         return self._word(Kind.RELEASE, PartitionReleased(successor=successor), mine, commit_id, now_ms)
 
+    def _drop(self, offset: int, verdict: Verdict) -> None:
+        self.counts[verdict] += 1
+        self.dropped.append((offset, verdict))
+
     def _finished(self) -> Group:
         group, self._group = self._group, None
         if group is None:
@@ -177,6 +224,10 @@ class Owner:
         header = RecordHeader(kind=kind, term=fence.term, claim_id=fence.claim_id, commit_id=commit_id, occurred_at_us=now_ms * 1000)
         headers = write_headers(room_of(self.place.topic), type_of(word).ce_type, str(EventId(commit_id, 0)), header.pack())
         return NewRecord(b"", self.streams.codec.encode(word), self._timestamp_ms, headers)
+
+
+def _nowhere(submission: Submission) -> None:
+    raise AssertionError(f"{submission.stream} is not in memory, and nobody loads it")
 
 
 def _turned_away(group: Group, reason: str, retry_after_ms: int = 500) -> list[Answer]:

@@ -8,10 +8,12 @@ import structlog
 
 from commands.dispatch import CommitInDoubt, LogUnavailable
 from commands.ownership.appending import Appending, Claimed, Superseded, Tell, Witness, World, answer_all
+from commands.ownership.cold import Cold
 from commands.ownership.groups import Answer, Submission
+from commands.ownership.loading import DEFAULT_LOADING, Bases, Loader, LoadingPatience
 from commands.ownership.owner import Owner
 from commands.ownership.streams import CannotOwn
-from commands.ports import HistoryLost, LogAway
+from commands.ports import Claim, HistoryLost, LogAway
 
 log = structlog.get_logger()
 
@@ -34,12 +36,13 @@ class Patience:
     silence_seconds: float = 0.3
     """How long another process may be silent before it is asked whether it lives, and then again before it counts as dead."""
     hand_over_seconds: float = 1.0
+    loading: LoadingPatience = DEFAULT_LOADING
 
 
 class OwnedPartition:
     """One partition that this process owns when somebody wants it to. `started` ends when it was first claimed, or says why it cannot be.
 
-    `address` is where this process takes commands.
+    `address` is where this process takes commands; `released` the claim that was given up at the end, with its successor's address.
     """
 
     def __init__(
@@ -47,18 +50,22 @@ class OwnedPartition:
     ) -> None:
         self.owner = owner
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.released: Claim | None = None
         self._world = world
         self._patience = patience
         self._witness = witness
         self._appending = Appending(owner, world, tell, int(patience.away_seconds * 1000), address=address, witness=witness)
         self._waiting: deque[Submission] = deque()
         self._work = asyncio.Event()
+        loader = Loader(owner, world.log, world.schemas, world.histories, Bases(), patience.loading)
+        self._cold = Cold(owner, loader, world.histories, self._waiting, self._work.set, patience.loading)
         self._stopping = asyncio.Event()
         # Why nothing is taken at present, and when to come again.
         self._closed: tuple[str, int] | None = None
         self._away = False
         self._away_ms = int(patience.away_seconds * 1000)
         self._wanted = False
+        self._settled: list[asyncio.Future[None]] = []
         self._needed_beyond: int | None = None
         self._losses = 0
         self._rests_until = self._owned_since = 0.0
@@ -69,11 +76,18 @@ class OwnedPartition:
         """Whether commands may be handed in: the partition is ours, or it is being claimed."""
         return self._wanted or self.owner.owns or self.owner.under_way is not None
 
-    def assign(self) -> None:
-        """Claim the partition, whoever holds it: it is to be ours."""
-        if not self.takes:
-            self._wanted, self._needed_beyond = True, None
+    def assign(self, beyond: int | None = None) -> None:
+        """Claim the partition: it is to be ours, whoever holds it, or unless somebody claimed it after the term `beyond`."""
+        if not self.takes and not self._stopping.is_set():
+            self._wanted, self._needed_beyond = True, beyond
             self._work.set()
+
+    async def settled(self) -> None:
+        """Returns when the claim that is under way has ended, in whatever way; at once when none is."""
+        if self._wanted:
+            ended = asyncio.get_running_loop().create_future()
+            self._settled.append(ended)
+            await ended
 
     def need(self, beyond: int) -> None:
         """Claim the partition, for the holder of the claim with this term does not answer (0: none is known).
@@ -86,7 +100,7 @@ class OwnedPartition:
             return
         rests_ms = int((self._rests_until - asyncio.get_running_loop().time()) * 1000)
         if rests_ms > 0:
-            raise Superseded(rests_ms)
+            raise LogUnavailable("another owner has claimed the partition, and is left in peace for a while", rests_ms)
         self._wanted, self._needed_beyond = True, beyond
         self._work.set()
 
@@ -100,7 +114,7 @@ class OwnedPartition:
             raise LogUnavailable(*self._closed)
         if not self.takes:
             raise Superseded
-        if len(self._waiting) >= self._patience.queue_commands:
+        if len(self._waiting) + len(self._cold) >= self._patience.queue_commands:
             raise LogUnavailable("too many commands wait for this partition", self._patience.full_retry_ms)
         self._waiting.append(submission)
         self._work.set()
@@ -110,6 +124,7 @@ class OwnedPartition:
         expired = []
         while self._waiting and self._waiting[0].ticket.deadline <= now:
             expired.append(Answer(self._waiting.popleft(), LogUnavailable("the log did not take the command in time")))
+        self._cold.sweep(now)
         group = self.owner.under_way
         if group is not None:
             late = [submission for submission in group.submissions if submission.ticket.deadline <= now]
@@ -125,6 +140,14 @@ class OwnedPartition:
 
     async def run(self) -> None:
         """Own the partition until `stop`. Ends early, and says so, where going on could do harm."""
+        async with asyncio.TaskGroup() as tasks:
+            loading = tasks.create_task(self._cold.run(), name=f"load streams of {self.owner.place} as they are needed")
+            try:
+                await self._run()
+            finally:
+                loading.cancel()
+
+    async def _run(self) -> None:
         try:
             while not self._stopping.is_set():
                 if self.takes:
@@ -133,7 +156,7 @@ class OwnedPartition:
                     self._work.clear()
                     await self._work.wait()
             if self.owner.owns:
-                await self._appending.release(self._successor)
+                self.released = await self._appending.release(self._successor)
         except (CannotOwn, HistoryLost) as error:
             log.exception("partition-closed", topic=self.owner.place.topic, partition=self.owner.place.partition)
             self._closed = (str(error), 60_000)
@@ -142,6 +165,7 @@ class OwnedPartition:
                 # Several partitions may fail; one of them is raised.
                 self.started.exception()
         finally:
+            self._no_longer_wanted()
             self._turn_away(*(self._closed or ("this process is stopping", self._patience.full_retry_ms)))
             if self.owner.under_way is not None:
                 answer_all(Answer(submission, CommitInDoubt("this process stopped")) for submission in self.owner.under_way.submissions)
@@ -149,6 +173,7 @@ class OwnedPartition:
     async def _own(self) -> None:
         """Claim unless we own; then serve until stopped, superseded, or in doubt. What is in doubt is claimed again at once."""
         try:
+            await self._cold.begin()
             if self.owner.owns:
                 await self._world.log.end_offset(self.owner.place)
             elif (claimed := await self._appending.claim(self._waiting, self._needed_beyond)) is not Claimed.OURS:
@@ -156,7 +181,7 @@ class OwnedPartition:
                 return
             else:
                 self._owned_since = asyncio.get_running_loop().time()
-            self._wanted, self._needed_beyond = False, None
+            self._no_longer_wanted()
             self._open()
             while self.owner.owns and (self._waiting or not self._stopping.is_set()):
                 if self._waiting:
@@ -177,13 +202,13 @@ class OwnedPartition:
             await self._pause(self._patience.away_seconds)
             if self._needed_beyond is not None and self.owner.under_way is None:
                 # Whoever needs it asks again; by then another process may have it.
-                self._wanted, self._needed_beyond = False, None
+                self._no_longer_wanted()
                 self._open()
 
     def _lose(self, *, rest: bool) -> None:
         """Another process has it. What waits is sent there by whoever brought it; after a fight we rest before we need it again."""
         owner, patience, now = self.owner, self._patience, asyncio.get_running_loop().time()
-        self._wanted, self._needed_beyond = False, None
+        self._no_longer_wanted()
         if rest:
             most = patience.superseded_most_seconds
             if self._owned_since and now - self._owned_since > 2 * most:
@@ -195,8 +220,16 @@ class OwnedPartition:
         self._open()
         answer_all(Answer(submission, Superseded()) for submission in self._waiting)
         self._waiting.clear()
+        self._cold.turn_away(Superseded)
         if self._witness is not None:
             self._witness.lost(owner.place)
+
+    def _no_longer_wanted(self) -> None:
+        self._wanted, self._needed_beyond = False, None
+        for ended in self._settled:
+            if not ended.done():
+                ended.set_result(None)
+        self._settled.clear()
 
     def _open(self) -> None:
         self._away = False
@@ -209,6 +242,7 @@ class OwnedPartition:
         self._closed = (reason, retry_after_ms)
         answer_all(Answer(submission, LogUnavailable(reason, retry_after_ms)) for submission in self._waiting)
         self._waiting.clear()
+        self._cold.turn_away(lambda: LogUnavailable(reason, retry_after_ms))
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -1,9 +1,17 @@
-"""The streams of one partition as the log confirms them: their states and versions, and which command got which answer."""
+"""The streams of one partition as the log confirms them: the ones in use loaded, of the others only what no journal may have yet.
 
+`horizon`: every record of the partition from there on is in memory, folded into its stream or, for a stream that is not loaded, in
+the tail. So a stream is loaded rightly from any source that holds everything before the horizon. At horizon 0 nothing is elsewhere:
+a stream that is not here does not exist. Memory is kept within bounds by forgetting, which raises the horizon.
+"""
+
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from commands.decider import Decider
+from commands.ownership.remembering import WINDOW, Answered, Tags, shortened
 from events.admission import Fence
 from events.codec import BrokenBody, Codec
 from events.headers import Kind, RecordHeader
@@ -12,38 +20,76 @@ from events.records import RawRecord, recorded
 from events.registry import Fact, UnknownEvent
 from events.streams import InvalidStreamName
 
+# Looked at in one go when room is made, so that a commit costs the same however many streams there are.
+_LOOKS = 64
+_CLEARED = 1_000
+
 
 class CannotOwn(Exception):
     """The partition holds what this program does not understand; to decide on half a history would be wrong. A newer program may."""
 
 
-class Answered(NamedTuple):
-    """The first answer to a command: where its last record lies, and the stream's version after it."""
+class NotUnderstood(CannotOwn):
+    """A kind of stream or of fact that only a newer program knows."""
 
-    digest: bytes
-    offset: int
-    version: int
-    fence: Fence
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What one partition's owner keeps in memory: loaded streams, commands with their answers, raw records of other streams.
+
+    They may be passed by an eighth while the journal has not seen what would be forgotten.
+    """
+
+    streams: int = 50_000
+    commands: int = 200_000
+    tail: int = 50_000
+
+
+DEFAULT_BOUNDS = Bounds()
 
 
 class Stream:
-    """One stream's confirmed state. `answered` holds the commands it took, by their id."""
+    """One stream's confirmed state. `answered` holds the last commands it took, by their id; `older` tags of those before them.
 
-    __slots__ = ("answered", "state", "version")
+    `last_offset` is that of its last event or receipt. `waits`: a command of its is being looked up, and all others behind it.
+    """
+
+    __slots__ = ("answered", "last_offset", "older", "state", "used", "version", "waits")
 
     def __init__(self, state: Any) -> None:
         self.state = state
         self.version = 0
         self.answered: dict[bytes, Answered] = {}
+        self.older: Tags | None = None
+        self.last_offset = -1
+        self.used = True
+        self.waits = False
 
 
 class Streams:
-    """Folds admitted records. Knows nothing of what was not confirmed."""
+    """Folds admitted records. Knows nothing of what was not confirmed.
 
-    def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]], codec: Codec) -> None:
+    `evicted` counts streams that were forgotten, `loads` those that came into memory, by where from. `journaled`: the journal is
+    known to hold everything before it.
+    """
+
+    def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]], codec: Codec, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self.codec = codec
+        self.horizon = 0
+        self.journaled = 0
+        self.evicted = 0
+        self.remembered = 0
+        self.tail_records = 0
+        self.loads: Counter[str] = Counter()
+        self._bounds = bounds
         self._deciders = deciders
         self._by_key: dict[bytes, Stream] = {}
+        # Second chance: whoever was used since it was last looked at goes to the end of the ring.
+        self._ring: deque[bytes] = deque()
+        self._tail: dict[bytes, list[RawRecord]] = {}
+        self._tail_order: deque[tuple[int, bytes]] = deque()
+        # Commands that were looked up and found to be new, until they are decided; the oldest go first.
+        self._cleared: dict[tuple[bytes, bytes], None] = {}
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -51,56 +97,195 @@ class Streams:
     def get(self, key: bytes) -> Stream | None:
         return self._by_key.get(key)
 
+    def begin(self, offset: int) -> None:
+        """Forget everything: what lies before `offset` is elsewhere, and reading goes on there."""
+        self.horizon = self.journaled = offset
+        self.remembered = self.tail_records = 0
+        for held in (self._by_key, self._ring, self._tail, self._tail_order, self._cleared):
+            held.clear()
+
+    def ready(self, key: bytes, command_id: bytes) -> bool:
+        """Whether a command can be decided from memory; else its stream has to be loaded, or the command looked up, first."""
+        stream = self._by_key.get(key)
+        if stream is None:
+            return self.horizon == 0
+        stream.used = True
+        if stream.waits:
+            return False
+        return stream.older is None or not self.in_question(key, command_id)
+
+    def in_question(self, key: bytes, command_id: bytes) -> bool:
+        """Whether a loaded stream may have taken this command so long ago that only the journal knows its answer."""
+        stream = self._by_key.get(key)
+        if stream is None or stream.older is None or command_id in stream.answered or not stream.older.may_hold(command_id):
+            return False
+        return (key, command_id) not in self._cleared
+
+    def minted(self, key: bytes) -> None:
+        """A stream whose name was drawn here just now: nothing before this moment can be about it, so it need not be loaded."""
+        decider = self._deciders.get(category_of(key))
+        if decider is not None and key not in self._by_key and key not in self._tail:
+            self.loads["minted"] += 1
+            self._enter(key, Stream(decider.initial))
+
     def fold(self, raw: RawRecord, header: RecordHeader, fence: Fence) -> Recorded[Fact] | None:
         """Take a record as it was read, admitted under `fence`; returns its fact when it carries one. Raises CannotOwn."""
-        if header.kind is Kind.RECEIPT:
-            stream = self._by_key.get(raw.key)
-            if stream is None:
-                stream = self._new(raw.key, self._decider(raw))
-            _answer(stream, raw, header, fence)
+        if header.kind is not Kind.EVENT and header.kind is not Kind.RECEIPT:
             return None
-        if header.kind is not Kind.EVENT:
-            return None
-        decider = self._decider(raw)
-        try:
-            fact = recorded(raw, self.codec)
-        except (UnknownEvent, BrokenBody, InvalidStreamName) as error:
-            raise CannotOwn(f"{raw.topic}/{raw.partition}/{raw.offset}: {error}") from error
         stream = self._by_key.get(raw.key)
-        if stream is None:
-            stream = self._new(raw.key, decider)
-        if header.version != stream.version + 1:
-            raise CannotOwn(f"{raw.topic}/{raw.partition}/{raw.offset} has version {header.version} after version {stream.version}")
-        stream.state = decider.evolve(stream.state, fact.fact)
-        stream.version = header.version
-        _answer(stream, raw, header, fence)
+        if stream is None and self.horizon == 0:
+            stream = self._enter(raw.key, self.blank(raw.key))
+        if stream is not None:
+            before = len(stream.answered)
+            fact = self.take(stream, raw, header, fence)
+            self.remembered += len(stream.answered) - before
+            return fact
+        self.blank(raw.key)
+        fact = self._fact(raw) if header.kind is Kind.EVENT else None
+        self._tail.setdefault(raw.key, []).append(raw)
+        self._tail_order.append((raw.offset, raw.key))
+        self.tail_records += 1
+        self._shorten_tail()
         return fact
+
+    def blank(self, key: bytes) -> Stream:
+        """The stream before anything happened, not loaded yet. Raises NotUnderstood for a kind of stream that nobody decides about."""
+        decider = self._deciders.get(category_of(key))
+        if decider is None:
+            raise NotUnderstood(f"{key!r} is a kind of stream that is not known")
+        return Stream(decider.initial)
+
+    def take(self, stream: Stream, raw: RawRecord, header: RecordHeader, fence: Fence) -> Recorded[Fact] | None:
+        """Fold one admitted event or receipt into its stream, loaded or about to be. Raises CannotOwn."""
+        fact = None
+        if header.kind is Kind.EVENT:
+            fact = self._fact(raw)
+            if header.version != stream.version + 1:
+                raise CannotOwn(f"{raw.topic}/{raw.partition}/{raw.offset} has version {header.version} after version {stream.version}")
+            stream.state = self._deciders[category_of(raw.key)].evolve(stream.state, fact.fact)
+            stream.version = header.version
+        # A command's last record overwrites the ones before it: its answer is where all of it can be read.
+        stream.answered[header.command_id] = Answered(header.digest, raw.offset, header.version, fence)
+        stream.last_offset = raw.offset
+        if len(stream.answered) >= 2 * WINDOW:
+            stream.answered, stream.older = shortened(stream.answered, stream.older)
+        return fact
+
+    def install(self, key: bytes, stream: Stream, reached: int, source: str) -> bool:
+        """Load a stream that was folded from everything before `reached`, with what came since.
+
+        False: what lies between was forgotten here; fold it further and come again. Raises CannotOwn.
+        """
+        if reached < self.horizon:
+            return False
+        if key in self._by_key:
+            return True
+        found = stream.last_offset >= 0
+        later = self._tail.pop(key, ())
+        self.tail_records -= len(later)
+        for raw in later:
+            if raw.offset >= reached and raw.header is not None:
+                self.take(stream, raw, raw.header, Fence(raw.header.term, raw.header.claim_id))
+        self._enter(key, stream)
+        self.remembered += len(stream.answered)
+        self.loads[source if found or not later else "tail"] += 1
+        return True
+
+    def recalled(self, key: bytes, command_id: bytes, answered: Answered | None) -> None:
+        """What became of a command that `ready` had doubts about. None: there was no such command."""
+        stream = self._by_key.get(key)
+        if stream is None:
+            return
+        if answered is None:
+            self._cleared[key, command_id] = None
+            if len(self._cleared) > _CLEARED:
+                del self._cleared[next(iter(self._cleared))]
+        elif command_id not in stream.answered:
+            self.remembered += 1
+            # First, so that it is the first to go again.
+            stream.answered = {command_id: answered, **stream.answered}
 
     def commit(
         self, states: Mapping[bytes, tuple[Decider[Any, Any, Any], Any, int]], answers: Iterable[tuple[bytes, bytes, Answered]]
     ) -> None:
         """Take what our own confirmed batch brought about: per key the decider, state and version; per command its answer."""
+        by_key = self._by_key
         for key, (decider, state, version) in states.items():
-            stream = self._by_key.get(key)
+            stream = by_key.get(key)
             if stream is None:
-                stream = self._new(key, decider)
+                stream = self._enter(key, Stream(decider.initial))
             stream.state = state
             stream.version = version
         for key, command_id, answered in answers:
-            self._by_key[key].answered[command_id] = answered
+            stream = by_key[key]
+            stream.answered[command_id] = answered
+            stream.last_offset = answered.offset
+            self.remembered += 1
+            if len(stream.answered) >= 2 * WINDOW:
+                before = len(stream.answered)
+                stream.answered, stream.older = shortened(stream.answered, stream.older)
+                self.remembered += len(stream.answered) - before
 
-    def _new(self, key: bytes, decider: Decider[Any, Any, Any]) -> Stream:
-        stream = self._by_key[key] = Stream(decider.initial)
+    def journal_reached(self, offset: int) -> None:
+        """The journal holds everything before `offset`: what the tail has of that can be read there."""
+        self.journaled = max(self.journaled, offset)
+        self._shorten_tail()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether room has to be made."""
+        return len(self._by_key) > self._bounds.streams or self.remembered > self._bounds.commands
+
+    def trim(self) -> None:
+        """Make room, a little at a time. Never while a batch is under way: its streams must be here when it is confirmed."""
+        looks = _LOOKS
+        while looks and self.crowded and self._ring:
+            looks -= 1
+            key = self._ring.popleft()
+            stream = self._by_key[key]
+            if stream.used or stream.waits or (stream.last_offset >= self.journaled and not self._overfull()):
+                stream.used = False
+                self._ring.append(key)
+                continue
+            del self._by_key[key]
+            self.remembered -= len(stream.answered)
+            self.evicted += 1
+            self.horizon = max(self.horizon, stream.last_offset + 1)
+
+    def _overfull(self) -> bool:
+        bounds = self._bounds
+        return len(self._by_key) * 8 > bounds.streams * 9 or self.remembered * 8 > bounds.commands * 9
+
+    def _shorten_tail(self) -> None:
+        order = self._tail_order
+        most = self._bounds.tail
+        while order and (order[0][0] < self.journaled or self.tail_records > most or len(order) > 2 * most):
+            offset, key = order.popleft()
+            records = self._tail.get(key)
+            # A stream that was loaded meanwhile has taken its records along.
+            if records is None or records[0].offset != offset:
+                continue
+            del records[0]
+            self.tail_records -= 1
+            self.horizon = max(self.horizon, offset + 1)
+            if not records:
+                del self._tail[key]
+
+    def _enter(self, key: bytes, stream: Stream) -> Stream:
+        self._by_key[key] = stream
+        self._ring.append(key)
         return stream
 
-    def _decider(self, raw: RawRecord) -> Decider[Any, Any, Any]:
-        category = raw.key.split(b"/")[1:2]
-        decider = self._deciders.get(category[0].decode("ascii", "replace")) if category else None
-        if decider is None:
-            raise CannotOwn(f"{raw.topic}/{raw.partition}/{raw.offset} belongs to {raw.key!r}, a kind of stream that is not known")
-        return decider
+    def _fact(self, raw: RawRecord) -> Recorded[Fact]:
+        try:
+            return recorded(raw, self.codec)
+        except UnknownEvent as error:
+            raise NotUnderstood(f"{raw.topic}/{raw.partition}/{raw.offset}: {error}") from error
+        except (BrokenBody, InvalidStreamName) as error:
+            raise CannotOwn(f"{raw.topic}/{raw.partition}/{raw.offset}: {error}") from error
 
 
-def _answer(stream: Stream, raw: RawRecord, header: RecordHeader, fence: Fence) -> None:
-    # A command's last record overwrites the ones before it: its answer is where all of it can be read.
-    stream.answered[header.command_id] = Answered(header.digest, raw.offset, header.version, fence)
+def category_of(key: bytes) -> str:
+    """The kind of stream that a record's key names; empty where it names none."""
+    parts = key.split(b"/", 2)
+    return parts[1].decode("ascii", "replace") if len(parts) == 3 else ""

@@ -1,0 +1,167 @@
+"""Commands whose stream is not in memory wait here, each stream's in their order, while it is loaded; no other stream waits."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+import structlog
+
+from commands.dispatch import Committed, LogUnavailable
+from commands.ownership.groups import Submission
+from commands.ownership.loading import Loader, LoadingPatience
+from commands.ownership.owner import Owner
+from commands.ports import Histories, HistoryAway
+
+log = structlog.get_logger()
+
+_LOADS = 2
+"""So many loads are under way at a time, each of many streams."""
+_KEYS = 200
+_SLOW = "the stream's history did not come in time"
+
+
+class Cold:
+    """What the owner sets aside until its stream was loaded, or its command looked up; then it goes before all that waits.
+
+    `wake` tells the owner's loop that there is something to decide again. All of it belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        loader: Loader,
+        histories: Histories | None,
+        waiting: deque[Submission],
+        wake: Callable[[], None],
+        patience: LoadingPatience,
+    ) -> None:
+        owner.hold = self.hold
+        self._owner = owner
+        self._loader = loader
+        self._histories = histories
+        self._waiting = waiting
+        self._wake = wake
+        self._patience = patience
+        self._held: dict[bytes, deque[Submission]] = {}
+        self._wanted: dict[bytes, None] = {}
+        self._work = asyncio.Event()
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many commands are set aside."""
+        return self._count
+
+    def hold(self, submission: Submission) -> None:
+        """Set a command aside, behind those of its stream that are here already."""
+        key = submission.key
+        stream = self._owner.streams.get(key)
+        if stream is not None:
+            # It is loaded, so the command is to be looked up; those behind it must not pass it.
+            stream.waits = True
+        if key not in self._held:
+            self._held[key] = deque()
+            self._wanted[key] = None
+            self._work.set()
+        self._held[key].append(submission)
+        self._count += 1
+
+    def sweep(self, now: float) -> None:
+        """Answer those who have waited long enough: nothing of theirs was sent. What they wait for comes all the same."""
+        for held in self._held.values():
+            while held and held[0].ticket.deadline <= now:
+                self._refuse(held.popleft(), LogUnavailable(_SLOW))
+
+    def turn_away(self, reason: Callable[[], LogUnavailable]) -> None:
+        """Answer all of them."""
+        for held in self._held.values():
+            while held:
+                self._refuse(held.popleft(), reason())
+
+    async def begin(self) -> None:
+        """Before a claim: leave to the journal what it has, unless little was written, or something of ours is in doubt."""
+        owner = self._owner
+        if self._histories is None or owner.owns or owner.under_way is not None:
+            return
+        try:
+            async with asyncio.timeout(self._patience.start_seconds):
+                reached = await self._histories.reached(owner.place)
+        except (HistoryAway, TimeoutError) as error:
+            log.info("journal-away", topic=owner.place.topic, partition=owner.place.partition, reason=str(error) or "it is too slow")
+            return
+        if reached.offset - owner.next_offset > self._patience.whole_records:
+            owner.begin(*reached)
+        else:
+            owner.streams.journal_reached(reached.offset)
+
+    async def run(self) -> None:
+        """Load what is waited for, until cancelled."""
+        slots = asyncio.Semaphore(_LOADS)
+        async with asyncio.TaskGroup() as tasks:
+            if self._histories is not None:
+                tasks.create_task(self._refresh(self._histories), name=f"watch how far the journal of {self._owner.place} is")
+            while True:
+                self._work.clear()
+                await self._work.wait()
+                while self._wanted:
+                    await slots.acquire()
+                    keys = list(islice(self._wanted, _KEYS))
+                    for key in keys:
+                        del self._wanted[key]
+                    loading = tasks.create_task(self._bring(keys), name=f"load streams of {self._owner.place}")
+                    loading.add_done_callback(lambda _: slots.release())
+
+    async def _bring(self, keys: list[bytes]) -> None:
+        streams = self._owner.streams
+        cold = [key for key in keys if streams.get(key) is None]
+        if cold:
+            refused = await self._loader.load(cold)
+            if self._owner.under_way is None:
+                streams.trim()
+            self._release(cold, refused)
+        for key in keys:
+            if key not in cold:
+                self._release([key], await self._recall(key))
+
+    async def _recall(self, key: bytes) -> Mapping[bytes, LogUnavailable]:
+        streams, refused = self._owner.streams, {}
+        for submission in tuple(self._held[key]):
+            if streams.in_question(key, submission.order.command_id):
+                refusal = await self._loader.recall(key, submission.order.command_id)
+                if refusal is not None:
+                    refused[key] = refusal
+                    break
+        stream = streams.get(key)
+        if stream is not None:
+            stream.waits = False
+        return refused
+
+    def _release(self, keys: list[bytes], refused: Mapping[bytes, LogUnavailable]) -> None:
+        for key in keys:
+            held = self._held.pop(key, ())
+            if key in refused:
+                for submission in held:
+                    self._refuse(submission, LogUnavailable(str(refused[key]), refused[key].retry_after_ms))
+            else:
+                self._count -= len(held)
+                self._waiting.extendleft(reversed(held))
+        self._wake()
+
+    def _refuse(self, submission: Submission, reason: LogUnavailable) -> None:
+        self._count -= 1
+        answer: asyncio.Future[Committed] = submission.ticket.answer
+        if not answer.done():
+            answer.set_exception(reason)
+
+    async def _refresh(self, histories: Histories) -> None:
+        """Ask how far the journal is while room has to be made: what it has can be forgotten first."""
+        streams = self._owner.streams
+        while True:
+            await asyncio.sleep(self._patience.refresh_seconds)
+            if streams.crowded or streams.tail_records:
+                try:
+                    streams.journal_reached((await histories.reached(self._owner.place)).offset)
+                except HistoryAway:
+                    continue
+                if self._owner.under_way is None:
+                    streams.trim()

@@ -1,0 +1,61 @@
+"""Which commands a stream has taken: the last ones with their answers, older ones as tags that say "ask the journal"."""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from itertools import chain, islice
+from typing import NamedTuple
+
+from events.admission import Fence
+
+WINDOW = 256
+"""So many of a stream's last commands are answered from memory, at least; up to twice as many are kept."""
+
+
+class Answered(NamedTuple):
+    """The first answer to a command: where its last record lies, and the stream's version after it."""
+
+    digest: bytes
+    offset: int
+    version: int
+    fence: Fence
+
+
+class Tags:
+    """Eight bytes of each command id, in sorted runs that double in length: little memory, and a cost that grows by the logarithm."""
+
+    __slots__ = ("runs",)
+
+    def __init__(self, runs: "Iterable[array[int]]" = ()) -> None:
+        self.runs = list(runs)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.runs))
+
+    def add(self, command_ids: Iterable[bytes]) -> None:
+        run = array("Q", sorted(map(tag_of, command_ids)))
+        while self.runs and len(self.runs[-1]) < 2 * len(run):
+            run = array("Q", sorted(chain(self.runs.pop(), run)))
+        self.runs.append(run)
+
+    def may_hold(self, command_id: bytes) -> bool:
+        """False: it is certain that this command was not added. True: it almost certainly was."""
+        tag = tag_of(command_id)
+        for run in self.runs:
+            at = bisect_left(run, tag)
+            if at < len(run) and run[at] == tag:
+                return True
+        return False
+
+
+def tag_of(command_id: bytes) -> int:
+    """The tag of a command id. Its last bytes: those of a UUIDv7 begin with the time."""
+    return int.from_bytes(command_id[-8:], "big")
+
+
+def shortened(answered: dict[bytes, Answered], older: Tags | None) -> tuple[dict[bytes, Answered], Tags]:
+    """The last WINDOW answers, and tags of all before them."""
+    many = len(answered) - WINDOW
+    tags = older or Tags()
+    tags.add(islice(answered, many))
+    return dict(islice(answered.items(), many, None)), tags
