@@ -62,6 +62,18 @@ class Witness:
     fact: Witnessed
 
 
+WitnessedLate: TypeAlias = Witnessed | facts.CallAnswered | facts.CallEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessLate:
+    """The worker saw it happen, and could not tell it in time. It is never refused, and decides nothing."""
+
+    incarnation: str
+    sequence: int
+    fact: WitnessedLate
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRecording:
     """Keep both sides from now on. `consent_version`: of the caller's consents stream, at which recording was allowed."""
@@ -102,7 +114,7 @@ class EndCall:
     recording: str = ""
 
 
-CallCommand: TypeAlias = ReceiveCall | AnswerCall | Witness | StartRecording | OrderRecordingStop | OrderHangUp | EndCall
+CallCommand: TypeAlias = ReceiveCall | AnswerCall | Witness | WitnessLate | StartRecording | OrderRecordingStop | OrderHangUp | EndCall
 
 
 class CallSidReservedAlready(CommandRefused):
@@ -166,6 +178,7 @@ class Call:
     barred_version: int = 0
     hang_up_ordered: bool = False
     recent: tuple[Witnessed, ...] = ()
+    late: tuple[str, ...] = ()
 
 
 def reserve(command: ReserveCallSid, holder: CallSidReserved | None) -> Sequence[CallSidReserved]:
@@ -188,6 +201,8 @@ def decide(command: CallCommand, call: Call) -> Sequence[CallEvent]:
             return _answer(command, call)
         case Witness(fact=fact):
             return _witness(fact, call)
+        case WitnessLate():
+            return _witness_late(command, call)
         case StartRecording():
             return _start_recording(command, call)
         case OrderRecordingStop():
@@ -223,6 +238,16 @@ def _witness(fact: Witnessed, call: Call) -> Sequence[CallEvent]:
     if isinstance(fact, facts.RecordingStopped):
         return (fact,) if call.recording else ()
     return () if fact in call.recent else (fact,)
+
+
+def _witness_late(command: WitnessLate, call: Call) -> Sequence[CallEvent]:
+    late = facts.LateFact.of(command.incarnation, command.sequence, command.fact)
+    if late.name in call.late:
+        return ()
+    if isinstance(command.fact, facts.CallEnded) and call.stream_sid in ("", command.incarnation):
+        # Nobody else has the call, so nobody else would ever say that it is over.
+        return (late, *_end(EndCall(**_fields(command.fact)), call))
+    return (late,)
 
 
 def _start_recording(command: StartRecording, call: Call) -> Sequence[CallEvent]:
@@ -266,7 +291,7 @@ def _must_be_under_way(call: Call) -> None:
         raise CallNotAnswered("the call's media stream has not started yet; answer the call first")
 
 
-def _fields(command: ReceiveCall | AnswerCall | StartRecording | EndCall) -> dict[str, Any]:
+def _fields(command: ReceiveCall | AnswerCall | StartRecording | EndCall | facts.CallEnded) -> dict[str, Any]:
     """These commands have the fields of their facts, name by name."""
     return {each.name: getattr(command, each.name) for each in fields(command)}
 
@@ -285,6 +310,8 @@ def evolve(call: Call, fact: CallEvent) -> Call:
             return replace(call, recording=False, stop_ordered=False)
         case facts.HangUpOrdered():
             return replace(call, hang_up_ordered=True)
+        case facts.LateFact(name=name):
+            return replace(call, late=(*call.late, name)[-_REMEMBERED:])
         case facts.CallEnded():
             return replace(call, phase=Phase.ENDED, recent=())
         case facts.FactsLost() | CallSidReserved():

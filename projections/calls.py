@@ -83,7 +83,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineEntry:
-    """One fact of a call as a person wants to see it. `kind` is the fact's permanent name; what a kind does not have is None.
+    """One fact of a call as a person wants to see it. `kind` is the fact's permanent name, after `late-` where it was told
+    too late to decide anything; what a kind does not have is None.
 
     `words` are what the caller said, the agent generated, the tool was asked or answered; `heard` what the caller heard of them.
     `at_ms` and `ended_ms` are call time.
@@ -180,12 +181,31 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             return replaced(row, status=CallStatus.ENDED, ended_at=at, end_reason=fact.reason, ended_by=fact.ended_by, stage=fact.stage,
                            billable=fact.billable, duration_ms=fact.duration_ms, recognition_ms=fact.recognition_ms,
                            recording_object=fact.recording or None)  # fmt: skip
+        case facts.LateFact(fact=late):
+            return _evolve_late(row, late)
         case facts.ModelChosen() | facts.ToolRequested() | facts.ToolAnswered() | facts.AgentTurn() | facts.HangUpOrdered():
             return row
         case facts.CallSidReserved():
             raise BrokenHistory(f"{recorded.stream} reserves a CallSid, which has a stream of its own")
         case _:
             assert_never(fact)
+
+
+def _evolve_late(row: Call, fact: Any) -> Call:
+    """What is counted is counted whenever it is told; how the call stands is not for a late fact to say."""
+    match fact:
+        case facts.DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
+            return replaced(row, disclosed_ms=heard_ms if row.disclosed_ms is None else row.disclosed_ms, disclosures=attempt)
+        case facts.CallerTurn():
+            return replaced(row, turns=row.turns + 1)
+        case facts.AgentInterrupted():
+            return replaced(row, interruptions=row.interruptions + 1)
+        case facts.EngineFailure():
+            return replaced(row, failures=row.failures + 1)
+        case facts.FactsLost(count=count):
+            return replaced(row, facts_lost=row.facts_lost + count)
+        case _:
+            return row
 
 
 def _recording(now: Recording, fact: facts.RecordingStopOrdered | facts.RecordingStopped) -> Recording:
@@ -196,11 +216,13 @@ def _recording(now: Recording, fact: facts.RecordingStopOrdered | facts.Recordin
 
 
 def entries(recorded: Recorded[CallEvent]) -> Sequence[TimelineEntry]:
-    stream = recorded.stream
+    stream, fact, kind = recorded.stream, recorded.fact, type_of(recorded.fact).name
+    if isinstance(fact, facts.LateFact) and fact.fact is not None:
+        fact, kind = fact.fact, f"late-{type_of(fact.fact).name}"
     return (
         TimelineEntry(
             tenant=stream.tenant, id=stream.id, version=recorded.version, n=0, occurred_at=recorded.occurred_at,
-            kind=type_of(recorded.fact).name, actor=recorded.actor, position=str(recorded.position), **_details(recorded.fact),
+            kind=kind, actor=recorded.actor, position=str(recorded.position), **_details(fact),
         ),
     )  # fmt: skip
 
@@ -239,7 +261,7 @@ def _details(fact: CallEvent) -> dict[str, Any]:
             return {"count": fact.count}
         case facts.CallEnded():
             return {"at_ms": fact.duration_ms, "reason": fact.reason, "ended_by": fact.ended_by, "stage": fact.stage}
-        case facts.CallReceived() | facts.CallAnswered() | facts.CallSidReserved():
+        case facts.CallReceived() | facts.CallAnswered() | facts.CallSidReserved() | facts.LateFact():
             return {}
         case _:
             assert_never(fact)

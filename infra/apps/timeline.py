@@ -88,15 +88,16 @@ def _timeline(story: CallStory) -> RenderableType:
             turn = entry.turn
             table.add_row("", "", Text(f"— turn {turn} —" if turn else "— greeting —", style="dim"))
         at = clock(entry.at_ms)
+        late = " (late)" if entry.kind.startswith("late-") else ""
         for who, what in _told(story, happening):
-            table.add_row(at, Text(who, style=_WHO.get(who, "dim")), what)
+            table.add_row(at, Text(who + late, style=_WHO.get(who, "dim")), what)
             at = ""
     return table
 
 
 def _told(story: CallStory, happening: Happening) -> Iterator[tuple[str, RenderableType]]:
     entry = happening.entry
-    match entry.kind:
+    match entry.kind.removeprefix("late-"):
         case "call-received":
             yield "line", Text("rang", style="dim")
         case "call-answered":
@@ -142,7 +143,7 @@ def _caller(story: CallStory, happening: Happening) -> Iterator[tuple[str, Rende
 
 def _tool(happening: Happening) -> RenderableType:
     entry = happening.entry
-    if entry.kind == "tool-answered":
+    if entry.kind.endswith("tool-answered"):
         return Text(f"{entry.tool} {'failed' if entry.failed else 'answered'}  {happening.words}", style="red" if entry.failed else "")
     filler = f"  meanwhile: “{happening.filler}”" if happening.filler else ""
     return Text.assemble(f"{entry.tool} asked  {happening.words}", ("" if entry.idempotent else "  (runs once)", "dim"), (filler, "green"))

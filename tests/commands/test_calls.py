@@ -22,6 +22,8 @@ from commands.calls import (
     ReserveCallSid,
     StartRecording,
     Witness,
+    WitnessedLate,
+    WitnessLate,
 )
 from commands.decider import NotFound
 from events.calls import (
@@ -29,11 +31,13 @@ from events.calls import (
     CallAnswered,
     CallEnded,
     CallerTurn,
+    CallEvent,
     CallReceived,
     CallSidReserved,
     EndedBy,
     FactsLost,
     HangUpOrdered,
+    LateFact,
     RecordingStarted,
     RecordingStopOrdered,
     RecordingStopped,
@@ -136,6 +140,52 @@ class TestWitness:
 
     def test_is_refused_after_the_end(self) -> None:
         given(CALLS, *CALL, TURN, ENDED).when(Witness(fact=TURN)).then_refused(CallOver)
+
+
+def late(fact: WitnessedLate, *, sequence: int = 7, incarnation: str = "MZ1") -> WitnessLate:
+    return WitnessLate(incarnation=incarnation, sequence=sequence, fact=fact)
+
+
+class TestWitnessLate:
+    LATE_TURN = LateFact(incarnation="MZ1", sequence=7, caller_turn=TURN)
+
+    @pytest.mark.parametrize("history", [(RECEIVED,), CALL, (*CALL, STARTED), (*CALL, ENDED)])
+    def test_is_kept_beside_the_call_however_it_stands(self, history: tuple[CallEvent, ...]) -> None:
+        given(CALLS, *history).when(late(TURN)).then(self.LATE_TURN)
+
+    def test_changes_nothing_when_it_is_said_again(self) -> None:
+        given(CALLS, *CALL, self.LATE_TURN).when(late(TURN)).then()
+
+    def test_keeps_equal_facts_of_two_moments_and_of_two_streams(self) -> None:
+        given(CALLS, *CALL, self.LATE_TURN).when(late(TURN, sequence=8)).then(replace(self.LATE_TURN, sequence=8))
+        given(CALLS, *CALL, self.LATE_TURN).when(late(TURN, incarnation="MZ2")).then(replace(self.LATE_TURN, incarnation="MZ2"))
+
+    def test_does_not_stop_a_recording_that_goes_on_elsewhere(self) -> None:
+        stopped = LateFact(incarnation="MZ0", sequence=7, recording_stopped=STOPPED)
+        given(CALLS, *CALL, STARTED).when(late(STOPPED, incarnation="MZ0")).then(stopped)
+        given(CALLS, *CALL, STARTED, stopped).when(START).then()
+
+    def test_does_not_answer_a_call(self) -> None:
+        answered = LateFact(incarnation="MZ1", sequence=7, call_answered=ANSWERED)
+        given(CALLS, RECEIVED).when(late(ANSWERED)).then(answered)
+        given(CALLS, RECEIVED, answered).when(Witness(fact=TURN)).then_refused(CallNotAnswered)
+
+    def test_of_an_end_leaves_a_call_alone_that_another_stream_has(self) -> None:
+        of_another = LateFact(incarnation="MZ0", sequence=7, call_ended=ENDED)
+        given(CALLS, *CALL).when(late(ENDED, incarnation="MZ0")).then(of_another)
+        given(CALLS, *CALL, of_another).when(Witness(fact=TURN)).then(TURN)
+
+    def test_of_an_end_is_kept_after_another_end(self) -> None:
+        given(CALLS, RECEIVED, ENDED).when(late(ENDED)).then(LateFact(incarnation="MZ1", sequence=7, call_ended=ENDED))
+
+    def test_of_an_end_ends_the_streams_own_call_for_nobody_else_would(self) -> None:
+        at_end = RecordingStopped(caller_ref="c1", reason="call-ended", at_ms=50_000)
+        own = LateFact(incarnation="MZ1", sequence=7, call_ended=ENDED)
+        given(CALLS, *CALL, STARTED).when(late(ENDED)).then(own, at_end, ENDED)
+        given(CALLS, *CALL, own, ENDED).when(late(ENDED)).then()
+
+    def test_is_refused_for_a_call_that_never_was(self) -> None:
+        given(CALLS).when(late(TURN)).then_refused(NotFound)
 
 
 class TestStartRecording:

@@ -3,16 +3,27 @@
 import json
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.calls import AnswerCall, CallCommand, OrderRecordingStop, Phase, ReceiveCall, StartRecording, Witness
+from commands.calls import AnswerCall, CallCommand, OrderRecordingStop, Phase, ReceiveCall, StartRecording, Witness, WitnessLate
 from commands.decider import CommandRefused, Decider
 from commands.rooms import DECIDERS
-from events.calls import CallAnswered, CallEnded, CallReceived, FactsLost, RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls import (
+    CallAnswered,
+    CallEnded,
+    CallReceived,
+    FactsLost,
+    LateFact,
+    RecordingStarted,
+    RecordingStopOrdered,
+    RecordingStopped,
+)
 from events.registry import Fact, type_of
 from events.rooms import ROOMS
 from tests.instances import FEW, Strategy, any_of, instances
@@ -78,21 +89,43 @@ class TestDecider:
 def lives(draw: st.DrawFn) -> list[CallCommand]:
     """Commands to a call that was answered, and ends late; a chance in any order would seldom come that far."""
     begun = [draw(instances(ReceiveCall, FEW, caller_ref=CALLER)), draw(instances(AnswerCall, FEW))]
-    recording = any_of(StartRecording | OrderRecordingStop | Witness, FEW, caller_ref=CALLER)
+    recording = any_of(StartRecording | OrderRecordingStop | Witness | WitnessLate, FEW, caller_ref=CALLER)
     return [*begun, *draw(st.lists(recording, min_size=5, max_size=20)), *draw(st.lists(COMMANDS["calls"], max_size=20))]
 
 
 class TestCall:
     @settings(max_examples=300)
     @given(lives() | st.lists(COMMANDS["calls"], max_size=20))
-    def test_is_received_first_answered_once_and_ends_last(self, commands: list[CallCommand]) -> None:
+    def test_is_received_first_answered_once_and_ends_last_but_for_what_comes_late(self, commands: list[CallCommand]) -> None:
         facts, state = history(DECIDERS["calls"], commands)
-        kinds = [type(fact) for fact in facts]
+        assert not isinstance(next(iter(facts), None), LateFact)
+        kinds = [type(fact) for fact in facts if not isinstance(fact, LateFact)]
         assert kinds[:1] in ([], [CallReceived])
         assert kinds.count(CallReceived) <= 1
         assert kinds.count(CallAnswered) <= 1
         assert CallEnded not in kinds[:-1]
         assert (CallEnded in kinds) == (state.phase is Phase.ENDED)
+
+    @settings(max_examples=300)
+    @given(lives() | st.lists(COMMANDS["calls"], max_size=20))
+    def test_stands_as_if_nothing_had_come_late(self, commands: list[CallCommand]) -> None:
+        calls = DECIDERS["calls"]
+        facts, state = history(calls, commands)
+        in_time = reduce(calls.evolve, (fact for fact in facts if not isinstance(fact, LateFact)), calls.initial)
+        assert replace(state, late=()) == in_time
+
+    @settings(max_examples=300)
+    @given(lives() | st.lists(COMMANDS["calls"], max_size=20), instances(WitnessLate, FEW))
+    def test_takes_what_comes_late_as_nothing_but_that(self, commands: list[CallCommand], late: WitnessLate) -> None:
+        calls = DECIDERS["calls"]
+        _, call = history(calls, commands)
+        if call.phase is Phase.UNKNOWN:
+            return
+        brought = [type(fact) for fact in calls.decide(late, call)]
+        # Only an end is more, and only where no other stream has the call.
+        mine = isinstance(late.fact, CallEnded) and call.stream_sid in ("", late.incarnation)
+        assert brought[:1] in ([], [LateFact])
+        assert len(brought) <= 1 or (mine and brought[-1] is CallEnded)
 
     @settings(max_examples=300)
     @given(lives() | st.lists(COMMANDS["calls"], max_size=20))

@@ -53,6 +53,13 @@ class TestCall:
         assert row is not None
         assert (row.disclosed_ms, row.disclosures) == (3, 3)
 
+    def test_counts_what_came_late_and_does_not_stand_by_it(self) -> None:
+        stopped = facts.RecordingStopped(caller_ref=CALLER_REF, reason="caller-asked", at_ms=8000)
+        late = [facts.LateFact.of("MZ0", n, fact) for n, fact in enumerate((answered(), caller_turn(3), stopped, ended()), 1)]
+        row = CALLS.fold(told(CALL, received(), answered(), STARTED, *late))
+        assert row is not None
+        assert (row.status, row.recording, row.turns, row.ended_at) == (CallStatus.IN_PROGRESS, Recording.ON, 1, None)
+
     def test_cannot_begin_in_the_middle(self) -> None:
         with pytest.raises(BrokenHistory, match="before it rang"):
             CALLS.fold(told(CALL, answered()))
@@ -80,6 +87,10 @@ class TestTimeline:
         chosen, answer = self.entry_of(6), self.entry_of(10)
         assert (chosen.rule, chosen.logical, chosen.model) == ("short questions", "fast", "m-small")
         assert (answer.tool, answer.words, answer.failed) == ("order", sealed("ready"), False)
+
+    def test_tells_what_came_late_as_what_it_is_and_late(self) -> None:
+        (entry,) = CALL_TIMELINE.entries(told(CALL, facts.LateFact.of("MZ0", 1, caller_turn(3)))[0])
+        assert (entry.kind, entry.turn, entry.words) == ("late-caller-turn", 3, caller_turn(3).words)
 
     def test_names_the_consent_that_a_recording_rests_on_and_the_one_that_ended_it(self) -> None:
         assert self.entry_of(5).consent_version == 1
