@@ -1,5 +1,5 @@
 # A thin front: set up, then ask the `aybiza` command. Everything it makes lies in .venv, .cache and .state.
-.PHONY: help setup demo test check bench up down clean lock
+.PHONY: help setup demo test check bench simulate up down clean lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -25,6 +25,9 @@ check: setup ## Format, lint, types, floors and rooms, schemas
 bench: setup ## Measure: make bench NAME=log
 	@test -n "$(NAME)" || { echo "Which? make bench NAME=$$(ls tests/benchmarks | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | paste -sd '|' -)"; exit 2; }
 	@$(BIN)/python -m tests.benchmarks.$(NAME)
+
+simulate: setup ## Break everything, by seeds: make simulate SEED=1 STEPS=1000000 WITHOUT= EXHAUSTIVE=
+	@SEED=$(SEED) STEPS=$(STEPS) WITHOUT=$(WITHOUT) EXHAUSTIVE=$(EXHAUSTIVE) $(BIN)/python -m tests.simulator
 
 up: setup ## Start or mend Kafka, PostgreSQL and Redis
 	@$(BIN)/aybiza up

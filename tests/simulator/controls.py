@@ -1,0 +1,106 @@
+"""The product without one of its safety details, each in turn: the checker must miss it."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from commands.ownership.appending import Appending
+from commands.ownership.groups import Answer, Declined, Group, Submission
+from commands.ownership.owner import Owner
+from commands.ownership.partition import OwnedPartition
+from commands.ownership.streams import Streams
+from events.admission import UNCLAIMED, Fence
+from events.headers import Kind, RecordHeader
+from events.recorded import Recorded
+from events.records import RawRecord
+from events.registry import Fact
+from tests.simulator.play import Without
+from tests.simulator.truth import by_rule
+
+
+def unfenced(records: Sequence[RawRecord], start: int = 0, _: Fence = UNCLAIMED) -> list[RawRecord]:
+    """A reader that takes whatever was written by owners."""
+    return [raw for raw in records[start:] if raw.header is not None and raw.header.kind is not Kind.CLAIM]
+
+
+def forgetting_the_fence(records: Sequence[RawRecord], start: int = 0, _: Fence = UNCLAIMED) -> list[RawRecord]:
+    """A reader that goes on at an offset as if nobody had claimed before it."""
+    return by_rule(records, start)
+
+
+class _Trusting(Appending):
+    """Takes every acknowledgement for a confirmation, and does not look at what came between."""
+
+    async def read(self, stop: int) -> None:
+        if self.owner.owns:
+            self.owner.next_offset = stop
+        await super().read(stop)
+
+
+class _Careless(Appending):
+    """Serves as soon as its claim is acknowledged, whatever was written before it."""
+
+    async def read(self, stop: int) -> None:
+        if self.owner._claiming is not None:
+            self.owner.next_offset = stop
+        await super().read(stop)
+
+
+class _Forgetful(Owner):
+    """Remembers no command."""
+
+    def group(self, waiting: deque[Submission], now_ms: int) -> Group:
+        for submission in waiting:
+            known = self.streams.get(submission.key)
+            if known is not None:
+                known.answered.clear()
+        return super().group(waiting, now_ms)
+
+
+class _WithoutReceipts(Streams):
+    """Does not know the commands that changed nothing."""
+
+    def fold(self, raw: RawRecord, header: RecordHeader, fence: Fence) -> Recorded[Fact] | None:
+        return None if header.kind is Kind.RECEIPT else super().fold(raw, header, fence)
+
+
+class _Hasty(Owner):
+    """Answers refusals and conflicts before its batch is confirmed."""
+
+    def group(self, waiting: deque[Submission], now_ms: int) -> Group:
+        group = super().group(waiting, now_ms)
+        hasty = [entry for entry in group.entries if isinstance(entry, Declined)]
+        group.answers.extend(Answer(entry.submission, entry.reason) for entry in hasty)
+        group.entries = [entry for entry in group.entries if not isinstance(entry, Declined)]
+        return group
+
+
+def _appending(kind: type[Appending]) -> Callable[[OwnedPartition], None]:
+    def sabotage(partition: OwnedPartition) -> None:
+        partition._appending.__class__ = kind
+
+    return sabotage
+
+
+def _owner(kind: type[Owner]) -> Callable[[OwnedPartition], None]:
+    def sabotage(partition: OwnedPartition) -> None:
+        partition.owner.__class__ = kind
+
+    return sabotage
+
+
+def _streams(kind: type[Streams]) -> Callable[[OwnedPartition], None]:
+    def sabotage(partition: OwnedPartition) -> None:
+        partition.owner.streams.__class__ = kind
+
+    return sabotage
+
+
+CONTROLS: Mapping[str, Without] = {
+    "fence": Without(admission=unfenced),
+    "contiguity": Without(sabotage=_appending(_Trusting)),
+    "dedup": Without(sabotage=_owner(_Forgetful)),
+    "drain": Without(sabotage=_appending(_Careless)),
+    "receipts": Without(sabotage=_streams(_WithoutReceipts)),
+    "barrier": Without(sabotage=_owner(_Hasty)),
+    "fence-state": Without(admission=forgetting_the_fence),
+}

@@ -1,0 +1,163 @@
+"""What goes wrong, and how it ends."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+from tests.simulator.clients import Street
+from tests.simulator.log import MISHAPS, Cluster, Partition
+from tests.simulator.process import Process
+
+
+class Faults:
+    """`strike` draws one fault after the other; `heal` ends them all."""
+
+    def __init__(self, processes: Sequence[Process], street: Street, cluster: Cluster, draw: Random) -> None:
+        self._processes = processes
+        self._street = street
+        self._cluster = cluster
+        self._draw = draw
+        # Some runs are calm, in others nothing works for long.
+        self._rarely = draw.choice((3, 6, 12, 30))
+        self._countdown = draw.randint(1, self._rarely)
+        self._healed = False
+        self._kinds: list[Callable[[], None]] = [
+            self._mishap, self._mishap, self._mishap, self._crash, self._crash, self._pause, self._pause, self._stop, self._storm,
+            self._leaderless, self._outage, self._stale, self._stale, self._cut, self._slow_reads, self._clock, self._deaf,
+            self._turn,
+        ]  # fmt: skip
+
+    def due(self) -> bool:
+        self._countdown -= 1
+        if self._countdown > 0:
+            return False
+        self._countdown = self._draw.randint(1, self._rarely)
+        return True
+
+    def strike(self) -> None:
+        self._draw.choice(self._kinds)()
+
+    def heal(self) -> None:
+        self._healed = True
+        self._cluster.heal()
+        self._street.lost_until = 0.0
+        for process in self._processes:
+            if not process.alive:
+                process.start()
+                continue
+            process.log.cut_until = process.log.slow_until = 0.0
+            process.loop.fuse = None
+            process.loop.resume()
+
+    def _partition(self) -> Partition:
+        return self._draw.choice(list(self._cluster.partitions.values()))
+
+    def _until(self) -> float:
+        return self._cluster.scheduler.now + self._draw.choice((0.02, 0.2, 1.0, 3.0, 6.0)) * (0.5 + self._draw.random())
+
+    def _alive(self) -> Process | None:
+        alive = [process for process in self._processes if process.alive and process.loop.parked is None and process.loop.fuse is None]
+        return self._draw.choice(alive) if alive else None
+
+    def _mishap(self) -> None:
+        self._partition().mishaps.append(self._draw.choice(MISHAPS))
+
+    def _storm(self) -> None:
+        partition = self._partition()
+        partition.storm_until = self._until()
+        self._say(f"{partition.place} takes appends as it likes until {partition.storm_until:.3f}")
+
+    def _leaderless(self) -> None:
+        partition = self._partition()
+        partition.leaderless_until = self._until()
+        self._say(f"{partition.place} has no leader until {partition.leaderless_until:.3f}")
+
+    def _outage(self) -> None:
+        until = self._until()
+        for partition in self._cluster.partitions.values():
+            partition.leaderless_until = until
+        self._say(f"all brokers are away until {until:.3f}")
+
+    def _stale(self) -> None:
+        partition = self._partition()
+        partition.stale_until = self._until()
+        partition.stale_end = max(0, len(partition.records) - self._draw.randint(0, 12))
+        self._say(f"{partition.place} seems to end at {partition.stale_end} until {partition.stale_until:.3f}")
+
+    def _cut(self) -> None:
+        if process := self._alive():
+            process.log.cut_until = self._until()
+            self._say(f"{process.title} does not hear the brokers until {process.log.cut_until:.3f}")
+
+    def _slow_reads(self) -> None:
+        if process := self._alive():
+            process.log.slow_until = self._until()
+
+    def _deaf(self) -> None:
+        self._street.lost_until = self._until()
+        self._say(f"clients and processes do not hear each other well until {self._street.lost_until:.3f}")
+
+    def _turn(self) -> None:
+        self._street.favourite = self._draw.choice(self._processes)
+
+    def _clock(self) -> None:
+        if process := self._alive():
+            process.skew_ms += self._draw.choice((-60_000, -500, 500, 60_000))
+            for site in process.sites():
+                self._cluster.story.met("clock jump", site)
+
+    def _crash(self) -> None:
+        if process := self._alive():
+            self._burn(process, "crash", lambda: self._killed(process))
+
+    def _pause(self) -> None:
+        if process := self._alive():
+            self._burn(process, "pause", lambda: self._frozen(process))
+
+    def _stop(self) -> None:
+        if process := self._alive():
+            self._met(process, "clean stop")
+            process.stop()
+            self._again(process)
+
+    def _burn(self, process: Process, fault: str, strike: Callable[[], None]) -> None:
+        """After some more turns of its loop, which may be any of its awaits."""
+
+        def burnt() -> None:
+            self._met(process, fault)
+            strike()
+
+        process.loop.burnt = burnt
+        process.loop.fuse = self._draw.choice((1, self._draw.randint(1, 12), self._draw.randint(1, 120)))
+
+    def _met(self, process: Process, fault: str) -> None:
+        sites = process.sites()
+        for site in sites:
+            self._cluster.story.met(fault, site)
+        self._say(f"{fault} of {process.title}: {'; '.join(sites)}")
+
+    def _killed(self, process: Process) -> None:
+        process.die()
+        self._again(process)
+
+    def _frozen(self, process: Process) -> None:
+        loop = process.loop
+        loop.pause()
+        self._cluster.loop.call_at(self._until(), loop.resume)
+
+    def _again(self, process: Process) -> None:
+        """Whoever runs processes starts it anew, soon."""
+        incarnation = process.incarnation
+
+        def start() -> None:
+            if process.incarnation != incarnation:
+                return
+            if process.alive:
+                self._cluster.loop.call_later(0.5, start)
+            else:
+                process.start()
+                self._say(f"{process.title} starts")
+
+        self._cluster.loop.call_later(self._draw.choice((0.01, 0.5, 2.0)), start)
+
+    def _say(self, words: str) -> None:
+        self._cluster.story.tell("world", words)
