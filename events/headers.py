@@ -87,7 +87,8 @@ class RecordHeader(NamedTuple):
         try:
             fields = _LAYOUT.unpack_from(packed)
             actor = packed[_LAYOUT.size :].decode()
-        except (struct.error, UnicodeDecodeError) as cause:
+        # TypeError: Kafka lets a header be null.
+        except (struct.error, TypeError, UnicodeDecodeError) as cause:
             raise BrokenHeader(str(cause)) from cause
         if fields[0] != _VERSION or fields[1] not in _KINDS or len(packed) != _LAYOUT.size + fields[-1]:
             raise BrokenHeader(f"layout {fields[0]}, kind {fields[1]}, {len(packed)} bytes")

@@ -103,13 +103,12 @@ class Cursor(Mapping[tuple[str, int], tuple[int, Fence]]):
     def merged(self, other: "Cursor") -> Self:
         """The further one in each partition. Raises InvalidPosition where the two know different writers at the same offset."""
         merged = dict(self._next)
-        for place, reached in other.items():
-            ours = merged.get(place, (0, UNCLAIMED))
-            if ours[0] == reached[0] and ours[1] != reached[1] and place in merged:
-                raise InvalidPosition(
-                    f"{place[0]}/{place[1]}: at offset {reached[0]} one cursor knows term {ours[1].term}, the other {reached[1].term}"
-                )
-            merged[place] = max(ours, reached, key=lambda each: each[0])
+        for place, theirs in other.items():
+            ours = merged.setdefault(place, theirs)
+            if ours[0] == theirs[0] and ours != theirs:
+                terms = f"one cursor knows term {ours[1].term}, the other {theirs[1].term}"
+                raise InvalidPosition(f"{place[0]}/{place[1]}: at offset {theirs[0]} {terms}")
+            merged[place] = ours if ours[0] >= theirs[0] else theirs
         return type(self)(merged)
 
     def __le__(self, other: "Cursor") -> bool:

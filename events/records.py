@@ -47,14 +47,14 @@ class AdmittedBatch:
     fence: Fence
 
 
-def read_header(headers: Iterable[tuple[str, bytes]]) -> tuple[str, RecordHeader | None]:
+def read_header(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, RecordHeader | None]:
     """The CloudEvents type and the packed header among a record's Kafka headers."""
     ce_type, packed = "", None
     for name, value in headers:
         if name == HEADER:
             packed = value
         elif name == "ce_type":
-            ce_type = value.decode("utf-8", "replace")
+            ce_type = (value or b"").decode("utf-8", "replace")
     if packed is None:
         return ce_type, None
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.errors import for_code
+from aiokafka.errors import CorruptRecordException, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
@@ -109,14 +109,22 @@ def records_in(fetched: Fetched, stop: int | None = None) -> tuple[list[RawRecor
     for batch in _batches(fetched):
         # Control batches are a foreign transaction's end.
         if not batch.is_control_batch:
-            for record in batch:
-                offset = record.offset
-                if offset < reached:
-                    continue
-                if stop is not None and offset >= stop:
-                    return raws, stop
-                ce_type, header = _header(record.headers)
-                raws.append(RawRecord(topic, partition, offset, record.timestamp, record.key or b"", record.value or b"", ce_type, header))
+            try:
+                for record in batch:
+                    offset = record.offset
+                    if offset < reached:
+                        continue
+                    if stop is not None and offset >= stop:
+                        return raws, stop
+                    ce_type, header = _header(record.headers)
+                    raws.append(
+                        RawRecord(topic, partition, offset, record.timestamp, record.key or b"", record.value or b"", ce_type, header)
+                    )
+            except (CorruptRecordException, UnicodeDecodeError):
+                # As somebody wrote it, for the checksum fits: a header's name that is no text. Nobody reads the rest of that batch.
+                first = raws[-1].offset + 1 if raws and raws[-1].offset >= reached else reached
+                unread = range(first, batch.next_offset if stop is None else min(stop, batch.next_offset))
+                raws += [RawRecord(topic, partition, offset, batch.first_timestamp, b"", b"", "", None) for offset in unread]
         reached = batch.next_offset
     return raws, reached if stop is None else min(reached, stop)
 

@@ -18,9 +18,9 @@ It commits nothing anywhere: what it has read is what its user keeps. `schemas/r
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import structlog
 
@@ -28,6 +28,7 @@ from commands.ports import HistoryLost, LogAway, Place
 from events.admission import UNCLAIMED, Fence, Verdict
 from events.codec import Codec, mark_of
 from events.headers import Kind
+from events.positions import InvalidPosition
 from events.records import AdmittedBatch, RawRecord
 from events.rooms import prepared_codec
 from events.selecting import Select
@@ -45,6 +46,7 @@ Start: TypeAlias = Callable[[str, int], Awaitable[tuple[int, Fence]]] | Mapping[
 _RETRY_SECONDS = 0.1
 _OFFSETS_SECONDS = 5.0
 _FOREIGN_KEPT = 1_000
+_CLAIMS_TRIED = 3
 
 
 class ForeignRecord(NamedTuple):
@@ -54,6 +56,13 @@ class ForeignRecord(NamedTuple):
     partition: int
     offset: int
     why: str
+
+
+class ClaimIndex(Protocol):
+    """Where claims lie: a hint that spares reading a partition from 0."""
+
+    async def claim_before(self, place: Place, offset: int) -> tuple[int, Fence] | None:
+        """The last valid claim that is known to lie before an offset: its own offset, and the fence that it sets. It may miss some."""
 
 
 class KafkaLogReader:
@@ -98,26 +107,76 @@ class KafkaLogReader:
             passages = await self._passages(link, topics, start, places, select)
             try:
                 await self._set_stops(link, passages, stop, stop_at_end=stop_at_end)
-                ahead = FetchingAhead(link, passages, self.away)
-                async with AsyncExitStack() as clean_up:
-                    clean_up.push_async_callback(ahead.cancel)
-                    while not all(passage.done for passage in passages.values()):
-                        batches = []
-                        for fetched in await ahead.next():
-                            passage = passages[fetched.place]
-                            before = passage.offset
-                            batch = passage.take(fetched)
-                            if batch.records or passage.offset > before:
-                                await self._learn(batch)
-                                batches.append(batch)
-                            # Reading back a long history must not keep a call's audio waiting.
-                            await asyncio.sleep(0)
-                        await ahead.ask()
-                        for batch in batches:
-                            yield batch
+                async with aclosing(self._read(link, passages)) as batches:
+                    async for batch in batches:
+                        await self._learn(batch)
+                        yield batch
             except HistoryLost as lost:
                 log.critical("history-lost", reason=str(lost))
                 raise
+
+    async def position_at(self, topic: str, partition: int, at: int | datetime, claims: ClaimIndex | None = None) -> tuple[int, Fence]:
+        """Where to start for a bare offset, or for a time of appending (as `first_since`): with the fence that belongs there.
+
+        A fence is known to whoever has read from 0, or from a valid claim: with an index of claims only the last term is read. What
+        the index says is held against the log, and forgotten where the log contradicts it. An offset within a commit is
+        rounded down to the commit. Raises LogAway, HistoryLost, and InvalidPosition beyond the end.
+        """
+        place = Place(topic, partition)
+        offset = at if isinstance(at, int) else (await self.first_since(topic, at))[place]
+        async with Link(self._bootstrap_servers, "reader-position") as link:
+            if not 0 <= offset <= (await self._offsets(link, [place], LATEST))[place]:
+                raise InvalidPosition(f"{place} has no offset {offset} yet")
+            known: tuple[int, Fence] | None = (offset, UNCLAIMED)
+            for _ in range(_CLAIMS_TRIED):
+                known = None if claims is None or known is None else await claims.claim_before(place, known[0])
+                if known is not None and (found := await self._followed(link, place, known, offset)):
+                    return found
+            return await self._followed(link, place, (0, UNCLAIMED), offset) or (0, UNCLAIMED)
+
+    async def _followed(self, link: Link, place: Place, known: tuple[int, Fence], offset: int) -> tuple[int, Fence] | None:
+        """The position at an offset, read from a claim that is known to lie before it; None when nothing proves it was a valid one."""
+        begin, claimed = known
+        judged: list[tuple[int, Fence, Verdict]] = []
+        proofs: list[int] = []
+
+        def dropped(raw: RawRecord, verdict: Verdict, fence: Fence) -> None:
+            if raw.header is not None and raw.header.term >= fence.term:
+                judged.append((raw.offset, Fence(raw.header.term, raw.header.claim_id), verdict))
+
+        def admitted(raw: RawRecord) -> bool:
+            if not proofs and raw.header is not None and raw.header.claim_id == claimed.claim_id:
+                proofs.append(raw.offset)
+            return False
+
+        passage = Passage(place, begin, UNCLAIMED, dropped, admitted)
+        passage.stop = offset
+        position = (0, UNCLAIMED)
+        async with aclosing(self._read(link, {place: passage})) as batches:
+            async for batch in batches:
+                position = (batch.next_offset, batch.fence)
+        # Who claims too late writes nothing else, and the records of who came first contradict that claim.
+        proven = proofs and judged[0] == (begin, claimed, Verdict.CLAIM)
+        contradicted = any(verdict not in {Verdict.CLAIM, Verdict.LOST_CLAIM} for _, _, verdict in judged)
+        return position if claimed == UNCLAIMED or (proven and not contradicted) else None
+
+    async def _read(self, link: Link, passages: Mapping[Place, Passage]) -> AsyncGenerator[AdmittedBatch, None]:
+        ahead = FetchingAhead(link, passages, self.away)
+        async with AsyncExitStack() as clean_up:
+            clean_up.push_async_callback(ahead.cancel)
+            while not all(passage.done for passage in passages.values()):
+                batches = []
+                for fetched in await ahead.next():
+                    passage = passages[fetched.place]
+                    before = passage.offset
+                    batch = passage.take(fetched)
+                    if batch.records or passage.offset > before:
+                        batches.append(batch)
+                    # Reading back a long history must not keep a call's audio waiting.
+                    await asyncio.sleep(0)
+                await ahead.ask()
+                for batch in batches:
+                    yield batch
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[tuple[str, int], int]:
         """The offset after the last record of each partition, now. Raises LogAway."""
