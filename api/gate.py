@@ -2,14 +2,18 @@
 
 import asyncio
 import re
+import time
+from collections.abc import Mapping
 
 from fastapi.responses import Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import ON_BEHALF, Caller, permit, recognise
+from api.limiter import Limiter
 from api.ports import Ports
 from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
+from api.scopes import is_reading
 from api.trace import HEADER, begin, trace_of
 
 GUARDED = "/v1"
@@ -31,6 +35,7 @@ class Gate:
     def __init__(self, app: ASGIApp, *, ports: Ports) -> None:
         self._app = app
         self._ports = ports
+        self._limiter = Limiter(ports.limits, ports.reads, ports.writes, time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,9 +46,13 @@ class Gate:
         trace = begin(traceparent.encode() if traceparent else None, self._ports.draw)
         scope.setdefault("state", {})["trace"] = trace
 
+        standing: Mapping[str, str] = {}
+        admitted: str | None = None
+
         async def traced(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
+                answer.update(standing)
                 answer[HEADER] = trace.trace_id.hex()
                 answer.setdefault("Cache-Control", "no-store")
                 answer["X-Content-Type-Options"] = "nosniff"
@@ -53,6 +62,8 @@ class Gate:
             if scope["path"] == GUARDED or scope["path"].startswith(GUARDED + "/"):
                 who = scope["state"]["caller"] = self._caller(headers)
                 permit(who, scope["method"], scope["path"])
+                standing = await self._limiter.admit(who.actor, reading=is_reading(scope["method"]))
+                admitted = who.actor
             body = await _whole_body(headers, receive)
         except Problem as problem:
             await _refusal(scope, problem)(scope, receive, traced)
@@ -60,6 +71,9 @@ class Gate:
             return
         else:
             await self._app(scope, _replay(body, receive), traced)
+        finally:
+            if admitted is not None:
+                self._limiter.leave(admitted)
 
     def _caller(self, headers: Headers) -> Caller:
         authorization = headers.get("authorization")

@@ -15,6 +15,7 @@ Voice agents that answer the phone, where everything that happens is an event on
   `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
 * **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
 * **Problems** are `application/problem+json` (RFC 9457); `code` is permanent, and `type` leads to its page.
+* **Limits.** `RateLimit` and `RateLimit-Policy` say how the key stands; 429 has a `Retry-After`.
 * **Money** is in minor units, as a decimal string with its currency. **Times** are RFC 3339, UTC.
 """
 TAGS = [
@@ -62,6 +63,8 @@ _PROBLEM = {
 _POSITION = {"description": "The place of the change on the log.", "schema": {"type": "string"}}
 _ETAG = {"description": "The version of the thing.", "schema": {"type": "string"}}
 _LOCATION = {"description": "Where the new thing is found.", "schema": {"type": "string", "format": "uri-reference"}}
+_LIMIT = {"description": "What remains of the quota, and in how many seconds it is whole again.", "schema": {"type": "string"}}
+_POLICY = {"description": "The quota that counts here, and its window in seconds.", "schema": {"type": "string"}}
 _TRACE = {"description": "The trace of this request.", "schema": {"type": "string"}}
 
 
@@ -99,6 +102,8 @@ def _dress(method: str, operation: dict[str, Any], shared: dict[str, Any]) -> No
             operation["responses"][status] = {"$ref": f"#/components/responses/Problem{status}"}
             continue
         answer.setdefault("headers", {})["Aybiza-Trace-Id"] = _TRACE
+        if operation.get("security"):
+            answer["headers"].update({"RateLimit": _LIMIT, "RateLimit-Policy": _POLICY})
         if method in ("post", "put", "delete", "patch") and status.startswith("2"):
             answer["headers"].update({"Aybiza-Position": _POSITION, "ETag": _ETAG})
         if status == "201":

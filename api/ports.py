@@ -1,10 +1,12 @@
 """What the API needs from the world, beside the dispatch of commands and the rows of the projections."""
 
+import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from api.limits import READS, WRITES, Limits, Policy, ProcessLimits
 from commands.dispatch import Dispatch
 from events.positions import Position
 from events.rooms import ROOMS
@@ -62,7 +64,7 @@ Draw: TypeAlias = Callable[[int], bytes]
 class Ports:
     """All that `create_app` is wired with. `operator_key_hash`: SHA-256 of the operator's whole key; None: there is none.
 
-    `topics`: those from which the read models are made.
+    `limits` counts what each key asks, within the quotas `reads` and `writes`. `topics`: those from which the read models are made.
     """
 
     dispatch: Dispatch
@@ -75,4 +77,7 @@ class Ports:
     clock: Clock
     draw: Draw
     operator_key_hash: bytes | None = None
+    limits: Limits = field(default_factory=lambda: ProcessLimits(time.monotonic))
+    reads: Policy = READS
+    writes: Policy = WRITES
     topics: Collection[str] = frozenset(topic_of(room) for room in ROOMS)

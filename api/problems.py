@@ -103,6 +103,13 @@ BAD_CURSOR = _kind("bad-cursor", 400, "The cursor is not one that we gave for th
 BAD_POSITION = _kind("bad-position", 400, "`min-position` is not a position that a write of ours returned for what is read here.")
 BAD_PRECONDITION = _kind("bad-precondition", 400, '`If-Match` takes one strong version as `ETag` gave it, such as `"7"`.')
 BAD_REQUEST = _kind("bad-request", 400, "The request cannot be read.")
+TOO_MANY = _kind(
+    "too-many-requests", 429, "The key has used up its quota. `RateLimit` says how it stands; wait as long as `Retry-After` says.",
+    retryable=True,
+)  # fmt: skip
+TOO_MANY_AT_ONCE = _kind(
+    "too-many-at-once", 429, "Too many requests of this key are being answered already. Wait for some of them.", retryable=True
+)
 LOG_UNAVAILABLE = _kind("log-unavailable", 503, "The log cannot be written now; nothing was changed. Try again.", retryable=True)
 IN_DOUBT = _kind(
     "commit-in-doubt", 503, "No answer came in time: the change may have been made, or not. Send it again with the same `Idempotency-Key`.",

@@ -12,10 +12,15 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _API_KEYS = re.compile(r"/v1/organisations/[^/]+/api-keys(/|\Z)")
 
 
+def is_reading(method: str) -> bool:
+    """Whether a request changes nothing."""
+    return method in _READING
+
+
 def needed(method: str, path: str) -> str:
     """The scope that a request below `/v1` needs, such as `calls:read`."""
     resource = "api-keys" if _API_KEYS.match(path) else path.removeprefix("/v1").strip("/").partition("/")[0]
-    return f"{resource}:{'read' if method in _READING else 'write'}"
+    return f"{resource}:{'read' if is_reading(method) else 'write'}"
 
 
 def allows(scopes: Collection[str], scope: str) -> bool:

@@ -1,0 +1,144 @@
+"""A key asks as much as its quota allows, in all processes together, and hears how it stands."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.limiter import Limiter
+from api.limits import Limits, LimitsAway, Policy, ProcessLimits, Standing
+from api.problems import Problem
+from infra.adapters.redis import connected
+from infra.adapters.redis_limits import RedisLimits
+from tests.api.asking import refusal
+from tests.api.platform import Platform, Tenant, served
+
+TEN = Policy(name="writes", quota=10, window_seconds=3600)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(params=["process", "redis"])
+async def limits(request: pytest.FixtureRequest, redis_url: str, redis_prefix: str) -> AsyncIterator[Limits]:
+    if request.param == "process":
+        yield ProcessLimits(Clock())
+    else:
+        async with connected(redis_url) as client:
+            yield RedisLimits(client, prefix=redis_prefix)
+
+
+class TestLimits:
+    async def test_let_a_burst_pass_and_then_say_how_long_to_wait(self, limits: Limits) -> None:
+        standings = [await limits.take(TEN, "key") for _ in range(11)]
+        assert [standing.remaining for standing in standings] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
+        assert [standing.wait_seconds for standing in standings[:10]] == [0.0] * 10
+        assert 359 < standings[10].wait_seconds <= 360
+
+    async def test_count_each_key_and_each_policy_apart(self, limits: Limits) -> None:
+        for _ in range(10):
+            await limits.take(TEN, "key")
+        assert (await limits.take(TEN, "key")).wait_seconds > 0
+        assert (await limits.take(TEN, "other")).wait_seconds == 0
+        assert (await limits.take(replace(TEN, name="reads"), "key")).wait_seconds == 0
+
+    async def test_count_together_what_is_asked_at_once(self, limits: Limits) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(limits.take(TEN, "key")) for _ in range(30)]
+        assert sum(task.result().wait_seconds == 0 for task in asked) == 10
+
+
+@given(st.lists(st.floats(0, 100), max_size=60), st.integers(1, 20))
+def test_no_window_ever_passes_more_than_a_quota_beside_what_was_given_back(pauses: list[float], quota: int) -> None:
+    clock, policy = Clock(), Policy(name="writes", quota=quota, window_seconds=60)
+    limits = ProcessLimits(clock)
+    passed = []
+    for pause in pauses:
+        clock.now += pause
+        if limits.count(policy, "key").wait_seconds == 0:
+            passed.append(clock.now)
+    for at, begin in enumerate(passed):
+        within = [time for time in passed[at:] if time <= begin + 60]
+        assert len(within) <= quota + math.ceil((within[-1] - begin) / 60 * quota) + 1
+
+
+class Away:
+    """Nobody counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def take(self, policy: Policy, who: str) -> Standing:
+        self.asked += 1
+        raise LimitsAway("Redis is away")
+
+
+class TestLimiter:
+    async def test_lets_reads_pass_while_nobody_counts_and_changes_in_part(self) -> None:
+        clock, away = Clock(), Away()
+        limiter = Limiter(away, replace(TEN, name="reads"), replace(TEN, quota=40), clock, at_once=1000)
+        for _ in range(100):
+            assert await limiter.admit("key", reading=True) == {}
+        for _ in range(10):
+            await limiter.admit("key", reading=False)
+        with pytest.raises(Problem) as refused:
+            await limiter.admit("key", reading=False)
+        assert refused.value.kind.code == "too-many-requests"
+        # Who does not answer is not asked again for every request.
+        assert away.asked == 1
+        clock.now += 1.5
+        await limiter.admit("key", reading=True)
+        assert away.asked == 2
+
+    async def test_lets_so_many_pass_at_once(self) -> None:
+        limiter = Limiter(ProcessLimits(Clock()), TEN, TEN, Clock(), at_once=2)
+        await limiter.admit("key", reading=True)
+        await limiter.admit("key", reading=True)
+        await limiter.admit("other", reading=True)
+        with pytest.raises(Problem) as refused:
+            await limiter.admit("key", reading=True)
+        assert refused.value.kind.code == "too-many-at-once"
+        limiter.leave("key")
+        await limiter.admit("key", reading=True)
+
+    async def test_does_not_count_who_was_refused_among_those_who_are_answered(self) -> None:
+        limiter = Limiter(ProcessLimits(Clock()), replace(TEN, name="reads"), replace(TEN, quota=1), Clock(), at_once=2)
+        await limiter.admit("key", reading=False)
+        for _ in range(5):
+            with pytest.raises(Problem):
+                await limiter.admit("key", reading=False)
+        await limiter.admit("key", reading=True)
+
+
+@pytest.mark.asyncio(loop_scope="package")
+class TestAnswers:
+    async def test_say_how_the_key_stands(self, tenant: Tenant) -> None:
+        answer = await tenant.api.get("/v1/agents")
+        assert answer.headers["RateLimit-Policy"] == '"reads";q=12000;w=60'
+        assert answer.headers["RateLimit"].startswith('"reads";r=119')
+        assert answer.headers["X-RateLimit-Limit"] == "12000"
+
+    async def test_are_refusals_once_the_quota_is_used_up(self, running: Platform, tenant: Tenant) -> None:
+        ports = replace(running.ports, writes=TEN, limits=ProcessLimits(Clock()))
+        async with served(ports) as url, httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {tenant.key}"}) as client:
+            for _ in range(10):
+                assert (await client.put("/v1/flags/often", json={"enabled": True, "variant": "on"})).status_code == 200
+            answer = await client.put("/v1/flags/often", json={"enabled": True, "variant": "on"})
+            assert refusal(answer) == (429, "too-many-requests")
+            assert answer.headers["Retry-After"] == "360"
+            assert answer.headers["RateLimit"] == '"writes";r=0;t=3600'
+            assert answer.json()["retryable"]
+            assert (await client.get("/v1/flags")).status_code == 200
+
+    async def test_to_strangers_say_nothing_of_quotas(self, anonymous: httpx.AsyncClient) -> None:
+        assert "RateLimit" not in (await anonymous.get("/v1/agents")).headers
