@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import fastavro
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
+from events.compiling import decoder, encoder
 from events.registry import EventType, Fact, UnknownEvent, type_named, type_of
-from events.schema import Schema, lowering, raising, schema_of
+from events.schema import Schema, raising, schema_of
 
 MARKER = b"\xc3\x01"
 Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -40,15 +41,15 @@ def mark_of(value: bytes) -> bytes | None:
 class _Kind:
     """One kind of event, compiled."""
 
-    __slots__ = ("build", "lower", "mark", "parsed", "prefix", "schema", "type")
+    __slots__ = ("build", "decode", "encode", "mark", "parsed", "schema", "type")
 
     def __init__(self, kind: EventType) -> None:
         self.type = kind
         self.schema = schema_of(kind)
         self.parsed = parse_schema(self.schema, {})
         self.mark = fingerprint_of(self.schema)
-        self.prefix = MARKER + self.mark
-        self.lower = lowering(kind.cls)
+        self.encode = encoder(kind.cls, MARKER + self.mark)
+        self.decode = decoder(kind.cls, 10)
         self.build = raising(kind.cls)
 
 
@@ -69,10 +70,7 @@ class Codec:
     def encode(self, fact: Fact) -> bytes:
         """Marker, fingerprint, body. Raises UnknownEvent for an object that is no event."""
         kind = self._by_class.get(type(fact)) or self._kind(type_of(fact))
-        out = io.BytesIO()
-        out.write(kind.prefix)
-        fastavro.schemaless_writer(out, kind.parsed, kind.lower(fact))
-        return out.getvalue()
+        return kind.encode(fact)
 
     def decode(self, value: bytes) -> Fact:
         """Raises UnknownSchema (wait), UnknownEvent (a newer program's), BrokenBody (can never succeed)."""
@@ -80,12 +78,10 @@ class Codec:
             raise BrokenBody("the value does not begin with Avro's single-object marker")
         mark = value[2:10]
         kind = self._by_mark.get(mark)
-        body = io.BytesIO(value)
-        body.seek(10)
         try:
             if kind is not None:
-                return kind.build(fastavro.schemaless_reader(body, kind.parsed, None))
-            return self._decode_foreign(mark, body)
+                return kind.decode(value)
+            return self._decode_foreign(mark, io.BytesIO(value[10:]))
         # ArithmeticError: a time or an amount that no value of ours can hold.
         except (ArithmeticError, EOFError, IndexError, KeyError, TypeError, ValueError) as cause:
             if isinstance(cause, UnknownSchema | UnknownEvent):

@@ -132,6 +132,18 @@ def raising(cls: type) -> Convert:
     return build
 
 
+def unscaled_of(amount: Decimal) -> int:
+    """An amount in the smallest unit that the schema holds. Raises ArithmeticError for one that does not fit."""
+    return int(amount.quantize(_QUANTUM, context=_WHOLE).scaleb(12, context=_WHOLE))
+
+
+def amount_of(unscaled: int) -> Decimal:
+    """The way back. Raises ArithmeticError."""
+    if abs(unscaled) >= 10**_WHOLE.prec:
+        raise OverflowError(f"an amount has more than {_WHOLE.prec} digits")
+    return _shorten(Decimal(unscaled).scaleb(-12, context=_WHOLE))
+
+
 def _lower(hint: Any) -> Convert | None:
     return _convert(hint, lambda sealed: {"subject": sealed.subject, "box": sealed.box}, lambda _: lambda symbol: symbol.value, lowering,
                     lambda amount: amount.quantize(_QUANTUM, context=_WHOLE))  # fmt: skip
