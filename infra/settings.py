@@ -50,6 +50,25 @@ class Settings(BaseSettings):
     media_host: str = "127.0.0.1"
     media_port: Port | None = None
 
+    # Where this process takes what other processes forward to it. The host is also what they dial: a name that they can reach.
+    peer_host: str = "127.0.0.1"
+    peer_port: Port | None = None
+    # By which processes know each other, each way (PEM); None: made once, in the state folder.
+    peer_ca_file: Path | None = None
+    peer_certificate_file: Path | None = None
+    peer_key_file: Path | None = None
+    # The partitions that this process should own: `all`, or `2/3` for the second of three processes; None: the consumer group decides.
+    owned: str | None = Field(None, pattern=r"^(all|[1-9][0-9]*/[1-9][0-9]*)$")
+    # After so long without a sign of life the group gives a process's partitions to others. Commands do not wait for it.
+    session_seconds: float = Field(3.0, ge=1, le=60)
+    # A name of its own for this process: started again under it within the session, it keeps its partitions; None: it is a new member.
+    instance: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
+
+    # In production the log's doctor refuses what on a developer's machine it only mentions.
+    surroundings: Literal["local", "production"] = "local"
+    # Whose right to write to the log is as it should be, where the brokers check rights: `User:owners`, more of them with commas between.
+    log_writers: str = Field("", pattern=r"^(User:[^\s,]+(,User:[^\s,]+)*)?$")
+
     engines: Literal["embedded", "providers"] = "embedded"
     twilio_account_sid: str | None = Field(
         None, pattern=r"^AC[0-9a-fA-F]{32}$", validation_alias=_either("TWILIO_ACCOUNT_SID", "TWILIO_ACCOUNT_SID")
@@ -64,10 +83,18 @@ class Settings(BaseSettings):
     # Logical names to provider ids that differ from the catalogue's, as JSON: {"fast": "…"}.
     bedrock_models: Mapping[LogicalModel, str] = Field(default_factory=dict)
 
-    @field_validator("state_dir", "cache_dir", "key_file")
+    @field_validator("state_dir", "cache_dir", "key_file", "peer_ca_file", "peer_certificate_file", "peer_key_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @field_validator("owned")
+    @classmethod
+    def _possible(cls, share: str | None) -> str | None:
+        number, _, of = (share or "").partition("/")
+        if of and int(number) > int(of):
+            raise ValueError(f"there is no process {number} of {of}")
+        return share
 
     @property
     def wrapping_key_file(self) -> Path:

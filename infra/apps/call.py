@@ -14,12 +14,14 @@ from infra.apps.live import narrated
 from infra.apps.logs import logging_to
 from infra.apps.platform import PLATFORM_FAILURES, running_platform
 from infra.apps.ringing import Line, RingingFailed
-from infra.apps.standing import api_url, log_side, read_side
+from infra.apps.standing import api_url, log_side, read_side, voice_url
 from infra.apps.story import story_data
 from infra.apps.terminal import VerbFailed, print_json, results, watched
 from infra.apps.timeline import render
 from infra.local.stack import ensure_stack
 from infra.settings import load_settings
+
+_MENDABLE: tuple[type[Exception], ...] = (*PLATFORM_FAILURES, OpeningFailed, RingingFailed)
 
 
 async def call(
@@ -36,7 +38,7 @@ async def call(
             business = await open_business(reach.url, reach.installation.operator_key)
             async with narrated(log.reader, log.key_ring, lambda line: None if json else results.print(line, soft_wrap=True)):
                 story = await call_and_tell(reach, business, lines, caller=caller, patience_ms=6000)
-    except (*PLATFORM_FAILURES, OpeningFailed, RingingFailed) as error:
+    except _MENDABLE as error:
         raise VerbFailed(str(error)) from error
     if json:
         print_json(story_data(story))
@@ -48,9 +50,11 @@ async def call(
 async def _reached() -> AsyncIterator[Reach]:
     settings = load_settings()
     if (url := api_url(settings)) is not None:
+        if (voice := voice_url(settings)) is None:
+            raise VerbFailed("No voice worker of this stack answers. Type: aybiza run realtime")
         with open_installation(settings) as installation:
             async with read_side() as side:
-                yield Reach(url=url, installation=installation, rows=side.rows, journal=side.journal)
+                yield Reach(url=url, voice=voice, installation=installation, rows=side.rows, journal=side.journal)
         return
     with watched() as progress:
         services = await ensure_stack(settings.state_dir, settings, progress)

@@ -19,9 +19,13 @@ _WORD_GAP_MS = 1500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What is needed to ring a platform and to read what became of it; it may run in another process."""
+    """What is needed to ring a platform and to read what became of it; it may run in other processes.
+
+    `url` is the API's, `voice` where the carrier's webhooks are.
+    """
 
     url: str
+    voice: str
     installation: Installation
     rows: Rows
     journal: JournalRows
@@ -31,7 +35,9 @@ async def call_and_tell(
     reach: Reach, business: Business, lines: Sequence[Line], *, caller: str, patience_ms: int = 8000, ear: Path | None = None
 ) -> CallStory:
     """Raises RingingFailed when the call did not come about or nothing of it can be read in time."""
-    record = await ring(reach.installation, reach.url, number=business.number, caller=caller, lines=lines, patience_ms=patience_ms, ear=ear)
+    record = await ring(
+        reach.installation, reach.voice, number=business.number, caller=caller, lines=lines, patience_ms=patience_ms, ear=ear
+    )
     return await tell(reach, business, record)
 
 

@@ -34,8 +34,8 @@ LINES = (
     Line(text="Thanks a lot, goodbye."),
 )
 
-
 _SETTLE_SECONDS = 10.0
+_MENDABLE: tuple[type[Exception], ...] = (*PLATFORM_FAILURES, OpeningFailed, RingingFailed)
 
 
 async def demo() -> None:
@@ -54,7 +54,7 @@ async def demo() -> None:
                 if sys.stdout.isatty():
                     results.print(f"\nThe API is at {platform.url} (documentation: {platform.url}/docs). Ctrl-C ends it.", soft_wrap=True)
                     await told_to_stop()
-    except (*PLATFORM_FAILURES, OpeningFailed, RingingFailed) as error:
+    except _MENDABLE as error:
         raise VerbFailed(f"{error}\nThe platform's own words are in {log}") from error
 
 
@@ -83,7 +83,8 @@ async def _play(platform: Platform, folder: Path) -> Sequence[Finding]:
 def reach_of(platform: Platform) -> Reach:
     """The platform of this process."""
     return Reach(
-        url=platform.url, installation=platform.installation, rows=platform.read_side.rows, journal=platform.read_side.journal
+        url=platform.url, voice=platform.url, installation=platform.installation, rows=platform.read_side.rows,
+        journal=platform.read_side.journal,
     )  # fmt: skip
 
 

@@ -1,100 +1,197 @@
-"""The read side of a process, wired: projections into PostgreSQL and Redis, the directory in memory, the process managers."""
+"""The read side of a process, wired: projections into PostgreSQL and Redis, the directory in memory, the process managers.
+
+Each part can run alone. With `shared` the processes that run a part share its partitions; without it a process does all of it.
+"""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-import structlog
+from functools import partial
+from typing import TypeAlias
 
 from commands.dispatch import Dispatch
-from commands.ports import LogAway
+from commands.ports import Place
 from commands.rates import RateTable
+from commands.routing.ports import Assignments
 from events.rooms import ROOMS
 from events.streams import topic_of
-from infra.adapters.kafka.link import KafkaUnreachable
 from infra.adapters.kafka.reader import KafkaLogReader
-from infra.adapters.postgres.connections import connected
+from infra.adapters.postgres.connections import connected, identity_of
 from infra.adapters.postgres.journal import PostgresJournal
-from infra.adapters.postgres.progress import following
+from infra.adapters.postgres.progress import Progress, following
 from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import RedisLiveRows, RedisStore
 from infra.adapters.redis import connected as redis_connected
 from infra.apps.alongside import alongside
 from infra.apps.rebuild import ReadStores
+from infra.apps.sharing import PartOfTheLog, keep, share
 from projections.directory import Directory, follow
-from projections.ports import Projection, Store, Superseded, TopicOf
+from projections.ports import LogReader, Projection, Store, TopicOf
 from projections.registry import LIVE, STORED
-from projections.runner import Runner, apart, was_cancelled
+from projections.runner import Runner
 from stream_processors.registry import managers
 from stream_processors.running import Processors
 
-log = structlog.get_logger()
-
+Shared: TypeAlias = Callable[[str, Collection[str]], Assignments]
+"""Makes the membership of this process among those that do some work, by the work's name and the topics to share."""
 _CONNECTIONS = 8
-# Who was superseded leaves the field for a while: to a rebuild, or to another process.
-_AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-_WELL_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class Kept:
-    """A runner that is started again when it was superseded or the log was away."""
-
-    make: Callable[[], Runner]
-    runner: Runner = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.runner = self.make()
-
-    async def run(self) -> None:
-        await keep(self._run, self._renew)
-
-    async def _run(self) -> None:
-        await self.runner.run()
-
-    def _renew(self) -> None:
-        self.runner = self.make()
-
-
-async def keep(run: Callable[[], Coroutine[Any, Any, None]], renew: Callable[[], None]) -> None:
-    """Run for ever, again after each time that another took over or the log was away."""
-    failures = 0
-    while True:
-        begun = time.monotonic()
-        try:
-            await apart(run())
-        except* (Superseded, LogAway, KafkaUnreachable) as causes:
-            failures = 0 if time.monotonic() - begun > _WELL_SECONDS else failures + 1
-            log.warning("read-side-started-again", reason=str(causes.exceptions))
-        if was_cancelled():
-            raise asyncio.CancelledError
-        await asyncio.sleep(_AGAIN_SECONDS[min(max(failures, 1), len(_AGAIN_SECONDS)) - 1])
-        renew()
+_CATCH_UP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadSide:
-    """What the other parts of a process ask. `stores` are what a rebuild needs."""
+class ReadModels:
+    """What the API and people ask."""
 
     rows: PostgresRows
     journal: PostgresJournal
     live: RedisLiveRows
-    directory: Directory
-    processors: Processors
     stores: ReadStores
-    kept: Mapping[str, Kept]
+    progress: Progress
+
+
+@asynccontextmanager
+async def opened_read_models(reader: KafkaLogReader, *, postgres: str, redis: str, prefix: str = "aybiza:") -> AsyncIterator[ReadModels]:
+    """Raises PostgresUnreachable or RedisUnreachable."""
+    async with AsyncExitStack() as stack:
+        # What is written is a fold of the log: a crash of the database may take the last moments, they are folded again.
+        pool = await stack.enter_async_context(connected(postgres, purpose="read side", most=_CONNECTIONS, durable=False))
+        client = await stack.enter_async_context(redis_connected(redis))
+        progress = await stack.enter_async_context(following(pool, STORED))
+        yield ReadModels(
+            rows=PostgresRows(pool, STORED, progress),
+            journal=PostgresJournal(pool, reader.codec),
+            live=RedisLiveRows(client, prefix=prefix),
+            stores=ReadStores(pool=pool, redis=client, prefix=prefix),
+            progress=progress,
+        )
+
+
+class Projecting:
+    """The runners of the projections, over the partitions that this process is given."""
+
+    def __init__(self, reader: LogReader, stores: ReadStores, topic_of: TopicOf) -> None:
+        self._reader = reader
+        self._stores = stores
+        self._topic_of = topic_of
+        self._runners: dict[str, Runner] = {}
+        self.topics: Sequence[str] = sorted({*self._stored(reader).topics, *self._live(reader).topics})
 
     def waits_for(self) -> Mapping[str, str]:
-        """Part by part what it waits for; empty text where it is well."""
-        standing = {name: kept.runner.waits_for for name, kept in self.kept.items()}
-        standing["directory"] = "" if self.directory.caught_up.is_set() else "the end of the log"
-        standing["processors"] = "" if self.processors.caught_up.is_set() else "the end of the log"
-        return standing
+        """Part by part what it waits for; empty text where it is well, no part while all partitions are others'."""
+        return {name: runner.waits_for for name, runner in self._runners.items()}
+
+    async def run(self, places: Collection[Place] | None = None) -> None:
+        """Until cancelled. `places`: those to read, instead of all."""
+        reader = self._reader if places is None else PartOfTheLog(self._reader, places)
+        self._runners.clear()
+        if places is not None and not places:
+            await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as tasks:
+            for name, make in {"projections": self._stored, "live": self._live}.items():
+                tasks.create_task(keep(partial(self._run, name, make, reader)), name=f"read side: {name}")
+
+    async def _run(self, name: str, make: Callable[[LogReader], Runner], reader: LogReader) -> None:
+        runner = self._runners[name] = make(reader)
+        await runner.run()
+
+    def _stored(self, reader: LogReader) -> Runner:
+        return self._runner(reader, PostgresStore(self._stores.pool), STORED)
+
+    def _live(self, reader: LogReader) -> Runner:
+        return self._runner(reader, RedisStore(self._stores.redis, LIVE, prefix=self._stores.prefix), [live.table for live in LIVE])
+
+    def _runner(self, reader: LogReader, store: Store, projections: Sequence[Projection]) -> Runner:
+        return Runner(reader, store, projections, topic_of=self._topic_of, journal_rooms=ROOMS)
+
+
+@asynccontextmanager
+async def running_projections(
+    reader: LogReader, stores: ReadStores, *, topic_of: TopicOf = topic_of, shared: Shared | None = None
+) -> AsyncIterator[Projecting]:
+    """Raises PostgresUnreachable. A bug of a part ends the whole."""
+    projecting = Projecting(reader, stores, topic_of)
+    members = None if shared is None else shared(f"projections.{await identity_of(stores.pool)}", projecting.topics)
+    async with alongside({"read side: projections": partial(share, members, projecting.run)}):
+        yield projecting
+
+
+class Managing:
+    """The process managers, which run in one process at a time: in each of them would do no harm, and no good."""
+
+    def __init__(self, processors: Processors) -> None:
+        self.processors = processors
+        self.ours = False
+
+    def waits_for(self) -> Mapping[str, str]:
+        """As `Projecting` says."""
+        if not self.ours:
+            return {}
+        return {"processors": "" if self.processors.caught_up.is_set() else "the end of the log"}
+
+    async def run(self, places: Collection[Place] | None = None) -> None:
+        """Until cancelled. `places`: whoever is given a first partition runs them; None: we do."""
+        self.ours = places is None or any(place.partition == 0 for place in places)
+        if not self.ours:
+            await asyncio.Event().wait()
+        await keep(self.processors.run)
+
+
+@asynccontextmanager
+async def running_processors(
+    reader: LogReader, dispatch: Dispatch, rates: Sequence[RateTable], *, topic_of: TopicOf = topic_of, shared: Shared | None = None
+) -> AsyncIterator[Managing]:
+    """A bug of a part ends the whole."""
+    managing = Managing(Processors(reader, dispatch, managers(rates), lambda: datetime.now(UTC), topic_of=topic_of))
+    members = None if shared is None else shared("processors", [topic_of("calls")])
+    async with alongside({"read side: processors": partial(share, members, managing.run)}):
+        yield managing
+
+
+@asynccontextmanager
+async def running_directory(reader: LogReader, *, topic_of: TopicOf = topic_of) -> AsyncIterator[Directory]:
+    """Each process has its own. It is ready to be asked once `caught_up` is set."""
+    directory = Directory(topic_of=topic_of)
+    async with alongside({"read side: directory": lambda: keep(lambda: follow(reader, directory))}):
+        yield directory
+
+
+async def caught_up(directory: Directory) -> None:
+    """Returns once it can be asked. Raises TimeoutError, an OSError, when the log is too far away for that."""
+    async with asyncio.timeout(_CATCH_UP_SECONDS):
+        await directory.caught_up.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSide:
+    """All of it in one process. `stores` are what a rebuild needs."""
+
+    models: ReadModels
+    directory: Directory
+    projecting: Projecting
+    managing: Managing
+
+    @property
+    def rows(self) -> PostgresRows:
+        return self.models.rows
+
+    @property
+    def journal(self) -> PostgresJournal:
+        return self.models.journal
+
+    @property
+    def live(self) -> RedisLiveRows:
+        return self.models.live
+
+    @property
+    def stores(self) -> ReadStores:
+        return self.models.stores
+
+    @property
+    def processors(self) -> Processors:
+        return self.managing.processors
 
 
 @asynccontextmanager
@@ -108,38 +205,12 @@ async def running_read_side(
     topic_of: TopicOf = topic_of,
     prefix: str = "aybiza:",
 ) -> AsyncIterator[ReadSide]:
-    """Everything runs within. Raises PostgresUnreachable or RedisUnreachable at the beginning; a bug of a part ends the whole."""
+    """All of it runs within, shared with nobody. Raises PostgresUnreachable or RedisUnreachable; a bug of a part ends the whole."""
     async with AsyncExitStack() as stack:
-        # What is written is a fold of the log: a crash of the database may take the last moments, they are folded again.
-        pool = await stack.enter_async_context(connected(postgres, purpose="read side", most=_CONNECTIONS, durable=False))
-        client = await stack.enter_async_context(redis_connected(redis))
-        progress = await stack.enter_async_context(following(pool, STORED))
-
-        def runner(store: Store, projections: Sequence[Projection]) -> Callable[[], Runner]:
-            return lambda: Runner(reader, store, projections, topic_of=topic_of, journal_rooms=ROOMS)
-
-        kept = {
-            "projections": Kept(runner(PostgresStore(pool), STORED)),
-            "live": Kept(runner(RedisStore(client, LIVE, prefix=prefix), [live.table for live in LIVE])),
-        }
-        directory = Directory(topic_of=topic_of)
-        processors = Processors(reader, dispatch, managers(rates), lambda: datetime.now(UTC), topic_of=topic_of)
-        work: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
-            **{name: each.run for name, each in kept.items()},
-            "directory": lambda: keep(lambda: follow(reader, directory), _nothing),
-            "processors": lambda: keep(processors.run, _nothing),
-        }
-        await stack.enter_async_context(alongside({f"read side: {name}": each for name, each in work.items()}))
+        models = await stack.enter_async_context(opened_read_models(reader, postgres=postgres, redis=redis, prefix=prefix))
         yield ReadSide(
-            rows=PostgresRows(pool, STORED, progress),
-            journal=PostgresJournal(pool, reader.codec),
-            live=RedisLiveRows(client, prefix=prefix),
-            directory=directory,
-            processors=processors,
-            stores=ReadStores(pool=pool, redis=client, prefix=prefix),
-            kept=kept,
+            models=models,
+            projecting=await stack.enter_async_context(running_projections(reader, models.stores, topic_of=topic_of)),
+            directory=await stack.enter_async_context(running_directory(reader, topic_of=topic_of)),
+            managing=await stack.enter_async_context(running_processors(reader, dispatch, rates, topic_of=topic_of)),
         )
-
-
-def _nothing() -> None:
-    """What goes on where it was needs no renewal."""

@@ -23,6 +23,7 @@ from infra.adapters.postgres.progress import Progress
 from infra.adapters.postgres.rows import PostgresRows
 from infra.apps.installation import open_installation
 from infra.apps.terminal import VerbFailed
+from infra.apps.whereabouts import processes
 from infra.local.stack import Addresses, stack_status
 from infra.settings import Settings, load_settings
 from projections.ports import Projection
@@ -33,6 +34,7 @@ _WELL = ("running", "given")
 _SAID = {"died": "has died"}
 _ANSWER_SECONDS = 10.0
 _HEALTH_SECONDS = 2.0
+_NO_API = "No API of this stack answers. Type: aybiza run all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,35 +119,34 @@ class Answer:
         return parsed if isinstance(parsed, dict) else {}
 
 
-def remember_api(state_dir: Path, url: str) -> None:
-    """Say where the API of this stack listens, for the verbs that ask it. `forget_api` when it stops."""
-    fresh = _api_file(state_dir).with_suffix(".new")
-    fresh.write_text(json.dumps({"url": url}) + "\n")
-    fresh.replace(_api_file(state_dir))
-
-
-def forget_api(state_dir: Path) -> None:
-    """The API listens no more. Idempotent."""
-    _api_file(state_dir).unlink(missing_ok=True)
-
-
 def api_url(settings: Settings) -> str | None:
-    """Where the API of this stack listens, if one answers there."""
+    """Where an API of this stack listens, if one answers there."""
+    return next((each.api for each in processes(settings.state_dir) if each.api is not None and _answers(each.api)), None)
+
+
+def voice_url(settings: Settings) -> str | None:
+    """Where a voice worker of this stack listens for the carrier, if one answers there."""
+    return next((each.voice for each in processes(settings.state_dir) if each.voice is not None and _answers(each.voice)), None)
+
+
+def _answers(url: str) -> bool:
     try:
-        url = str(json.loads(_api_file(settings.state_dir).read_text())["url"])
         parts = urlsplit(url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=_HEALTH_SECONDS)
         connection.request("GET", "/health")
-        return url if connection.getresponse().status in (200, 503) else None
-    except (OSError, ValueError, KeyError, http.client.HTTPException):
-        return None
+        return connection.getresponse().status in (200, 503)
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def ask_api(method: str, path: str, organisation_id: str, body: Mapping[str, Any] | None = None) -> Answer:
     """Ask the API that runs, as the operator on behalf of an organisation. Raises VerbFailed where none answers."""
     settings = load_settings()
     try:
-        url = urlsplit(json.loads(_api_file(settings.state_dir).read_text())["url"])
+        found = api_url(settings)
+        if found is None:
+            raise VerbFailed(_NO_API)
+        url = urlsplit(found)
         with open_installation(settings) as installation:
             key = installation.operator_key
         connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=_ANSWER_SECONDS)
@@ -153,11 +154,7 @@ def ask_api(method: str, path: str, organisation_id: str, body: Mapping[str, Any
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
         return Answer(status=response.status, body=response.read())
-    except (OSError, ValueError, KeyError, http.client.HTTPException) as error:
-        raise VerbFailed("No API of this stack answers. Type: aybiza run all") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise VerbFailed(_NO_API) from error
     except BrokenKeyFile as error:
         raise VerbFailed(str(error)) from error
-
-
-def _api_file(state_dir: Path) -> Path:
-    return state_dir / "api.json"

@@ -30,9 +30,10 @@ from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import open_key_ring
 from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.recording_folder import RecordingFolder
+from infra.apps.listening import listen
 from infra.apps.read_side import running_read_side
 from infra.apps.recordings import StoredRecordings
-from infra.apps.web import listen, serving
+from infra.apps.web import serving
 from infra.local.stack import Addresses
 
 OPERATOR_KEY = f"aybiza_operator_{'o' * 40}"

@@ -1,5 +1,6 @@
 """Pools of connections to PostgreSQL, and which of its errors mean that it is away."""
 
+import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeAlias
@@ -66,3 +67,10 @@ def raising(unavailable: type[Exception]) -> Iterator[None]:
         raise
     except AWAY as cause:
         raise unavailable(f"PostgreSQL is away ({type(cause).__name__}: {cause})") from cause
+
+
+async def identity_of(pool: Pool) -> str:
+    """Which database this is, whatever its address: processes that write into the same one share its work. Raises PostgresUnreachable."""
+    with raising(PostgresUnreachable):
+        told = await pool.fetchval("SELECT system_identifier || '/' || current_database() FROM pg_control_system()")
+    return hashlib.sha256(str(told).encode()).hexdigest()[:12]

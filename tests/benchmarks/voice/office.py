@@ -39,7 +39,8 @@ from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.picows_media import MediaServer
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.silero import SileroVoiceActivity
-from infra.apps.web import listen, serving
+from infra.apps.listening import listen
+from infra.apps.web import serving
 from realtime.audio import encode, saturated
 from realtime.conductor import Engines
 from realtime.reception import Addresses, ReceptionPorts

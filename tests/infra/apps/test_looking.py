@@ -18,7 +18,7 @@ from commands.calls import CALLS, EndCall
 from events.calls import EndedBy, Stage
 from events.streams import StreamId
 from infra.apps.installation import operator_key
-from infra.apps.standing import remember_api
+from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
 from realtime.ports import RecordedStretch
 from tests.api.platform import Platform, Tenant, platform
@@ -53,12 +53,12 @@ async def desk(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> As
         key = operator_key(state_dir / "keys")
         # The verbs know no other topics than the product's own.
         async with platform(stack, dsn, state_dir, "aybiza", operator_key=key) as running, running.client(key) as operator:
-            remember_api(state_dir, running.url)
-            joined = (await operator.post("/v1/organisations", json={"name": "ACME"})).json()
-            async with running.client(joined["api_key"]["key"]) as api:
-                tenant = Tenant(id=joined["id"], key=joined["api_key"]["key"], api=api)
-                call = await call_under_way(running, tenant)
-                yield Desk(running=running, tenant=tenant, call=call, state_dir=state_dir, environment=environment)
+            with remembered(state_dir, "api", api=running.url):
+                joined = (await operator.post("/v1/organisations", json={"name": "ACME"})).json()
+                async with running.client(joined["api_key"]["key"]) as api:
+                    tenant = Tenant(id=joined["id"], key=joined["api_key"]["key"], api=api)
+                    call = await call_under_way(running, tenant)
+                    yield Desk(running=running, tenant=tenant, call=call, state_dir=state_dir, environment=environment)
         await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         await connection.close()

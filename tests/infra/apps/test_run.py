@@ -57,7 +57,7 @@ class TestRunAll:
                 await process.wait()
         assert process.returncode == 0
         assert b"Traceback" not in out + err
-        assert not (Path(environment["AYBIZA_STATE_DIR"]) / "api.json").exists()
+        assert list((Path(environment["AYBIZA_STATE_DIR"]) / "processes").iterdir()) == []
         # What it logs is for programs: a JSON object a line.
         assert all(json.loads(line)["event"] for line in err.decode().splitlines() if line.startswith("{"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.apps.web import AddressUnavailable, listen
+from infra.apps.listening import AddressUnavailable, listen
 
 
 class TestListen:

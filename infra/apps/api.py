@@ -1,0 +1,64 @@
+"""`aybiza run api`: the HTTP API and its documentation, over the tables that the projections write."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+from api.app import create_app
+from api.ports import Health, Ports
+from commands.dispatch import Dispatch
+from infra.adapters.recording_folder import RecordingFolder
+from infra.adapters.redis_limits import RedisLimits
+from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
+from infra.apps.health import HealthOf, of_directory, of_log, of_read_models
+from infra.apps.installation import Installation
+from infra.apps.listening import listen
+from infra.apps.owning import running_owners
+from infra.apps.read_side import ReadModels, caught_up, opened_read_models, running_directory
+from infra.apps.recordings import StoredRecordings
+from infra.apps.web import serving
+from infra.apps.whereabouts import remembered
+from infra.local.stack import Addresses
+from infra.settings import Settings
+from projections.directory import Directory
+
+FAILURES = ANY_PROCESS
+
+
+@asynccontextmanager
+async def running(settings: Settings, services: Addresses, installation: Installation) -> AsyncIterator[str]:
+    """The value is what a person is told. Raises FAILURES."""
+    async with AsyncExitStack() as stack:
+        footing = await stack.enter_async_context(opened_footing("api", settings, services, installation))
+        owning = await stack.enter_async_context(running_owners(footing))
+        owners = owning.owners
+        models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
+        directory = await stack.enter_async_context(running_directory(footing.reader))
+        listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
+        stack.callback(listening.close)
+        url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
+        health = HealthOf([of_log(owners, footing.reader), of_directory(directory), of_read_models(models.progress, directory)])
+        app = create_app(ports_of(footing, owners, models, directory, health))
+        await caught_up(directory)
+        await stack.enter_async_context(serving(app, listening))
+        stack.enter_context(remembered(settings.state_dir, "api", api=url, peer=owning.address))
+        yield f"{url}   API, its documentation at /docs, how it is at /health"
+
+
+def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory: Directory, health: Health) -> Ports:
+    """What the API is wired with."""
+    installation = footing.installation
+    return Ports(
+        dispatch=dispatch, rows=models.rows, journal=models.journal, api_keys=directory, keyring=installation.key_ring,
+        recordings=recordings_of(footing, models), health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
+        operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
+        limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix),
+    )  # fmt: skip
+
+
+def recordings_of(footing: Footing, models: ReadModels) -> StoredRecordings:
+    """What was recorded, as the rows say."""
+    folder = RecordingFolder(footing.settings.state_dir / "recordings", footing.installation.key_ring)
+    return StoredRecordings(rows=models.rows, store=folder)

@@ -1,0 +1,86 @@
+"""How a process is, from what its parts know of themselves: each process says what it can see."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from api.ports import Check
+from commands.routing.owners import Owners
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.postgres.progress import Progress
+from projections.directory import Directory
+from projections.queries import RowsUnavailable
+from realtime.worker import CallWorker
+
+Look: TypeAlias = Callable[[], Awaitable[Sequence[Check]]]
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class HealthOf:
+    """`api.ports.Health` of the parts of a process."""
+
+    looks: Sequence[Look]
+
+    async def __call__(self) -> Sequence[Check]:
+        return [check for look in self.looks for check in await look()]
+
+
+def of_log(owners: Owners, reader: KafkaLogReader) -> Look:
+    """Whether the log can be written and read from here."""
+
+    async def look() -> Sequence[Check]:
+        ownerships = owners.ownerships()
+        lost = [str(each.place) for each in ownerships if not each.owned]
+        why = f"{len(lost)} of {len(ownerships)} partitions are not ours: {', '.join(lost[:3])}" if lost else ""
+        if away := reader.away:
+            why = f"Kafka is away ({'; '.join(away.values())})"
+        return [Check(name="log", ready=not why, why=why)]
+
+    return look
+
+
+def of_directory(directory: Directory) -> Look:
+    """Whether keys and numbers are known."""
+
+    async def look() -> Sequence[Check]:
+        why = "" if directory.caught_up.is_set() else "it waits for the end of the log"
+        return [Check(name="directory", ready=not why, why=why, needed=False)]
+
+    return look
+
+
+def of_read_models(progress: Progress, directory: Directory) -> Look:
+    """How far the tables are that other processes write, as far as it shows on the topics that this process reads itself."""
+
+    async def look() -> Sequence[Check]:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                reached = await progress.read()
+        except (RowsUnavailable, TimeoutError) as cause:
+            return [Check(name="read models", ready=False, why=str(cause) or "PostgreSQL is slow to answer", needed=False)]
+        behind = sum(max(0, seen - reached.get(place, (0, None))[0]) for place, seen in directory.position().items())
+        why = f"{behind} records are still to be projected" if behind else ""
+        return [Check(name="read models", ready=True, why=why, needed=False)]
+
+    return look
+
+
+def of_parts(waits_for: Callable[[], Mapping[str, str]]) -> Look:
+    """What the parts of the read side in this process wait for."""
+
+    async def look() -> Sequence[Check]:
+        return [Check(name=name, ready=not why, why=why, needed=False) for name, why in waits_for().items()]
+
+    return look
+
+
+def of_calls(worker: CallWorker) -> Look:
+    """What the voice worker does."""
+
+    async def look() -> Sequence[Check]:
+        counted = ", ".join(f"{name} {count}" for name, count in worker.health().items())
+        return [Check(name="calls", ready=True, why=counted, needed=False)]
+
+    return look

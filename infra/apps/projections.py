@@ -1,0 +1,24 @@
+"""`aybiza run projections`: the log folded into PostgreSQL and Redis, shared by partition among all such processes."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from infra.apps.footing import ANY_PROCESS, opened_footing
+from infra.apps.installation import Installation
+from infra.apps.read_side import opened_read_models, running_projections
+from infra.apps.whereabouts import remembered
+from infra.local.stack import Addresses
+from infra.settings import Settings
+
+FAILURES = ANY_PROCESS
+
+
+@asynccontextmanager
+async def running(settings: Settings, services: Addresses, installation: Installation) -> AsyncIterator[str]:
+    """The value is what a person is told. Raises FAILURES."""
+    async with AsyncExitStack() as stack:
+        footing = await stack.enter_async_context(opened_footing("projections", settings, services, installation))
+        models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
+        await stack.enter_async_context(running_projections(footing.reader, models.stores, shared=footing.shared))
+        stack.enter_context(remembered(settings.state_dir, "projections"))
+        yield "projections follow the log"

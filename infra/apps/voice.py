@@ -1,0 +1,92 @@
+"""The voice worker, wired: the carrier's webhooks and media sockets, the engines, and the way of a call's facts to the log."""
+
+import os
+import platform as machine
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from commands.routing.owners import Owners
+from events.identifiers import uuid7
+from infra.adapters.picows_media import MediaServer
+from infra.adapters.recording_folder import RecordingFolder
+from infra.adapters.twilio import SignatureCheck
+from infra.apps.alongside import alongside
+from infra.apps.engines import Engines, opened_engines
+from infra.apps.footing import Footing
+from infra.apps.listening import listen
+from infra.settings import Settings
+from projections.directory import Directory
+from realtime import conductor
+from realtime.reception import Addresses, ReceptionPorts
+from realtime.tokens import Tokens
+from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
+
+_MEDIA_PATH = "/media"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voice:
+    """What answers calls. `worker.router` is for the web application, and `worker.stop` before it stops."""
+
+    worker: CallWorker
+    engines: Engines
+
+
+@asynccontextmanager
+async def running_voice(footing: Footing, owners: Owners, directory: Directory, url: str) -> AsyncIterator[Voice]:
+    """Media sockets are taken within. `url`: where the webhooks listen. Raises EngineUnavailable, KeyMissing or AddressUnavailable."""
+    async with AsyncExitStack() as stack:
+        settings, installation = footing.settings, footing.installation
+        engines = await stack.enter_async_context(opened_engines(settings, installation))
+        public_url = (settings.public_url or url).rstrip("/")
+        listening = listen(settings.media_host, settings.media_port, setting="AYBIZA_MEDIA_PORT")
+        stack.callback(listening.close)
+        media_url = _media_url(settings, public_url, listening.getsockname()[1])
+        reception = ReceptionPorts(
+            dispatch=owners, routes=directory, keyring=installation.key_ring, tokens=Tokens(installation.token_secret),
+            addresses=Addresses(public_url=public_url, media_url=media_url), now=lambda: datetime.now(UTC),
+            new_call_id=_new_call_id,
+        )  # fmt: skip
+        call_engines = conductor.Engines(
+            recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
+            telephony=engines.telephony, recordings=RecordingFolder(settings.state_dir / "recordings", installation.key_ring),
+            watch=owners.watch,
+        )  # fmt: skip
+        signed = SignatureCheck(installation.twilio_auth_token)
+        ports = WorkerPorts(engines=call_engines, reception=reception, tools=engines.tools, models=engines.models, signed=signed)
+        worker = CallWorker(ports, WorkerSettings(name=f"{machine.node()}-{os.getpid()}"))
+        media = MediaServer(
+            worker.accept, path=_MEDIA_PATH, signed=lambda signature: signed(media_url, {}, signature), counters=worker.counters
+        )  # fmt: skip
+        await media.start_on(listening)
+        stack.callback(media.stop)
+        await stack.enter_async_context(alongside({"prepare engines for agents": lambda: _prepare(engines, directory)}))
+        yield Voice(worker=worker, engines=engines)
+
+
+async def _prepare(engines: Engines, directory: Directory) -> None:
+    """What is live now, and then each version as it is published."""
+    await directory.caught_up.wait()
+    prepared: set[str] = set()
+    while True:
+        fresh = {name: each for name, each in directory.configurations().items() if name not in prepared}
+        for version_hash, configuration in fresh.items():
+            await engines.prepare(configuration)
+            prepared.add(version_hash)
+        if not fresh:
+            await directory.moved()
+
+
+def _media_url(settings: Settings, public_url: str, port: int) -> str:
+    """The carrier dials the public address; without one it is our own loopback, where TLS would prove nothing."""
+    if settings.public_url is None:
+        return f"ws://{settings.media_host}:{port}{_MEDIA_PATH}"
+    return f"wss://{public_url.partition('://')[2]}{_MEDIA_PATH}"
+
+
+def _new_call_id() -> str:
+    return f"call_{uuid7(time.time_ns() // 1_000_000, secrets.randbits(74)).hex}"
