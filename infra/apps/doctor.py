@@ -1,4 +1,4 @@
-"""`aybiza doctor`: what is missing or wrong on this machine, and what to type."""
+"""`aybiza doctor`: what is missing or wrong on this machine and with the log's brokers, and what to type."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -6,22 +6,40 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from infra.apps.terminal import print_json, results
+from commands.ports import LogAway
+from infra.adapters.kafka.topics import examine_topics, manifests
+from infra.apps.standing import addresses_of
+from infra.apps.terminal import VerbFailed, print_json, results
 from infra.local.checks import Finding, look
-from infra.settings import load_settings
+from infra.settings import Settings, load_settings
 
 _SIGNS = {"well": "[green]✓[/]", "doubtful": "[yellow]?[/]", "wrong": "[red]✗[/]"}
 
 
 async def doctor(*, json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Look at this machine. The exit code is 1 when something is wrong that stops the product."""
-    findings = await look(load_settings())
+    """Look at this machine and at the log. The exit code is 1 when something is wrong that stops the product."""
+    settings = load_settings()
+    findings = [*await look(settings), *await the_log(settings)]
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
         _show(findings)
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
+
+
+async def the_log(settings: Settings) -> list[Finding]:
+    """The topics and brokers, as every start examines them; those that could lose or bend history are wrong."""
+    try:
+        bootstrap_servers = settings.kafka_bootstrap_servers or (await addresses_of(settings)).kafka
+        troubles = await examine_topics(bootstrap_servers, manifests(), settings.surroundings, writers=settings.log_writers.split(","))
+    except (LogAway, VerbFailed) as error:
+        return [Finding(about="log", state="doubtful", words=f"it was not examined: {error}", remedy="aybiza up")]
+    found = [
+        Finding(about="log", state="wrong" if each.grave else "doubtful", words=f"{each.about} {each.words}", remedy=each.remedy)
+        for each in troubles
+    ]
+    return found or [Finding(about="log", state="well", words=f"{len(manifests())} topics at {bootstrap_servers} keep what they are given")]
 
 
 def _show(findings: list[Finding]) -> None:

@@ -24,7 +24,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import structlog
 
-from commands.ports import HistoryLost, LogAway, Place
+from commands.ports import HistoryLost, Place
 from events.admission import UNCLAIMED, Fence, Verdict
 from events.codec import Codec, mark_of
 from events.headers import Kind
@@ -33,7 +33,8 @@ from events.records import AdmittedBatch, RawRecord
 from events.rooms import prepared_codec
 from events.selecting import Select
 from infra.adapters.kafka.admitting import Passage
-from infra.adapters.kafka.fetching import EARLIEST, LATEST, TryElsewhere, fetch, offsets
+from infra.adapters.kafka.ends import offsets_of
+from infra.adapters.kafka.fetching import EARLIEST, LATEST, TryElsewhere, fetch
 from infra.adapters.kafka.fetching_ahead import FetchingAhead
 from infra.adapters.kafka.link import KafkaUnreachable, Link
 from infra.adapters.kafka.schemas import SchemaTopic
@@ -44,7 +45,6 @@ log = structlog.get_logger()
 
 Start: TypeAlias = Callable[[str, int], Awaitable[tuple[int, Fence]]] | Mapping[tuple[str, int], tuple[int, Fence]]
 _RETRY_SECONDS = 0.1
-_OFFSETS_SECONDS = 5.0
 _FOREIGN_KEPT = 1_000
 _CLAIMS_TRIED = 3
 
@@ -125,7 +125,7 @@ class KafkaLogReader:
         place = Place(topic, partition)
         offset = at if isinstance(at, int) else (await self.first_since(topic, at))[place]
         async with Link(self._bootstrap_servers, "reader-position") as link:
-            if not 0 <= offset <= (await self._offsets(link, [place], LATEST))[place]:
+            if not 0 <= offset <= (await offsets_of(link, [place], LATEST))[place]:
                 raise InvalidPosition(f"{place} has no offset {offset} yet")
             known: tuple[int, Fence] | None = (offset, UNCLAIMED)
             for _ in range(_CLAIMS_TRIED):
@@ -182,7 +182,7 @@ class KafkaLogReader:
         """The offset after the last record of each partition, now. Raises LogAway."""
         async with Link(self._bootstrap_servers, "reader-ends") as link:
             places = [place for topic in topics for place in await self._places(link, topic)]
-            return {(place.topic, place.partition): end for place, end in (await self._offsets(link, places, LATEST)).items()}
+            return {(place.topic, place.partition): end for place, end in (await offsets_of(link, places, LATEST)).items()}
 
     async def first_since(self, topic: str, since: datetime) -> Mapping[tuple[str, int], int]:
         """For each partition the offset of the first record appended at or after a time, or its end. Raises LogAway.
@@ -191,8 +191,8 @@ class KafkaLogReader:
         """
         async with Link(self._bootstrap_servers, "reader-times") as link:
             places = await self._places(link, topic)
-            ends = await self._offsets(link, places, LATEST)
-            found = await self._offsets(link, places, int(since.timestamp() * 1000))
+            ends = await offsets_of(link, places, LATEST)
+            found = await offsets_of(link, places, int(since.timestamp() * 1000))
             return {(*place,): ends[place] if offset < 0 else offset for place, offset in found.items()}
 
     async def _passages(
@@ -211,10 +211,10 @@ class KafkaLogReader:
         self, link: Link, passages: Mapping[Place, Passage], stop: Mapping[tuple[str, int], int] | None, *, stop_at_end: bool
     ) -> None:
         """Raises HistoryLost also for partitions of which nothing will be fetched."""
-        for place, first in (await self._offsets(link, list(passages), EARLIEST)).items():
+        for place, first in (await offsets_of(link, list(passages), EARLIEST)).items():
             if first > 0:
                 raise HistoryLost(f"{place} begins at offset {first}, not at 0: its retention took history away")
-        ends = await self._offsets(link, list(passages), LATEST) if stop_at_end else {}
+        ends = await offsets_of(link, list(passages), LATEST) if stop_at_end else {}
         for place, passage in passages.items():
             end = ends.get(place)
             if end is not None and passage.offset > end:
@@ -224,34 +224,21 @@ class KafkaLogReader:
 
     async def _must_reach(self, link: Link, place: Place, offset: int) -> None:
         """What a broker calls the end may be stale, when it has just come to lead; the answer to a fetch is not."""
-        async with _bounded(f"nobody gave {place} from offset {offset}"):
-            while True:
-                leader = await link.leader_of(*place)
-                try:
-                    if leader is not None:
-                        await fetch(link, leader, {place: offset}, wait_ms=0)
-                        return
-                except TryElsewhere:
-                    pass
-                await asyncio.sleep(_RETRY_SECONDS)
+        while True:
+            leader = await link.leader_of(*place)
+            try:
+                if leader is not None:
+                    await fetch(link, leader, {place: offset}, wait_ms=0)
+                    return
+            except TryElsewhere:
+                pass
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _places(self, link: Link, topic: str) -> list[Place]:
         count = await link.partitions_of(topic)
         if count is None:
             raise KafkaUnreachable(f"there is no topic {topic}; aybiza up creates it")
         return [Place(topic, partition) for partition in range(count)]
-
-    async def _offsets(self, link: Link, places: Sequence[Place], at: int) -> dict[Place, int]:
-        found: dict[Place, int] = {}
-        async with _bounded(f"nobody said where {len(places)} partitions begin and end"):
-            while len(found) < len(places):
-                missing = [place for place in places if place not in found]
-                for node, led in (await _by_leader(link, missing)).items():
-                    try:
-                        found.update(await offsets(link, node, led, at=at))
-                    except TryElsewhere:
-                        await asyncio.sleep(_RETRY_SECONDS)
-        return found
 
     async def _learn(self, batch: AdmittedBatch) -> None:
         marks = {mark for raw in batch.records if raw.header is not None and raw.header.kind is Kind.EVENT and (mark := mark_of(raw.value))}
@@ -281,21 +268,3 @@ async def open_reader(
     async with KafkaLog(bootstrap_servers) as kafka:
         schemas = SchemaTopic(kafka, codec or prepared_codec(), f"{prefix}.schemas")
         yield KafkaLogReader(bootstrap_servers, schemas, on_foreign)
-
-
-@asynccontextmanager
-async def _bounded(what: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(_OFFSETS_SECONDS):
-            yield
-    except TimeoutError:
-        raise LogAway(f"{what} within {_OFFSETS_SECONDS} s") from None
-
-
-async def _by_leader(link: Link, places: Sequence[Place]) -> dict[int, list[Place]]:
-    led: defaultdict[int, list[Place]] = defaultdict(list)
-    for place in places:
-        leader = await link.leader_of(*place)
-        if leader is not None:
-            led[leader].append(place)
-    return led

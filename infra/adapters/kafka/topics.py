@@ -2,27 +2,32 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from commands.ports import Place
-from infra.adapters.kafka.fetching import TryElsewhere, end_offsets
+from infra.adapters.kafka.ends import offsets_of
+from infra.adapters.kafka.examining import Doctor, Needed, Surroundings, Trouble
+from infra.adapters.kafka.fetching import LATEST
 from infra.adapters.kafka.link import KafkaUnreachable, Link
 
-Surroundings: TypeAlias = Literal["local", "production"]
+log = structlog.get_logger()
+
 MANIFESTS = Path(__file__).resolve().parents[3] / "schemas" / "topics"
 PREFIX = "aybiza"
 # A batch of the owner, and what Kafka puts around it.
 _MESSAGE_BYTES = 1_048_588
 _REPLICAS: Mapping[Surroundings, tuple[int, int]] = {"local": (1, 1), "production": (3, 2)}
 _TOPIC_ALREADY_EXISTS = 36
+# Who reads a compacted topic and was away for a day still hears what was removed.
+_REMOVALS_SEEN_MS = 86_400_000
 _REQUEST_MS = 10_000
 
 
@@ -61,7 +66,16 @@ class Manifest:
             "message.timestamp.after.max.ms": str(2**63 - 1),
             "message.timestamp.before.max.ms": str(2**63 - 1),
             "max.message.bytes": str(_MESSAGE_BYTES),
+            # As they were written: leaves of the Merkle trees are over the bytes that lie there.
+            "compression.type": "producer",
+            **({"delete.retention.ms": str(_REMOVALS_SEEN_MS)} if self.cleanup == "compact" else {}),
         }
+
+    def needed(self, surroundings: Surroundings) -> Needed:
+        """The whole, as the log's doctor holds it against what is there."""
+        return Needed(
+            partitions=self.partitions[surroundings], replicas=_REPLICAS[surroundings][0], settings=self.settings(surroundings)
+        )  # fmt: skip
 
 
 def manifests() -> Sequence[Manifest]:
@@ -70,11 +84,12 @@ def manifests() -> Sequence[Manifest]:
 
 
 async def ensure_topics(
-    bootstrap_servers: str, wanted: Sequence[Manifest], surroundings: Surroundings, *, prefix: str = PREFIX
+    bootstrap_servers: str, wanted: Sequence[Manifest], surroundings: Surroundings, *, prefix: str = PREFIX, writers: Sequence[str] = ()
 ) -> Mapping[str, int]:
-    """Create what is missing, check what is there; returns topics with their partition counts.
+    """Create what is missing, check everything that is there; returns topics with their partition counts.
 
-    Raises KafkaUnreachable or TopicsRefused.
+    `writers`: the principals who may write, where the brokers check rights. Development settings are said in the log.
+    Raises LogAway or TopicsRefused.
     """
     async with _administration(bootstrap_servers) as admin:
         by_topic = {manifest.topic(prefix): manifest for manifest in wanted}
@@ -82,16 +97,23 @@ async def ensure_topics(
         missing = {topic: manifest for topic, manifest in by_topic.items() if topic not in known}
         await _create(admin, missing, surroundings)
         described = await _describe(admin, list(by_topic))
-        settings = await _settings(admin, list(by_topic))
-        complaints = [
-            complaint
-            for topic, manifest in by_topic.items()
-            for complaint in _complaints(topic, manifest, surroundings, described[topic], settings[topic])
-        ]
-    if complaints:
-        raise TopicsRefused("\n".join(complaints))
-    await _await_served(bootstrap_servers, [Place(topic, number) for topic in missing for number in range(len(described[topic]))])
+        await _await_served(bootstrap_servers, [Place(topic, number) for topic in missing for number in range(len(described[topic]))])
+        doctor = Doctor(bootstrap_servers, surroundings, writers)
+        troubles = await doctor.examine(admin, {topic: manifest.needed(surroundings) for topic, manifest in by_topic.items()})
+    if grave := [str(trouble) for trouble in troubles if trouble.grave]:
+        raise TopicsRefused("\n".join(grave))
+    if troubles:
+        log.info("kafka-for-development", settings=[f"{trouble.about} {trouble.words}" for trouble in troubles])
     return {topic: len(partitions) for topic, partitions in described.items()}
+
+
+async def examine_topics(
+    bootstrap_servers: str, wanted: Sequence[Manifest], surroundings: Surroundings, *, prefix: str = PREFIX, writers: Sequence[str] = ()
+) -> Sequence[Trouble]:
+    """What a start would complain of, the gravest first. Changes nothing. Raises LogAway."""
+    async with _administration(bootstrap_servers) as admin:
+        needed = {manifest.topic(prefix): manifest.needed(surroundings) for manifest in wanted}
+        return await Doctor(bootstrap_servers, surroundings, writers).examine(admin, needed)
 
 
 @asynccontextmanager
@@ -135,47 +157,9 @@ async def _describe(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[s
 
 async def _await_served(bootstrap_servers: str, places: Sequence[Place]) -> None:
     """A broker names itself leader of a new partition a moment before it takes records for it."""
-    async with Link(bootstrap_servers, "topics") as link, asyncio.timeout(_REQUEST_MS / 1000):
-        for place in places:
-            while True:
-                leader = await link.leader_of(*place)
-                try:
-                    if leader is not None and await end_offsets(link, leader, [place]):
-                        break
-                except TryElsewhere:
-                    await link.refresh(place.topic)
-                await asyncio.sleep(0.02)
+    async with Link(bootstrap_servers, "topics") as link:
+        await offsets_of(link, places, LATEST)
 
 
 def _is_led(entry: Mapping[str, Any]) -> bool:
     return entry["error_code"] == 0 and all(partition["leader"] >= 0 for partition in entry["partitions"])
-
-
-async def _settings(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
-    responses = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])
-    return {
-        name: {entry[0]: entry[1] for entry in entries}
-        for response in responses
-        for _code, _message, _type, name, entries in response.resources
-    }
-
-
-def _complaints(
-    topic: str, manifest: Manifest, surroundings: Surroundings, partitions: Sequence[Mapping[str, Any]], settings: Mapping[str, str]
-) -> Iterator[str]:
-    if len(partitions) != manifest.partitions[surroundings]:
-        yield (
-            f"{topic} has {len(partitions)} partitions, its manifest says {manifest.partitions[surroundings]}: streams would be looked for "
-            "on the wrong ones. A partition count is for life; grow by a new generation of the topic"
-        )
-    replicas = min((len(partition["replicas"]) for partition in partitions), default=0)
-    if replicas < _REPLICAS[surroundings][0]:
-        yield f"{topic} has {replicas} replicas of a partition; {_REPLICAS[surroundings][0]} are needed, so that a lost disk loses nothing"
-    for name, needed in manifest.settings(surroundings).items():
-        found = settings.get(name, "")
-        enough = found.isdigit() and int(found) >= int(needed) if name in {"min.insync.replicas", "max.message.bytes"} else found == needed
-        if not enough:
-            yield (
-                f"{topic} has {name}={found or 'nothing'}, which could lose or bend history. Set it: kafka-configs --alter --topic {topic} "
-                f"--add-config {name}={needed}"
-            )

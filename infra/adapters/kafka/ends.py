@@ -1,0 +1,42 @@
+"""Where partitions begin and end, or what was appended since a time: asked of whichever brokers lead them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from commands.ports import LogAway, Place
+from infra.adapters.kafka.fetching import TryElsewhere, offsets
+from infra.adapters.kafka.link import Link
+
+_SECONDS = 5.0
+_RETRY_SECONDS = 0.1
+
+
+async def offsets_of(link: Link, places: Sequence[Place], at: int) -> dict[Place, int]:
+    """As `fetching.offsets`, of partitions that any brokers lead. Asks again while leaders change. Raises LogAway."""
+    found: dict[Place, int] = {}
+    try:
+        async with asyncio.timeout(_SECONDS):
+            while len(found) < len(places):
+                missing = [place for place in places if place not in found]
+                led = await _by_leader(link, missing)
+                for node, theirs in led.items():
+                    try:
+                        found.update(await offsets(link, node, theirs, at=at))
+                    except TryElsewhere:
+                        await asyncio.sleep(_RETRY_SECONDS)
+                if not led:
+                    await asyncio.sleep(_RETRY_SECONDS)
+    except TimeoutError:
+        missing = [place for place in places if place not in found]
+        raise LogAway(f"nobody said within {_SECONDS} s where {len(missing)} partitions begin and end: {missing[0]} and so on") from None
+    return found
+
+
+async def _by_leader(link: Link, places: Sequence[Place]) -> dict[int, list[Place]]:
+    led: defaultdict[int, list[Place]] = defaultdict(list)
+    for place in places:
+        leader = await link.leader_of(*place)
+        if leader is not None:
+            led[leader].append(place)
+    return led
