@@ -22,7 +22,7 @@ An order, big-endian:
 
 import struct
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +35,7 @@ from events.headers import ZERO_16
 from events.recorded import EventId
 from events.registry import UnknownEvent
 from events.rooms import prepared_codec
+from events.schema import Schema
 
 _LAYOUT = 1
 _ORDER = struct.Struct(">B16s16sqB16sI16s16s8sI")
@@ -54,7 +55,7 @@ class CommandWire:
     """Encodes and decodes every command that the deciders name in the type of their `decide`. Holds no I/O."""
 
     def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]]) -> None:
-        codec = prepared_codec()
+        self._codec = codec = prepared_codec()
         self._by_class: dict[tuple[str, type], tuple[bytes, Form]] = {}
         self._by_head: dict[tuple[str, bytes], Form] = {}
         for category, decider in deciders.items():
@@ -91,6 +92,16 @@ class CommandWire:
         """The mark of every command, as `category/Command`: programs with the same marks read each other."""
         return {f"{category}/{cls.__name__}": form.mark for (category, cls), (_, form) in sorted(
             self._by_class.items(), key=lambda each: (each[0][0], each[0][1].__name__))}  # fmt: skip
+
+    def schemas(self) -> Sequence[Schema]:
+        """Of the facts that commands can carry, by which a newer program reads them."""
+        kinds = {kind.ce_type: kind for _, form in self._by_class.values() for kind in form.kinds}
+        return [self._codec.schema_of(kind)[1] for _, kind in sorted(kinds.items())]
+
+    def learn(self, schemas: Iterable[Schema]) -> None:
+        """Take facts that were written with these schemas, too."""
+        for schema in schemas:
+            self._codec.learn(schema)
 
     def encode_order(self, order: Order) -> bytes:
         """Raises ValueError for ids of another length."""

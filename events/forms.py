@@ -1,7 +1,6 @@
 """What is no event but travels between programs, a command for one, as Avro bytes by the derivation that events have."""
 
 import hashlib
-import io
 import json
 import types
 import typing
@@ -9,12 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, make_dataclass
 from typing import Any, NamedTuple
 
-import fastavro
-from fastavro.schema import parse_schema
-
 from events.codec import BrokenBody, Codec
+from events.compiling import decoder, encoder
 from events.registry import EventType, UnknownEvent, type_of
-from events.schema import lowering, raising, schema_of
+from events.schema import schema_of
 
 
 class _Field(NamedTuple):
@@ -29,7 +26,8 @@ class Form:
     """One dataclass, compiled. Beside what events hold, a field may be a union of events, which it carries as the log would,
     or a mapping whose keys are fixed tuples.
 
-    `mark` is 8 bytes that differ as soon as a field's name, type, logical type or order does: both ends must have the same.
+    `kinds` are the events that it can carry; `mark` is 8 bytes that differ as soon as a field's name, type, logical type or order
+    does: both ends must have the same.
     Raises UnsupportedField for a field that cannot travel.
     """
 
@@ -38,15 +36,20 @@ class Form:
         hints = {each.name: found[each.name] for each in fields(cls)}
         special = {name: _special(name, hint, codec) for name, hint in hints.items()}
         self.cls = cls
+        self.kinds = tuple(
+            type_of(object.__new__(each))
+            for name, field in special.items()
+            if field and field.hint is bytes
+            for each in typing.get_args(hints[name])
+        )
         self._special = [(name, field) for name, field in special.items() if field is not None]
         hints.update((name, field.hint) for name, field in self._special)
         # Without defaults: they play no part where both ends have the same fields.
         self._plain = make_dataclass(cls.__name__, list(hints.items()), frozen=True, slots=True, kw_only=True)
         schema = schema_of(EventType(name=cls.__name__, version=1, room=f"{room}.commands", cls=self._plain))
         self.mark = hashlib.sha256(json.dumps(_bare(schema), sort_keys=True).encode()).digest()[:8]
-        self._parsed = parse_schema(schema, {})
-        self._lower = lowering(self._plain)
-        self._build = raising(self._plain if self._special else cls)
+        self._encode = encoder(self._plain, b"")
+        self._decode = decoder(self._plain if self._special else cls, 0)
 
     def encode(self, value: Any) -> bytes:
         """Avro's binary encoding of the fields."""
@@ -55,19 +58,14 @@ class Form:
             for name, field in self._special:
                 entry[name] = field.there(entry[name])
             value = self._plain(**entry)
-        out = io.BytesIO()
-        fastavro.schemaless_writer(out, self._parsed, self._lower(value))
-        return out.getvalue()
+        return self._encode(value)
 
     def decode(self, data: bytes) -> Any:
         """Raises UnknownSchema or UnknownEvent for a newer program's fact, BrokenBody for what can never be read."""
-        body = io.BytesIO(data)
         try:
-            value = self._build(fastavro.schemaless_reader(body, self._parsed, None))
+            value = self._decode(data)
         except (ArithmeticError, EOFError, IndexError, KeyError, TypeError, ValueError) as cause:
             raise BrokenBody(f"{self.cls.__name__}: {type(cause).__name__}: {cause}") from cause
-        if body.tell() != len(data):
-            raise BrokenBody(f"{self.cls.__name__}: {len(data) - body.tell()} bytes follow its end")
         if not self._special:
             return value
         entry = {each.name: getattr(value, each.name) for each in fields(self.cls)}

@@ -1,7 +1,8 @@
 """What a call tells the log, in order, without ever making the talk wait for it.
 
-While the log is away facts wait here, bounded; what does not fit is dropped, oldest and least needed first, and counted.
-Commands whose outcome the talk depends on are declined in time instead.
+While the log is away, or slow, facts wait here and in the process's spool, so that a crash does not lose them. Where the spool is full
+or its disk fails, as many as fit wait here alone; the oldest and least needed are dropped, and counted. Commands whose outcome the talk
+depends on are declined in time instead.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from commands.calls import CALLS, CallCommand, Witness
 from commands.consents import CONSENTS, ConsentCommand, GrantConsent, RevokeConsent
 from commands.decider import CommandRefused, Decider
 from commands.dispatch import CommandIdReused, CommitInDoubt, CommitTooLarge, Dispatch, LogUnavailable, Order
+from commands.spool.late import as_late
+from commands.spool.spool import Kept, Spool
 from events.calls import FactsLost
 from events.identifiers import derived_id
 from events.sealing import digest_of
@@ -24,7 +27,6 @@ from events.streams import StreamId
 
 log = structlog.get_logger()
 
-_CAPACITY = 400
 _RETRY_DOUBT_SECONDS = 0.2
 _LONGEST_RETRY_SECONDS = 2.0
 
@@ -48,14 +50,26 @@ Outcome = Accepted | Declined | Away
 Told = Callable[[Outcome], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLimits:
+    """`capacity`: commands that wait in memory alone. `spool_after_seconds`, `spool_above`: what is slow, and how many waiting are many."""
+
+    capacity: int = 400
+    decline_after_seconds: float = 2.0
+    spool_after_seconds: float = 0.5
+    spool_above: int = 50
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Item:
     command: CallCommand | ConsentCommand
     order: Order
+    sequence: int
     essential: bool
-    told: Told | None
-    declinable: bool
+    told: Told | None = None
+    declinable: bool = False
     deadline: asyncio.TimerHandle | None = None
+    kept: Kept | None = None
 
     def tell(self, outcome: Outcome) -> None:
         """Tell once; whoever waited waits no more."""
@@ -81,47 +95,59 @@ class FactsQueue:
     """One call's way to the log."""
 
     def __init__(
-        self, dispatch: Dispatch, sender: Sender, counters: Counter[str], *, capacity: int = _CAPACITY, decline_after_seconds: float = 2.0
+        self, dispatch: Dispatch, sender: Sender, counters: Counter[str], *, spool: Spool | None = None, limits: QueueLimits | None = None
     ) -> None:
         self._dispatch = dispatch
         self._call, self._consents = sender.call, sender.consents
         self._sender = sender
         self._counters = counters
-        self._capacity, self._decline_after = capacity, decline_after_seconds
+        self._spool, self._limits = spool, limits or QueueLimits()
         self._items: deque[_Item] = deque()
+        self._kept_waiting = 0
         self._sent: _Item | None = None
         self._filled, self._empty = asyncio.Event(), asyncio.Event()
         self._empty.set()
         self._sequence = 0
         self._lost = 0
-        self._away = False
+        self._away = self._spooling = False
         self._correlation = derived_id("call", sender.call.id)
 
     def note(self, command: CallCommand | ConsentCommand, *, essential: bool) -> None:
         """Send it in its turn, however long the log is away."""
-        self._add(_Item(command=command, order=self._order(command), essential=essential, told=None, declinable=False))
+        self._add(self._item(command, essential=essential))
 
     def commit(self, command: CallCommand | ConsentCommand, told: Told, *, declinable: bool) -> None:
         """Send it in its turn and say how it went. A declinable one is not sent any more once it was answered with Away."""
-        item = _Item(command=command, order=self._order(command), essential=True, told=told, declinable=declinable)
+        item = self._item(command, essential=True)
+        item.told, item.declinable = told, declinable
         if declinable:
             # Somebody is finding out whether the log is back; without that, this command does.
             if self._away and self.waiting:
                 item.tell(Away())
                 return
-            item.deadline = asyncio.get_running_loop().call_later(self._decline_after, self._decline, item)
+            item.deadline = asyncio.get_running_loop().call_later(self._limits.decline_after_seconds, self._decline, item)
         self._add(item)
 
     async def run(self) -> None:
-        """Send until cancelled."""
-        while True:
-            while not self._items:
-                self._empty.set()
-                self._filled.clear()
-                await self._filled.wait()
-            self._sent = self._items.popleft()
-            await self._send(self._sent)
-            self._sent = None
+        """Send until cancelled. What is left then is in the spool, for whoever comes next."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                while not self._items:
+                    self._empty.set()
+                    self._filled.clear()
+                    await self._filled.wait()
+                item = self._sent = self._items.popleft()
+                self._kept_waiting -= item.kept is not None
+                slow = loop.call_later(self._limits.spool_after_seconds, self._spool_all)
+                try:
+                    await self._send(item)
+                finally:
+                    slow.cancel()
+                self._sent = None
+                self._done(item)
+        finally:
+            self._spool_all()
 
     async def drained(self) -> None:
         """Wait until all that was given has been sent."""
@@ -153,7 +179,11 @@ class FactsQueue:
                 self._counters["commands-refused"] += 1
                 log.info("command refused", stream=str(stream), command=type(item.command).__name__, code=refusal.code)
                 item.tell(Declined(code=refusal.code))
-                return
+                late = as_late(item.command, self._sender.incarnation, item.sequence)
+                if item.kept is None or late is item.command:
+                    return
+                # It happened, however long it took to be told: what may no longer be decided by it is still on the record.
+                item.command = late
             except (CommitTooLarge, CommandIdReused) as cause:
                 self._lose(1)
                 log.exception("command cannot be sent", stream=str(stream), command=type(item.command).__name__, cause=type(cause).__name__)
@@ -168,15 +198,15 @@ class FactsQueue:
         if not self._away:
             log.warning("the log is away; facts of the call wait", stream=str(self._call), waiting=self.waiting)
         self._away = True
+        self._spool_all()
         for item in [item for item in self._items if item.declinable]:
             self._decline(item)
 
     def _came_back(self) -> None:
-        self._away = False
+        self._away = self._spooling = False
         if self._lost:
             lost, self._lost = self._lost, 0
-            fact = Witness(fact=FactsLost(count=lost))
-            self._items.appendleft(_Item(command=fact, order=self._order(fact), essential=True, told=None, declinable=False))
+            self._items.appendleft(self._item(Witness(fact=FactsLost(count=lost)), essential=True))
             self._empty.clear()
 
     def _decline(self, item: _Item) -> None:
@@ -186,15 +216,40 @@ class FactsQueue:
         item.tell(Away())
 
     def _add(self, item: _Item) -> None:
-        if len(self._items) >= self._capacity:
+        if self._spooling:
+            self._keep(item)
+        if item.kept is None and len(self._items) - self._kept_waiting >= self._limits.capacity:
             self._make_room()
         self._items.append(item)
+        self._kept_waiting += item.kept is not None
         self._empty.clear()
         self._filled.set()
+        if not self._spooling and len(self._items) > self._limits.spool_above:
+            self._spool_all()
+
+    def _spool_all(self) -> None:
+        """The log is not quick enough: from now on, until it answers, nothing waits in memory alone that must not be lost."""
+        self._spooling = True
+        if self._sent is not None:
+            self._keep(self._sent)
+        for item in self._items:
+            if item.kept is None:
+                self._keep(item)
+                self._kept_waiting += item.kept is not None
+
+    def _keep(self, item: _Item) -> None:
+        if self._spool is not None and item.kept is None and not item.declinable:
+            _, stream = self._destination(item.command)
+            item.kept = self._spool.keep(stream, self._sender.incarnation, item.sequence, item.order, item.command)
+
+    def _done(self, item: _Item) -> None:
+        if self._spool is not None and item.kept is not None:
+            self._spool.confirm(item.kept)
 
     def _make_room(self) -> None:
-        spare = next((item for item in self._items if not item.essential), None)
-        spare = spare or next((item for item in self._items if isinstance(item.command, Witness)), None)
+        loose = [item for item in self._items if item.kept is None]
+        spare = next((item for item in loose if not item.essential), None)
+        spare = spare or next((item for item in loose if isinstance(item.command, Witness)), None)
         if spare is not None:
             self._items.remove(spare)
             self._lose(1)
@@ -208,10 +263,11 @@ class FactsQueue:
             return CONSENTS, self._consents
         return CALLS, self._call
 
-    def _order(self, command: CallCommand | ConsentCommand) -> Order:
+    def _item(self, command: CallCommand | ConsentCommand, *, essential: bool) -> _Item:
         self._sequence += 1
-        return Order(
+        order = Order(
             command_id=derived_id("call", self._call.id, self._sender.incarnation, str(self._sequence)),
             digest=digest_of(repr(command).encode()), actor=self._sender.actor, occurred_at=self._sender.now(),
             correlation_id=self._correlation,
         )  # fmt: skip
+        return _Item(command=command, order=order, sequence=self._sequence, essential=essential)

@@ -14,7 +14,7 @@ from commands.dispatch import Order
 from events.calls import CallAnswered, CallEnded, EndedBy, EngineFailure, FactsLost, Stage
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.streams import StreamId
-from realtime.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome, Sender
+from realtime.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome, QueueLimits, Sender
 from tests.realtime.scene import sealed
 from tests.realtime.world import MemoryLog
 
@@ -46,7 +46,7 @@ async def log() -> MemoryLog:
 @asynccontextmanager
 async def queue(log: MemoryLog, *, capacity: int = 400, decline_after_seconds: float = 0.2) -> AsyncIterator[FactsQueue]:
     sender = Sender(call=CALL, consents=CONSENTS, incarnation="MZ1", actor="worker/w", now=lambda: datetime.now(UTC))
-    facts = FactsQueue(log, sender, Counter(), capacity=capacity, decline_after_seconds=decline_after_seconds)
+    facts = FactsQueue(log, sender, Counter(), limits=QueueLimits(capacity=capacity, decline_after_seconds=decline_after_seconds))
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(facts.run())
         yield facts

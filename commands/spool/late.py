@@ -1,0 +1,24 @@
+"""What a spooled command becomes when it can no longer be told in time: a witness to the same, which decides nothing."""
+
+from dataclasses import fields
+from typing import TypeVar
+
+from commands.calls import AnswerCall, EndCall, Witness, WitnessLate
+from events.calls import CallAnswered, CallEnded
+
+C = TypeVar("C")
+
+
+def as_late(command: C, incarnation: str, sequence: int) -> C | WitnessLate:
+    """A person's word, such as a withdrawal, holds whenever it comes: it and all else stays as it is."""
+    match command:
+        case Witness(fact=fact):
+            return WitnessLate(incarnation=incarnation, sequence=sequence, fact=fact)
+        case AnswerCall():
+            answered = CallAnswered(**{each.name: getattr(command, each.name) for each in fields(command)})
+            return WitnessLate(incarnation=incarnation, sequence=sequence, fact=answered)
+        case EndCall():
+            ended = CallEnded(**{each.name: getattr(command, each.name) for each in fields(command)})
+            return WitnessLate(incarnation=incarnation, sequence=sequence, fact=ended)
+        case _:
+            return command
