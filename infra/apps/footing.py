@@ -53,7 +53,8 @@ class Footing:
 async def opened_footing(role: Role, settings: Settings, services: Addresses, installation: Installation) -> AsyncIterator[Footing]:
     """Raises TopicsRefused or LogAway."""
     async with AsyncExitStack() as stack:
-        counts = await ensure_topics(services.kafka, manifests(), "local")
+        writers = settings.log_writers.split(",")
+        counts = await ensure_topics(services.kafka, manifests(), settings.surroundings, writers=writers)
         kafka = await stack.enter_async_context(KafkaLog(services.kafka))
         schemas = SchemaTopic(kafka, prepared_codec())
         yield Footing(

@@ -83,11 +83,12 @@ class Doctor:
         described = {entry["topic"]: entry for entry in await admin.describe_topics(list(needed))}
         there = {topic: described[topic]["partitions"] for topic in needed if described[topic]["error_code"] == 0}
         settings = await _settings(admin, ConfigResourceType.TOPIC, there)
+        brokers = [broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]]
         async with Link(self._bootstrap_servers, "doctor") as link:
             places = [Place(topic, number) for topic, partitions in there.items() for number in range(len(partitions))]
             begins = await offsets_of(link, places, EARLIEST)
-            rights = await self._rights(link, next(iter(there), None))
-        troubles = [self._missing(topic) for topic in needed.keys() - there.keys()]
+            rights = await self._rights(link, brokers)
+        troubles = list(self._missing([topic for topic in needed if topic not in there]))
         for topic, partitions in there.items():
             found = Found(
                 replicas=[len(each["replicas"]) for each in partitions],
@@ -95,8 +96,7 @@ class Doctor:
                 begins={place.partition: first for place, first in begins.items() if place.topic == topic},
             )
             troubles += self.of_topic(topic, needed[topic], found)
-        brokers = [str(broker["node_id"]) for broker in (await admin.describe_cluster())["brokers"]]
-        for broker, entries in (await _settings(admin, ConfigResourceType.BROKER, brokers)).items():
+        for broker, entries in (await _settings(admin, ConfigResourceType.BROKER, map(str, brokers))).items():
             troubles += self.of_broker(broker, entries)
         troubles += self.of_rights(rights, list(needed))
         return sorted(troubles, key=lambda trouble: (not trouble.grave, trouble.about))
@@ -180,20 +180,19 @@ class Doctor:
     def _tool(self, name: str) -> str:
         return f"kafka-{name} --bootstrap-server {self._bootstrap_servers}"
 
-    def _missing(self, topic: str) -> Trouble:
-        return Trouble(about=topic, words="is not there", remedy="Whatever runs creates it: aybiza run all", grave=False)
+    def _missing(self, topics: Sequence[str]) -> Iterator[Trouble]:
+        if topics:
+            words = f"are not there yet: {', '.join(topics)}"
+            yield Trouble(about="topics", words=words, remedy="The first start creates them: aybiza run all", grave=False)
 
     def _hazard(self, about: str, words: str, remedy: str) -> Trouble:
         if self._surroundings == "production":
             return Trouble(about=about, words=words, remedy=remedy)
         return Trouble(about=about, words=f"{words} (a development setting)", remedy=remedy, grave=False)
 
-    async def _rights(self, link: Link, topic: str | None) -> Sequence[Right] | str | None:
-        node = None if topic is None else await link.leader_of(topic, 0)
-        if node is None:
-            return "there is no broker to ask"
+    async def _rights(self, link: Link, brokers: Sequence[int]) -> Sequence[Right] | str | None:
         try:
-            connection = await link.connection(node)
+            connection = await link.connection(brokers[0])
             response = await connection.ask(DescribeAclsRequest(_TOPIC, None, _ANY, None, None, _ANY, _ANY))
         except (NotAsked, Unanswered) as error:
             return str(error)
