@@ -1,12 +1,12 @@
 """Imports every room, so that the registry knows every kind of event."""
 
-from events import agents, calls, consents, flags, numbers, organisations, ownership, usage
+from events import agents, calls, consents, flags, guests, numbers, organisations, ownership, usage
 from events.codec import Codec
 from events.registry import known_types
 
-__all__ = ["agents", "calls", "consents", "flags", "numbers", "organisations", "ownership", "usage"]
-# Claims and releases lie on every room's topic; they have none of their own.
-ROOMS = tuple(sorted({kind.room for kind in known_types()} - {"ownership"}))
+__all__ = ["agents", "calls", "consents", "flags", "guests", "numbers", "organisations", "ownership", "usage"]
+# Claims and releases lie on every room's topic; guests bring topics of their own. Neither has one among ours.
+ROOMS = tuple(sorted({kind.room for kind in known_types()} - {"guests", "ownership"}))
 
 
 def prepared_codec() -> Codec:

@@ -85,7 +85,7 @@ class TestCommittedSchemas:
             assert body.read() == b""
 
     def test_name_every_room(self) -> None:
-        assert {path.name for path in (files.SCHEMAS / "events").iterdir()} == {*rooms.ROOMS, "ownership"}
+        assert {path.name for path in (files.SCHEMAS / "events").iterdir()} == {*rooms.ROOMS, "guests", "ownership"}
 
     def test_keep_personal_fields_sealed(self) -> None:
         personal = {"caller", "number", "words", "said", "heard", "arguments", "answer", "filler", "subject"}
