@@ -52,6 +52,7 @@ class Drain:
     ) -> None:  # fmt: skip
         self._dispatch, self._deciders, self._wire, self._counters = dispatch, deciders, wire, counters
         self._pace, self._checksum = pace or DrainPace(), checksum
+        self._learnt = wire.schemas()
 
     async def run(self, left: LeftSpools) -> None:
         """Bring home what is found, and look again, until cancelled."""
@@ -114,7 +115,9 @@ class Drain:
 
     async def _send(self, entries: Sequence[Entry], segment: Segment) -> None:
         """Streams side by side, each in its order. Nothing is sent of a segment that is not understood whole."""
-        self._wire.learn(segment.schemas)
+        if segment.schemas != self._learnt:
+            self._wire.learn(segment.schemas)
+            self._learnt = segment.schemas
         by_stream: dict[str, list[_Due]] = {}
         for entry in entries:
             by_stream.setdefault(entry.stream, []).append(self._due(entry))

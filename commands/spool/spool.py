@@ -68,6 +68,7 @@ class Spool:
         self._current: _Segment | None = None
         self._begun = 0
         self._next = 1
+        self._header_bytes = len(self._header())
         self._failing = self._full = False
         self._work, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
@@ -89,7 +90,7 @@ class Spool:
         payload = payload_of(
             Entry(str(stream), incarnation, sequence, wire.encode_order(order), wire.encode(stream.category, command))
         )  # fmt: skip
-        if self.used_bytes + framed_bytes(payload) > self._limits.total_bytes:
+        if self.used_bytes + framed_bytes(payload) + self._header_bytes > self._limits.total_bytes:
             self._full = True
             self._counters["spool-full"] += 1
             log.error("the spool is full: facts of calls under way may be lost", bytes=self.used_bytes)
@@ -170,10 +171,12 @@ class Spool:
             self._begun += 1
             segment = _Segment(f"{self._begun:08d}")
             self._segments.append(segment)
-            header = segment_header(self._incarnation, self._next, self._wire.marks(), self._wire.schemas(), self._checksum)
-            await self._append(segment, header)
+            await self._append(segment, self._header())
             self._current = segment
         return self._current
+
+    def _header(self) -> bytes:
+        return segment_header(self._incarnation, self._next, self._wire.marks(), self._wire.schemas(), self._checksum)
 
     async def _append(self, segment: _Segment, data: bytes) -> None:
         segment.size += len(data)
