@@ -13,7 +13,7 @@ from events.headers import Kind, RecordHeader
 from events.recorded import Recorded
 from events.records import RawRecord
 from events.registry import Fact
-from tests.simulator.play import Without
+from tests.simulator.stage import Without
 from tests.simulator.truth import by_rule
 
 

@@ -1,30 +1,35 @@
 """What goes wrong, and how it ends."""
 
-from collections.abc import Callable, Sequence
-from random import Random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from tests.simulator.clients import Street
-from tests.simulator.log import MISHAPS, Cluster, Partition
+from tests.simulator.log import MISHAPS, Partition
 from tests.simulator.process import Process
+
+if TYPE_CHECKING:
+    from tests.simulator.stage import Stage
 
 
 class Faults:
     """`strike` draws one fault after the other; `heal` ends them all."""
 
-    def __init__(self, processes: Sequence[Process], street: Street, cluster: Cluster, draw: Random) -> None:
-        self._processes = processes
-        self._street = street
-        self._cluster = cluster
-        self._draw = draw
+    def __init__(self, stage: "Stage") -> None:
+        self._stage = stage
+        self._processes = stage.processes
+        self._street = stage.street
+        self._cluster = stage.cluster
+        self._draw = stage.draw
         # Some runs are calm, in others nothing works for long.
-        self._rarely = draw.choice((3, 6, 12, 30))
-        self._countdown = draw.randint(1, self._rarely)
-        self._healed = False
+        self._rarely = stage.draw.choice((3, 6, 12, 30))
+        self._countdown = stage.draw.randint(1, self._rarely)
         self._kinds: list[Callable[[], None]] = [
             self._mishap, self._mishap, self._mishap, self._crash, self._crash, self._pause, self._pause, self._stop, self._storm,
-            self._leaderless, self._outage, self._stale, self._stale, self._cut, self._slow_reads, self._clock, self._deaf,
-            self._turn,
+            self._leaderless, self._outage, self._stale, self._stale, self._cut, self._slow_reads, self._clock, self._deaf, self._turn,
         ]  # fmt: skip
+        if stage.cold:
+            self._kinds += [self._journal_late, self._journal_away, self._journal_damaged]
+        if stage.together:
+            self._kinds += [self._wall, self._wall, self._lossy, self._slow, self._assigned_anew]
 
     def due(self) -> bool:
         self._countdown -= 1
@@ -37,8 +42,9 @@ class Faults:
         self._draw.choice(self._kinds)()
 
     def heal(self) -> None:
-        self._healed = True
         self._cluster.heal()
+        self._stage.journal.heal()
+        self._stage.network.heal()
         self._street.lost_until = 0.0
         for process in self._processes:
             if not process.alive:
@@ -95,6 +101,36 @@ class Faults:
     def _deaf(self) -> None:
         self._street.lost_until = self._until()
         self._say(f"clients and processes do not hear each other well until {self._street.lost_until:.3f}")
+
+    def _journal_late(self) -> None:
+        self._stage.journal.behind = self._draw.choice((0, 3, 10, 40))
+        self._say(f"the journal is up to {self._stage.journal.behind} records behind")
+
+    def _journal_away(self) -> None:
+        self._stage.journal.away_until = self._until()
+        self._say(f"the journal is away until {self._stage.journal.away_until:.3f}")
+
+    def _journal_damaged(self) -> None:
+        self._stage.journal.damaged_until = self._until()
+
+    def _wall(self) -> None:
+        one, other = self._draw.sample([process.name for process in self._processes], 2)
+        until = self._until()
+        self._stage.network.walls[one, other] = until
+        if self._draw.random() < 0.5:
+            self._stage.network.walls[other, one] = until
+        self._say(f"{other} does not hear {one} until {until:.3f}")
+
+    def _lossy(self) -> None:
+        self._stage.network.lossy_until = self._until()
+        self._say(f"messages between processes get lost until {self._stage.network.lossy_until:.3f}")
+
+    def _slow(self) -> None:
+        self._stage.network.slow_until = self._until()
+
+    def _assigned_anew(self) -> None:
+        self._stage.coordinator.shuffle()
+        self._say("partitions are assigned anew")
 
     def _turn(self) -> None:
         self._street.favourite = self._draw.choice(self._processes)

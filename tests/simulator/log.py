@@ -46,12 +46,16 @@ class Partition:
         self.stale_end = 0
         self.storm_until = 0.0
         self.mishaps: deque[Fate] = deque()
+        self.followers: list[tuple[ProcessLoop, asyncio.Future[None]]] = []
 
     def land(self, records: Sequence[NewRecord], now: float) -> int:
         base = len(self.records)
         for offset, (key, value, timestamp_ms, headers) in enumerate(records, base):
             self.records.append(RawRecord(*self.place, offset, timestamp_ms, key, value, *read_header(headers)))
             self.landed_at.append(now)
+        followers, self.followers = self.followers, []
+        for loop, woken in followers:
+            loop.call_soon(_wake, woken)
         return base
 
 
@@ -223,6 +227,11 @@ class SimulatedLog:
 def _acknowledge(answer: "asyncio.Future[int]", base: int) -> None:
     if not answer.done():
         answer.set_result(base)
+
+
+def _wake(woken: "asyncio.Future[None]") -> None:
+    if not woken.done():
+        woken.set_result(None)
 
 
 def _give_up(answer: "asyncio.Future[int]") -> None:

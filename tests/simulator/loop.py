@@ -1,8 +1,9 @@
 """Time that is drawn, not waited for: one scheduler turns the loops of all processes, and jumps to the next timer when all are idle."""
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from typing import Any
@@ -33,6 +34,7 @@ class Scheduler:
     def __init__(self) -> None:
         self.now = 0.0
         self.turns = 0
+        self._running: ProcessLoop | None = None
         self._ready: deque[_Handle] = deque()
         self._timers: list[tuple[float, int, _Handle]] = []
         self._sequence = 0
@@ -49,8 +51,9 @@ class Scheduler:
 
     def run(self, until: Callable[[], bool], most_turns: int) -> bool:
         """Whether `until` came true; False when nothing more can happen, or too much did."""
-        before = asyncio._get_running_loop()
+        before, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
         most_turns += self.turns
+        self._running = None
         try:
             while not until():
                 if not self._ready and not self._jump():
@@ -61,6 +64,7 @@ class Scheduler:
                     return False
         finally:
             asyncio._set_running_loop(before)
+            sys.set_asyncgen_hooks(*hooks)
         return True
 
     def _jump(self) -> bool:
@@ -82,7 +86,10 @@ class Scheduler:
             loop.parked.append(handle)
             return
         self.turns += 1
-        asyncio._set_running_loop(loop)
+        if self._running is not loop:
+            self._running = loop
+            asyncio._set_running_loop(loop)
+            sys.set_asyncgen_hooks(finalizer=loop.finalize)
         handle._context.run(handle._callback, *handle._args)
         if loop.fuse is not None:
             loop.fuse -= 1
@@ -144,7 +151,10 @@ class ProcessLoop(asyncio.BaseEventLoop):
         return handle
 
     def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> "asyncio.Task[Any]":
-        return asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
+        task = asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
+        if self.dead:
+            bury(task)
+        return task
 
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)
@@ -158,6 +168,11 @@ class ProcessLoop(asyncio.BaseEventLoop):
     def is_closed(self) -> bool:
         return self.dead
 
+    def finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """A generator was left before its end: it is closed, unless the process died."""
+        if not self.dead:
+            self.create_task(generator.aclose())
+
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if error is not None and not self.dead:
@@ -168,8 +183,10 @@ def bury(task: "asyncio.Task[Any]") -> None:
     """Unwind a task of a dead loop, without a word. Nothing that it still tries comes to pass."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     coroutine: Any = task.get_coro()
-    before = asyncio._get_running_loop()
-    asyncio._set_running_loop(task.get_loop())
+    before, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+    loop: Any = task.get_loop()
+    asyncio._set_running_loop(loop)
+    sys.set_asyncgen_hooks(finalizer=loop.finalize)
     try:
         # Each attempt to clean up awaits something, and is ended there.
         for _ in range(50):
@@ -183,6 +200,7 @@ def bury(task: "asyncio.Task[Any]") -> None:
             break
     finally:
         asyncio._set_running_loop(before)
+        sys.set_asyncgen_hooks(*hooks)
 
 
 FLOOR = "/commands/"

@@ -4,9 +4,8 @@ order, and started anew with nothing but what lies on the log."""
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from commands.decider import CommandRefused
 from commands.dispatch import (
@@ -14,33 +13,29 @@ from commands.dispatch import (
     CommitInDoubt,
     Committed,
     CommitTooLarge,
-    Dispatch,
     ExpectedVersionMismatch,
     LogUnavailable,
-    Watcher,
 )
 from commands.flags import FLAGS
 from commands.ownership.appending import World
+from commands.routing.owners import Owners
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from tests.simulator.history import Attempt, Outcome
+from tests.simulator.journal import Journal, SimulatedHistories
 from tests.simulator.log import Cluster, SimulatedLog
 from tests.simulator.loop import ProcessLoop, site_of
 
 _EPOCH_MS = 1_795_000_000_000
 
 
-class Owners(Dispatch, Protocol):
-    """What a process runs to own and to dispatch."""
-
-    def watch(self, stream: StreamId, watcher: Watcher) -> Callable[[], None]: ...
-
-
 class Process:
     """`build` makes the owners of one incarnation. `told` is what watchers heard, by incarnation and stream."""
 
     def __init__(self, name: str, cluster: Cluster, draw: Random, watched: list[StreamId], build: "Build") -> None:
+        self.journal: Journal | None = None
+        self.at_end: Callable[[], None] = lambda: None
         self.name = name
         self.cluster = cluster
         self.draw = draw
@@ -77,7 +72,8 @@ class Process:
         self._main = self.loop.create_task(self._run(), name="main")
 
     def world(self) -> World:
-        return World(log=self.log, schemas=self.log, now_ms=self.now_ms, draw=self.draw.randbytes)
+        histories = SimulatedHistories(self.journal, self.loop) if self.journal is not None else None
+        return World(log=self.log, schemas=self.log, now_ms=self.now_ms, draw=self.draw.randbytes, histories=histories)
 
     def now_ms(self) -> int:
         return _EPOCH_MS + int(self.loop.time() * 1000) + self.skew_ms
@@ -91,6 +87,7 @@ class Process:
         self.graveyard += self.loop.tasks()
         self.loop.dead = True
         self._owners = None
+        self.at_end()
         waiting, self._open = self._open, {}
         for hear in waiting.values():
             # The connection breaks at once, or nobody notices.
@@ -140,7 +137,7 @@ class Process:
             self.cluster.loop.call_later(self.cluster.delay(), hear, outcome)
 
 
-Build = Callable[[Process], AbstractAsyncContextManager[Owners]]
+Build = Callable[[Process], Owners]
 
 
 def described(outcome: Outcome) -> str:

@@ -12,20 +12,23 @@ from multiprocessing import get_context
 import structlog
 
 from tests.simulator.controls import CONTROLS
-from tests.simulator.play import WHOLE, Report, play
+from tests.simulator.journal import short_memory
+from tests.simulator.play import Report, play
+from tests.simulator.stage import WHOLE
 
 STEPS_PER_SEED = 100
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """What the product would log of its thousand deaths."""
+    """What the product would log of its thousand deaths; and streams that remember few commands."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     collecting = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with short_memory():
+            yield
     finally:
         structlog.configure(**before)
         if collecting:
@@ -119,6 +122,7 @@ def _added(total: Report, part: Report) -> Report:
         claims=total.claims + part.claims,
         turns=total.turns + part.turns,
         seconds=total.seconds + part.seconds,
+        longest=max(total.longest, part.longest),
         failed=total.failed + (part.failed or bool(part.violations)),
         violations=bad.violations,
         lines=bad.lines,

@@ -7,9 +7,12 @@ from tests.simulator.play import play
 from tests.simulator.running import first_violation, run, silence, told
 
 STEPS = 100
-SEEDS = 300
+SEEDS = 200
 # Seeds that showed a fault of the product once, with their steps.
-REGRESSIONS: tuple[tuple[int, int], ...] = ()
+REGRESSIONS = (
+    # A reading of a partition ran ahead of its owner in the same process: watchers heard a fact twice.
+    (4, 100),
+)
 
 
 def test_nothing_is_lost_doubled_or_made_up() -> None:

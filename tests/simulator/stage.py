@@ -1,0 +1,108 @@
+"""What a run is played on: brokers, a journal, ways between processes, the processes, their clients, and what befalls them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from commands.flags import FLAGS
+from commands.ownership.partition import OwnedPartition
+from commands.ports import Place
+from commands.routing import owners as routing_owners
+from commands.routing.claims import KnownClaims
+from commands.routing.owners import Owners
+from commands.wire import CommandWire
+from events.streams import StreamId
+from tests.simulator.clients import Street
+from tests.simulator.faults import Faults
+from tests.simulator.journal import SMALL, Journal, impatient
+from tests.simulator.log import Cluster
+from tests.simulator.loop import Scheduler
+from tests.simulator.network import Coordinator, Network, SimulatedAssignments, SimulatedPeers, SimulatedTails
+from tests.simulator.process import Process
+from tests.simulator.story import Story
+from tests.simulator.truth import CODEC, Admission, by_rule
+
+TOPIC = "aybiza.flags.v1"
+PARTITIONS = 2
+STREAMS = [StreamId("AYB-TEST-TEST-TEST", "flags", name) for name in ("ant", "bee", "cat", "dog")]
+WHOLE_RECORDS = 2_000
+DECIDERS = {"flags": FLAGS}
+WIRE = CommandWire(DECIDERS)
+# It compiles every schema anew, and thousands of processes are started here.
+vars(routing_owners)["CommandWire"] = lambda _: WIRE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Without:
+    """What is taken away, to see whether it is missed. `sabotage` gets each partition before it is run."""
+
+    sabotage: Callable[[OwnedPartition], None] | None = None
+    admission: Admission = by_rule
+
+
+WHOLE = Without()
+
+
+class Stage:
+    """`together`: the processes are assigned partitions and forward to each other; else each believes that it is alone.
+
+    `cold`: memory is short and a journal long; else each owner knows all that happened.
+    """
+
+    def __init__(self, draw: Random, without: Without = WHOLE) -> None:
+        self.together = draw.random() < 0.6
+        self.cold = draw.random() < 0.5
+        self.draw = draw
+        self.scheduler = Scheduler()
+        self.story = Story(self.scheduler)
+        self.cluster = Cluster([Place(TOPIC, number) for number in range(PARTITIONS)], self.scheduler, draw, self.story)
+        self.journal = Journal(self.cluster)
+        self.network = Network(self.cluster)
+        self.coordinator = Coordinator(self.cluster, fixed=draw.random() < 0.2)
+        count = draw.choice((2, 2, 3))
+        # Who is no member owns only what it must take over.
+        self._members = "ABC"[: count if draw.random() < 0.7 else count - 1]
+        self.processes = [Process(name, self.cluster, draw, STREAMS, self._owners) for name in "ABC"[:count]]
+        if self.cold:
+            for process in self.processes:
+                process.journal = self.journal
+        self.street = Street(STREAMS, self.processes, self.cluster, draw)
+        self.faults = Faults(self)
+        self._without = without
+
+    def open(self, step: Callable[[], bool]) -> "list[asyncio.Task[None]]":
+        """Start everything; the clients' tasks end when there are no more steps."""
+        for process in self.processes:
+            process.start()
+        return [self.cluster.loop.create_task(self.street.client(f"client{number}", step)) for number in range(self.draw.randint(2, 6))]
+
+    def heal(self) -> None:
+        """The faults end."""
+        self.street.healed = True
+        self.faults.heal()
+        self.story.tell("world", "the faults end")
+
+    def _owners(self, process: Process) -> Owners:
+        topics, patience = {"flags": (TOPIC, PARTITIONS)}, impatient(0 if self.cold else WHOLE_RECORDS)
+        address, loop = process.title, process.loop
+        if self.together:
+            address = f"{process.name}:1/{process.incarnation:08x}"
+            claims = KnownClaims(lambda place, claim: self.network.announce(address, place, claim))
+            assignments = SimulatedAssignments(loop)
+            owners = Owners(
+                topics, DECIDERS, CODEC, process.world(), address=address, peers=SimulatedPeers(self.network, loop, address),
+                claims=claims, assignments=assignments, tails=SimulatedTails(self.cluster, loop), patience=patience,
+            )  # fmt: skip
+            self.network.join(loop, address, owners.serve, claims)
+            if process.name in self._members:
+                self.coordinator.join(process.name, assignments)
+                process.at_end = lambda: self.coordinator.forget(process.name, assignments)
+        else:
+            owners = Owners(topics, DECIDERS, CODEC, process.world(), address=address, patience=patience)
+        for partition in owners._estate:
+            if self.cold:
+                partition.owner.streams._bounds = SMALL
+            if self._without.sabotage is not None:
+                self._without.sabotage(partition)
+        return owners
