@@ -115,10 +115,9 @@ class Cold:
         streams = self._owner.streams
         cold = [key for key in keys if streams.get(key) is None]
         if cold:
-            refused = await self._loader.load(cold)
             if self._owner.under_way is None:
                 streams.trim()
-            self._release(cold, refused)
+            self._release(cold, await self._loader.load(cold))
         for key in keys:
             if key not in cold:
                 self._release([key], await self._recall(key))

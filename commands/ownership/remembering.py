@@ -1,5 +1,6 @@
 """Which commands a stream has taken: the last ones with their answers, older ones as tags that say "ask the journal"."""
 
+import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from events.admission import Fence
 
 WINDOW = 256
 """So many of a stream's last commands are answered from memory, at least; up to twice as many are kept."""
+_HALVES = struct.Struct(">QQ")
 
 
 class Answered(NamedTuple):
@@ -49,8 +51,9 @@ class Tags:
 
 
 def tag_of(command_id: bytes) -> int:
-    """The tag of a command id. Its last bytes: those of a UUIDv7 begin with the time."""
-    return int.from_bytes(command_id[-8:], "big")
+    """Eight bytes of a command id's sixteen, mixed: an id may be a time or a name in its first or in its last half."""
+    high, low = _HALVES.unpack(command_id)
+    return (high * 0x9E3779B97F4A7C15 ^ low * 0xC2B2AE3D27D4EB4F) & 0xFFFFFFFFFFFFFFFF
 
 
 def shortened(answered: dict[bytes, Answered], older: Tags | None) -> tuple[dict[bytes, Answered], Tags]:

@@ -238,8 +238,9 @@ class Streams:
 
     def trim(self) -> None:
         """Make room, a little at a time. Never while a batch is under way: its streams must be here when it is confirmed."""
-        looks = _LOOKS
-        while looks and self.crowded and self._ring:
+        # Once round at most, so that nothing is forgotten that was used since the last time.
+        looks = min(_LOOKS, len(self._ring))
+        while looks and self.crowded:
             looks -= 1
             key = self._ring.popleft()
             stream = self._by_key[key]
