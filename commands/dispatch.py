@@ -74,6 +74,10 @@ class CommitTooLarge(Exception):
     """The facts of one command do not fit one batch; nothing was sent."""
 
 
+class UnknownCategory(LookupError):
+    """No decider is registered for this kind of stream."""
+
+
 class Dispatch(Protocol):
     """Send a command to the owner of its stream.
 

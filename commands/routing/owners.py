@@ -1,23 +1,44 @@
 """Dispatch and Watch for one process: what it owns it decides itself, everything else goes to whoever owns it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
 
 from commands.decider import Decider
-from commands.dispatching import LocalOwners
-from commands.ownership.appending import World
-from commands.ownership.groups import DEFAULT_LIMITS, Limits
-from commands.ownership.partition import Patience
-from commands.routing.claims import Claims
+from commands.dispatch import Committed, Order, UnknownCategory, Watcher
+from commands.ownership.appending import Superseded, Ticket, World
+from commands.ownership.groups import DEFAULT_LIMITS, Limits, Submission
+from commands.ownership.partition import OwnedPartition, Patience
+from commands.ports import Place
+from commands.routing.claims import Claims, KnownClaims
+from commands.routing.estate import Estate, Ownership
+from commands.routing.forwarding import Forwarding
+from commands.routing.lines import Lines
 from commands.routing.ports import Assignments, Peers, Tails
+from commands.routing.seeking import Seeking
+from commands.routing.serving import Serving
+from commands.routing.watching import Beginning, Watching
+from commands.wire import CommandWire
+from events.admission import UNCLAIMED, Fence
 from events.codec import Codec
+from events.streams import StreamId
+
+log = structlog.get_logger()
+
+_SWEEP_SECONDS = 0.1
+_DRAWS = 1_000
 
 
-class Owners(LocalOwners):
+class Owners:
     """`commands.dispatch.Dispatch` (call it) and `Watch` (`watch`). An async context manager.
 
     `topics` are the rooms' topics with their partition counts, by room. Without `assignments` everything is ours: entering claims
-    it all before it returns. Without `peers` nobody else can be asked. All its methods belong to one event loop.
+    it all before it returns. Without `peers` nobody else can be asked, without `tails` nobody else's partitions are watched. All its
+    methods belong to one event loop.
     """
 
     def __init__(  # noqa: PLR0913 - one process's whole wiring
@@ -35,12 +56,166 @@ class Owners(LocalOwners):
         patience: Patience | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        super().__init__(topics, deciders, codec, world, address=address, patience=patience, limits=limits)
+        self._deciders = deciders
+        self._world = world
+        self._assignments = assignments
+        self._patience = patience or Patience()
+        self._claims = claims or KnownClaims()
+        self._watching = Watching(codec, tails, begin=self._beginning, owned_to=self._owned_to)
+        self._estate = Estate(
+            topics, deciders, codec, world, address=address, claims=self._claims, watching=self._watching, patience=self._patience,
+            limits=limits,
+        )  # fmt: skip
+        wire = CommandWire(deciders)
+        self._lines = Lines(peers, address, self._patience.silence_seconds)
+        self._forwarding = Forwarding(self._lines, self._claims, codec, wire)
+        self._seek = Seeking(self._claims, self._lines, self._forwarding)
+        self.serve = Serving(self._estate, deciders, codec, wire)
+        self._tasks = asyncio.TaskGroup()
+        self._ending: list[asyncio.Task[None]] = []
+        self._running: list[asyncio.Task[None]] = []
 
-    async def serve(self, request: bytes) -> bytes:
-        """Answer a request of another process's owners, as it came over the wire. Raises nothing that the peer should hear otherwise."""
-        raise NotImplementedError
+    async def __aenter__(self) -> Self:
+        """Where everything is ours, returns when it was claimed, and raises CannotOwn or HistoryLost for what must not be."""
+        await self._tasks.__aenter__()
+        self._watching.open(self._tasks)
+        self._ending.append(self._tasks.create_task(self._sweep(), name="sweep what waits too long"))
+        if self._assignments is not None:
+            following = self._follow(self._assignments)
+            self._ending.append(self._tasks.create_task(following, name="follow the assignment of partitions"))
+        else:
+            self._assign(frozenset(self._estate.by_place))
+        for partition in self._estate:
+            self._running.append(self._tasks.create_task(self._run(partition), name=f"own {partition.owner.place}"))
+        if self._assignments is None:
+            try:
+                for partition in self._estate:
+                    await partition.started
+            except BaseException as error:
+                await self._leave(error)
+                raise
+            log.info("partitions-claimed", count=len(self._estate.by_place))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Finishes what waits, and hands each partition over to another process that owns some; one that is alone releases them."""
+        await self._leave(error)
+
+    async def __call__(
+        self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, order: Order, *, expected_version: int | None = None
+    ) -> Committed:
+        """As `commands.dispatch.Dispatch` says. Raises UnknownCategory for a stream that nobody decides about."""
+        if stream.category != decider.category or self._deciders.get(decider.category) is not decider:
+            raise UnknownCategory(f"{stream} is no stream of a registered decider")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Committed] = loop.create_future()
+        ticket = Ticket(answer, loop.time() + self._patience.answer_seconds)
+        submission = Submission(decider, stream, command, order, expected_version, ticket)
+        partition = self._estate.at(decider.room, submission.key)
+        if partition is None:
+            raise UnknownCategory(f"{stream} belongs to {decider.room!r}, whose topic is not known here")
+        if partition.takes:
+            try:
+                partition.submit(submission)
+                return await answer
+            except Superseded:
+                pass
+        return await self._seek(partition, submission)
+
+    def watch(self, stream: StreamId, watcher: Watcher) -> Callable[[], None]:
+        """As `commands.dispatch.Watch` says. Where another process owns the partition, what it confirms in the first moment is not told."""
+        partition = self._estate.at(self._deciders[stream.category].room, stream.key)
+        if partition is None:
+            raise UnknownCategory(f"{stream} is of a room whose topic is not known here")
+        return self._watching.watch(stream, partition.owner.place, watcher)
 
     def mint(self, room: str, tenant: str, category: str, new_id: Callable[[], str]) -> str:
         """An id whose stream falls on a partition that we own: `new_id` is called until it does; any id where we own none."""
-        raise NotImplementedError
+        drawn = new_id()
+        for _ in range(_DRAWS if any(partition.owner.owns for partition in self._estate.of_room(room)) else 0):
+            partition = self._estate.at(room, f"{tenant}/{category}/{drawn}".encode())
+            if partition is not None and partition.owner.owns:
+                break
+            drawn = new_id()
+        return drawn
+
+    def ownerships(self) -> Sequence[Ownership]:
+        """How every partition stands, for people and metrics."""
+        return self._estate.ownerships()
+
+    def _owned_to(self, place: Place) -> int | None:
+        owner = self._estate.by_place[place].owner
+        return owner.next_offset if owner.owns else None
+
+    async def _beginning(self, place: Place) -> Beginning:
+        """The present end of a partition, as its owner knows it; else the end that the broker says, read from the last known claim."""
+        claim = self._claims.of(place)
+        if claim is not None and self._lines.may_live(claim.address):
+            standing = await self._forwarding.standing(claim, place)
+            if standing is not None:
+                return Beginning(*standing, standing.next_offset)
+        end = await self._world.log.end_offset(place)
+        if claim is None:
+            return Beginning(0, UNCLAIMED, end)
+        return Beginning(claim.offset, Fence(claim.term, claim.claim_id), end)
+
+    async def _follow(self, assignments: Assignments) -> None:
+        generation = -1
+        async with aclosing(assignments.changes()) as changes:
+            async for assignment in changes:
+                if assignment.generation > generation:
+                    generation = assignment.generation
+                    self._assign(assignment.places & self._estate.by_place.keys())
+                    log.info("partitions-assigned", generation=generation, count=len(self._estate.assigned))
+
+    def _assign(self, places: frozenset[Place]) -> None:
+        """Claim what is newly ours. What was ours before, and somebody took who needed it, stays there until it is assigned anew.
+
+        What is no longer ours stays in our hands until its new owner claims it: so nobody goes without an owner meanwhile.
+        """
+        before, self._estate.assigned = self._estate.assigned, places
+        for place in sorted(places - before):
+            self._estate.by_place[place].assign()
+
+    async def _run(self, partition: OwnedPartition) -> None:
+        await partition.run()
+        released = partition.released
+        if released is not None:
+            self._estate.given_up(partition.owner.place, released)
+            if released.address:
+                await self._forwarding.hand_over(partition.owner.place, released, self._patience.hand_over_seconds)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        for task in self._ending[1:]:
+            task.cancel()
+        # Our caller's own error passes by as it is; a cancellation may be the group's, which knows its cause. It ends all at once.
+        cancelled = error if isinstance(error, asyncio.CancelledError) else None
+        successors = [] if cancelled else await self._successors()
+        owned = [partition for partition in self._estate if partition.owner.owns] if successors else []
+        for partition in self._estate:
+            partition.stop()
+        for number, partition in enumerate(owned):
+            partition.stop(successors[number % len(successors)])
+        self._watching.close()
+        if self._running and cancelled is None:
+            await asyncio.wait(self._running)
+        for task in self._ending:
+            task.cancel()
+        await self._tasks.__aexit__(None if cancelled is None else type(cancelled), cancelled, None)
+
+    async def _successors(self) -> list[str]:
+        """The other processes that own something and live."""
+        known = {claim.address for place in self._estate.by_place if (claim := self._claims.of(place)) is not None}
+        asked = {address: self._tasks.create_task(self._lines.lives(address)) for address in sorted(known) if self._lines.may_live(address)}
+        if asked:
+            await asyncio.wait(asked.values())
+        return [address for address, lives in asked.items() if not lives.cancelled() and lives.result()]
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            for partition in self._estate:
+                partition.sweep(loop.time())
+            for address in self._lines.suspects(loop.time()):
+                self._tasks.create_task(self._lines.probe(address), name="ask a silent process whether it lives")

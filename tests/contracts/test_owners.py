@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from commands.decider import NotFound
-from commands.dispatch import CommandIdReused, Committed, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable
-from commands.dispatching import LocalOwners, UnknownCategory
+from commands.dispatch import CommandIdReused, Committed, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable, UnknownCategory
+from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, RemoveFlag, SetFlag
 from commands.ownership.partition import Patience
 from events.admission import Verdict

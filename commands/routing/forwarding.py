@@ -1,0 +1,110 @@
+"""A command's way to the process that holds its partition, and back: one request, and whatever answer the owner gave."""
+
+import asyncio
+
+from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
+from commands.ownership.groups import Submission
+from commands.ports import Claim, Place
+from commands.routing.claims import Claims
+from commands.routing.frames import (
+    Alive,
+    Answer,
+    AskStanding,
+    BrokenFrame,
+    Carry,
+    Done,
+    Moved,
+    NotUnderstood,
+    Raised,
+    Request,
+    Standing,
+    Taken,
+    TakeOver,
+    decode_answer,
+    decode_committed,
+    encode_request,
+)
+from commands.routing.lines import Dead, Lines, Overdue
+from commands.routing.ports import PeerBusy
+from commands.routing.raised import decode_raised
+from commands.wire import CommandWire
+from events.codec import BrokenBody, Codec, UnknownSchema
+from events.registry import UnknownEvent
+
+
+class WentElsewhere(Exception):
+    """The process that was asked by this claim does not hold the partition; what it knows was learned."""
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__("the partition is not where it was last known to be")
+        self.claim = claim
+
+
+class Forwarding:
+    """Asks other processes in the name of this one."""
+
+    def __init__(self, lines: Lines, claims: Claims, codec: Codec, wire: CommandWire) -> None:
+        self._lines = lines
+        self._claims = claims
+        self._codec = codec
+        self._wire = wire
+
+    async def carry(self, claim: Claim, place: Place, submission: Submission) -> Committed:
+        """Have the holder of a claim decide a command. Raises what its owner raised, WentElsewhere, or Dead.
+
+        Raises LogUnavailable where the command was certainly not taken, CommitInDoubt where the holder lives and did not answer in time.
+        """
+        now, deadline = asyncio.get_running_loop().time(), submission.ticket.deadline
+        command, order = self._wire.encode(submission.stream.category, submission.command), self._wire.encode_order(submission.order)
+        within_ms = max(1, int((deadline - now) * 1000))
+        request = Carry(claim.address, within_ms, claim.term, submission.expected_version, submission.key, order, command)
+        # The owner answers at its own deadline; its word of doubt shall arrive before we give up.
+        answer = await self._ask(claim, request, deadline + self._lines.silence_seconds)
+        if isinstance(answer, Done):
+            return self._committed(answer.committed, submission)
+        if isinstance(answer, Raised):
+            raise decode_raised(answer.error)
+        if isinstance(answer, Moved):
+            self._claims.correct(place, claim, answer.claim)
+            self._claims.learn(place, answer.claim)
+            raise WentElsewhere(claim)
+        if isinstance(answer, NotUnderstood):
+            raise LogUnavailable(f"the process that owns the stream runs another version of the program: {answer.text}")
+        raise BrokenFrame(f"{type(answer).__name__} is no answer to a command")
+
+    async def hand_over(self, place: Place, released: Claim, seconds: float) -> None:
+        """Tell the successor that it may claim; returns when it has, or when it is of no use to wait."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            answer = await self._ask(released, TakeOver(released.address, place, released.term), deadline)
+        except (Dead, LogUnavailable, CommitInDoubt, BrokenFrame):
+            return
+        if isinstance(answer, Taken | Moved):
+            self._claims.learn(place, answer.claim)
+
+    async def standing(self, claim: Claim, place: Place) -> Standing | None:
+        """How far the holder of a claim knows its partition; None when it does not say."""
+        deadline = asyncio.get_running_loop().time() + self._lines.silence_seconds
+        try:
+            answer = await self._ask(claim, AskStanding(claim.address, place), deadline)
+        except (Dead, LogUnavailable, CommitInDoubt, BrokenFrame):
+            return None
+        return answer if isinstance(answer, Standing) else None
+
+    async def _ask(self, claim: Claim, request: Request, deadline: float) -> Answer:
+        try:
+            answer = decode_answer(await self._lines.ask(claim.address, encode_request(request), deadline))
+        except PeerBusy as error:
+            raise LogUnavailable(str(error), error.retry_after_ms) from error
+        except Overdue:
+            raise CommitInDoubt("the process that owns the stream did not answer in time") from None
+        if isinstance(answer, Alive):
+            self._lines.declare_dead(claim.address)
+            raise Dead(delivered=False)
+        return answer
+
+    def _committed(self, data: bytes, submission: Submission) -> Committed:
+        try:
+            return decode_committed(data, submission.key, self._codec)
+        except (BrokenBody, UnknownEvent, UnknownSchema) as error:
+            raise CommitInDoubt(f"the command was taken by a newer program, whose facts this one cannot read: {error}") from error
