@@ -28,6 +28,7 @@ VERBS: Mapping[str, str] = {
     "calls": "infra.apps.calls",
     "events": "infra.apps.events",
     "rebuild": "infra.apps.rebuild",
+    "owners": "infra.apps.owners",
     "run": "infra.apps.run",
     "demo": "infra.apps.demo",
     "call": "infra.apps.call",

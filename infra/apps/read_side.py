@@ -70,13 +70,14 @@ async def opened_read_models(reader: KafkaLogReader, *, postgres: str, redis: st
 
 
 class Projecting:
-    """The runners of the projections, over the partitions that this process is given."""
+    """The runners of the projections, over the partitions that this process is given (`places`, where it shares them)."""
 
     def __init__(self, reader: LogReader, stores: ReadStores, topic_of: TopicOf) -> None:
         self._reader = reader
         self._stores = stores
         self._topic_of = topic_of
         self._runners: dict[str, Runner] = {}
+        self.places: frozenset[Place] = frozenset()
         self.topics: Sequence[str] = sorted({*self._stored(reader).topics, *self._live(reader).topics})
 
     def waits_for(self) -> Mapping[str, str]:
@@ -86,6 +87,7 @@ class Projecting:
     async def run(self, places: Collection[Place] | None = None) -> None:
         """Until cancelled. `places`: those to read, instead of all."""
         reader = self._reader if places is None else PartOfTheLog(self._reader, places)
+        self.places = frozenset(places or ())
         self._runners.clear()
         if places is not None and not places:
             await asyncio.Event().wait()

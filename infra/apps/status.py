@@ -1,11 +1,15 @@
 """`aybiza status`: what runs, where, what it takes, and what has died."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from infra.apps.terminal import print_json, results
+from infra.apps.whereabouts import Whereabouts, processes
+from infra.local.children import Child, memory_bytes
 from infra.local.stack import Condition, ServiceStatus, stack_status
 from infra.settings import load_settings
 
@@ -17,15 +21,33 @@ _STYLES: dict[Condition, str] = {"running": "green", "given": "green", "stopped"
 
 
 async def status(*, json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Show the three services. The exit code is 0 when all of them answer, 1 otherwise."""
+    """Show the three services and the platform's processes. The exit code is 0 when all services answer, 1 otherwise."""
     settings = load_settings()
     found = await stack_status(settings.state_dir, settings)
+    ours = processes(settings.state_dir)
     if json:
-        print_json(_as_data(found))
+        print_json(_as_data(found) | {"processes": [asdict(each) | {"memory_bytes": _memory(each)} for each in ours]})
     else:
         _show(found)
+        if ours:
+            _show_processes(ours)
     if any(service.condition not in _WELL for service in found):
         raise typer.Exit(1)
+
+
+def _memory(process: Whereabouts) -> int:
+    return memory_bytes(Child(pid=process.pid, started=process.started))
+
+
+def _show_processes(ours: Sequence[Whereabouts]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("process", "pid", "memory", "where"):
+        table.add_column(heading, justify="right" if heading == "memory" else "left", overflow="fold")
+    for each in ours:
+        where = ", ".join(dict.fromkeys(address for address in (each.api, each.voice, each.peer) if address is not None))
+        table.add_row(each.role, str(each.pid), f"{_memory(each) / MEBIBYTE:.0f} MB", where)
+    results.print()
+    results.print(table)
 
 
 def _total(found: list[ServiceStatus]) -> int:

@@ -1,0 +1,197 @@
+"""`aybiza owners`: who writes each partition, whether they answer, how far behind they are, and what was dropped, with its offsets.
+
+It believes nobody: terms, claims and dropped records are read from the log by the rule of admission, whether or not a platform runs.
+An owner is asked one thing only, at the address in its claim: how far it is.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from commands.ports import Claim, HistoryLost, LogAway, Place
+from commands.routing.frames import AskStanding, BrokenFrame, Standing, decode_answer, encode_request
+from commands.routing.ports import PeerBusy, Peers, Silent, Unreachable
+from events.admission import Verdict
+from events.rooms import ROOMS, prepared_codec
+from events.streams import topic_of
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.kafka.schemas import SchemaTopic
+from infra.adapters.kafka.writer import KafkaLog
+from infra.apps.hands import Dropped, Hands, read_hands
+from infra.apps.standing import addresses_of
+from infra.apps.terminal import VerbFailed, print_json, results
+from infra.apps.whereabouts import Whereabouts, processes
+from infra.settings import load_settings
+
+_ASK_SECONDS = 0.5
+_AT_ONCE = 8
+_LAST_RECORDS = 100_000
+_VERDICTS = {Verdict.SUPERSEDED: "superseded", Verdict.LOST_CLAIM: "lost claims", Verdict.FOREIGN: "FOREIGN"}
+
+Answer: TypeAlias = Literal["yes", "no", "silent", "not the owner", "nobody"]
+_STYLES: Mapping[Answer, str] = {"yes": "green", "no": "yellow", "silent": "red", "not the owner": "red", "nobody": "dim"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A partition as the log has it, and what its owner says: `confirmed` is the offset up to which it has read and written."""
+
+    hands: Hands
+    answer: Answer = "nobody"
+    confirmed: int | None = None
+    process: Whereabouts | None = None
+
+    @property
+    def holder(self) -> Claim | None:
+        """The claim in force, unless it was given up."""
+        return self.hands.claims[-1] if self.hands.claims and self.hands.released is None else None
+
+    @property
+    def lag(self) -> int | None:
+        """How many records lie behind what the owner has confirmed."""
+        return None if self.confirmed is None else max(0, self.hands.end - self.confirmed)
+
+
+async def owners(
+    rooms: Annotated[list[str] | None, typer.Argument(help="Which rooms' topics; all of them when none is named.")] = None,
+    *,
+    whole: Annotated[bool, typer.Option("--whole", help="Read from the log's beginning, however long that takes.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show per partition who writes it, whether they answer, their lag, and what was dropped."""
+    settings = load_settings()
+    if unknown := sorted(set(rooms or ()) - set(ROOMS)):
+        raise VerbFailed(f"There is no room {', '.join(unknown)}. There are: {', '.join(sorted(ROOMS))}")
+    addresses = await addresses_of(settings)
+    try:
+        async with AsyncExitStack() as stack:
+            log = await stack.enter_async_context(KafkaLog(addresses.kafka))
+            ends = await KafkaLogReader(addresses.kafka, SchemaTopic(log, prepared_codec())).end_offsets(
+                [topic_of(room) for room in rooms or sorted(ROOMS)]
+            )
+            hands = await _all_hands(log, ends, None if whole else _LAST_RECORDS)
+            peers = None
+            seen = await asked(hands, peers, processes(settings.state_dir))
+    except (LogAway, HistoryLost) as error:
+        raise VerbFailed(str(error)) from error
+    if json:
+        print_json([as_data(each) for each in seen])
+        return
+    results.print(shown(seen))
+    for line in told(seen):
+        results.print(line, soft_wrap=True)
+
+
+async def _all_hands(log: KafkaLog, ends: Mapping[tuple[str, int], int], last_records: int | None) -> Sequence[Hands]:
+    codec, at_once = prepared_codec(), asyncio.Semaphore(_AT_ONCE)
+
+    async def one(place: Place, end: int) -> Hands:
+        async with at_once:
+            return await read_hands(log, codec, place, end, last_records=last_records)
+
+    async with asyncio.TaskGroup() as tasks:
+        reading = [tasks.create_task(one(Place(*place), end), name=f"read {place}") for place, end in sorted(ends.items())]
+    return [task.result() for task in reading]
+
+
+async def asked(hands: Sequence[Hands], peers: Peers | None, running: Sequence[Whereabouts]) -> Sequence[Seen]:
+    """Ask each owner how far it is. Without `peers` nobody is asked."""
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(_ask(each, peers, running), name=f"ask the owner of {each.place}") for each in hands]
+    return [task.result() for task in asking]
+
+
+async def _ask(hands: Hands, peers: Peers | None, running: Sequence[Whereabouts]) -> Seen:
+    seen = Seen(hands=hands)
+    if peers is None or seen.holder is None:
+        return seen
+    address = seen.holder.address
+    process = next((each for each in running if each.peer == address), None)
+    answer: Answer = "not the owner"
+    confirmed = None
+    try:
+        told = decode_answer(await peers.ask(address, encode_request(AskStanding(address, hands.place)), _ASK_SECONDS))
+        # Another owner may have claimed the partition since we read it.
+        if isinstance(told, Standing) and told.fence.term >= hands.fence.term:
+            answer, confirmed = "yes", told.next_offset
+    except Unreachable:
+        answer = "no"
+    except (Silent, PeerBusy):
+        answer = "silent"
+    except BrokenFrame:
+        answer = "not the owner"
+    return Seen(hands=hands, answer=answer, confirmed=confirmed, process=process)
+
+
+def as_data(seen: Seen) -> Mapping[str, Any]:
+    """One partition for programs."""
+    hands, holder = seen.hands, seen.holder
+    process = seen.process
+    return {
+        "topic": hands.place.topic, "partition": hands.place.partition, "term": hands.fence.term,
+        "owner": None if holder is None else holder.address,
+        "process": None if process is None else {"role": process.role, "pid": process.pid},
+        "answers": seen.answer, "end": hands.end, "confirmed": seen.confirmed, "lag": seen.lag, "read_from": hands.start,
+        "claims": [{"term": each.term, "address": each.address, "offset": each.offset} for each in hands.claims],
+        "dropped": [
+            {"why": each.verdict.value, "term": each.term, "first": each.first, "last": each.last} for each in hands.dropped
+        ],
+    }  # fmt: skip
+
+
+def shown(seen: Sequence[Seen]) -> Table:
+    """The partitions for people, without those that have no record yet."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("partition", "term", "owner", "process", "answers", "records", "lag", "dropped"):
+        table.add_column(heading, justify="right" if heading in {"term", "records", "lag"} else "left", overflow="fold")
+    for each in seen:
+        hands, holder = each.hands, each.holder
+        if hands.end == 0:
+            continue
+        process = "" if each.process is None else f"{each.process.role} {each.process.pid}"
+        given_up = "given up" if hands.claims else ""
+        counts = {words: hands.count(verdict) for verdict, words in _VERDICTS.items()}
+        table.add_row(
+            short(hands.place), str(hands.fence.term), given_up if holder is None else holder.address, process,
+            Text(each.answer, _STYLES[each.answer]), str(hands.end), "" if each.lag is None else str(each.lag),
+            Text(", ".join(f"{count} {words}" for words, count in counts.items() if count), "yellow"),
+        )  # fmt: skip
+    return table
+
+
+def short(place: Place) -> str:
+    """A partition as people name it: by its room."""
+    return f"{place.topic.split('.')[-2]}/{place.partition}"
+
+
+def told(seen: Sequence[Seen]) -> Sequence[Text]:
+    """Where the dropped records lie, and what that means."""
+    lines = []
+    for each in seen:
+        for dropped in each.hands.dropped:
+            where = f"{dropped.first}" if dropped.first == dropped.last else f"{dropped.first} to {dropped.last}"
+            lines.append(Text(f"{short(each.hands.place)} at {where}: {_why(each.hands, dropped)}", "red" if dropped.term is None else ""))
+    untouched = sum(each.hands.end == 0 for each in seen)
+    if untouched:
+        lines.append(Text(f"{untouched} partitions have no record yet.", "dim"))
+    later = [each.hands for each in seen if each.hands.start > 0]
+    if later:
+        lines.append(Text(f"{len(later)} partitions were read from a late claim on; --whole reads them from 0.", "dim"))
+    return lines
+
+
+def _why(hands: Hands, dropped: Dropped) -> str:
+    over = max((claim for claim in hands.claims if claim.offset < dropped.first), key=lambda claim: claim.term, default=None)
+    after = "nobody had claimed it" if over is None else f"term {over.term} was claimed at {over.offset}"
+    if dropped.verdict is Verdict.SUPERSEDED:
+        return f"written under term {dropped.term} after {after}; no reader takes it"
+    if dropped.verdict is Verdict.LOST_CLAIM:
+        return f"a claim of term {dropped.term} came after {after}; its process never wrote"
+    said = "no header of ours" if dropped.term is None else f"term {dropped.term}, and {after}"
+    return f"not written by an owner ({said}): look for who else writes"
