@@ -2,8 +2,8 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import fastavro
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
@@ -11,9 +11,9 @@ from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 from events.compiling import decoder, encoder
 from events.registry import EventType, Fact, UnknownEvent, type_named, type_of
 from events.schema import Schema, raising, schema_of
+from events.upcasting import upcaster
 
 MARKER = b"\xc3\x01"
-Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class UnknownSchema(LookupError):
@@ -49,23 +49,24 @@ class _Kind:
         self.parsed = parse_schema(self.schema, {})
         self.mark = fingerprint_of(self.schema)
         self.encode = encoder(kind.cls, MARKER + self.mark)
-        self.decode = decoder(kind.cls, 10)
-        self.build = raising(kind.cls)
+        self.decode = _through(decoder(kind.cls, 10), kind.cls)
+        self.build = _through(raising(kind.cls), kind.cls)
+
+
+def _through(read: Callable[[Any], Fact], cls: type) -> Callable[[Any], Fact]:
+    """What was read, as the newest version of its event."""
+    lift = upcaster(cls)
+    return read if lift is None else lambda value: lift(read(value))
 
 
 class Codec:
-    """Encodes with today's schemas; decodes with any schema it was told of. Holds no I/O.
+    """Encodes with today's schemas; decodes with any schema it was told of, to the newest version of each event. Holds no I/O."""
 
-    `upcasts` maps the type of an old event version to the pure function that makes the next version's entry of it, and the
-    type it becomes: `{"call-ended.v1": ("call-ended.v2", add_stage)}`.
-    """
-
-    def __init__(self, upcasts: Mapping[str, tuple[str, Upcast]] | None = None) -> None:
+    def __init__(self) -> None:
         self._kinds: dict[str, _Kind] = {}
         self._by_mark: dict[bytes, _Kind] = {}
         self._by_class: dict[type, _Kind] = {}
         self._foreign: dict[bytes, tuple[Schema, str]] = {}
-        self._upcasts = dict(upcasts or {})
 
     def encode(self, fact: Fact) -> bytes:
         """Marker, fingerprint, body. Raises UnknownEvent for an object that is no event."""
@@ -124,11 +125,5 @@ class Codec:
         if mark not in self._foreign:
             raise UnknownSchema(mark)
         writer, ce_type = self._foreign[mark]
-        if ce_type not in self._upcasts:
-            kind = self._kind(type_named(ce_type))
-            return kind.build(fastavro.schemaless_reader(body, writer, kind.parsed))
-        entry: Any = fastavro.schemaless_reader(body, writer, None)
-        while ce_type in self._upcasts:
-            ce_type, upcast = self._upcasts[ce_type]
-            entry = upcast(entry)
-        return self._kind(type_named(ce_type)).build(entry)
+        kind = self._kind(type_named(ce_type))
+        return kind.build(fastavro.schemaless_reader(body, writer, kind.parsed))

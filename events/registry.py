@@ -20,6 +20,8 @@ class EventType:
     version: int
     room: str
     cls: type
+    record: str = ""
+    """The record's name in its schema, for ever; empty: that of the class."""
     ce_type: str = field(init=False)
     """The CloudEvents type, e.g. `consent-granted.v1`."""
 
@@ -31,13 +33,16 @@ _BY_TYPE: dict[str, EventType] = {}
 _BY_CLASS: dict[type, EventType] = {}
 
 
-def event(name: str, *, version: int) -> Callable[[type[F]], type[F]]:
-    """Declare a frozen dataclass to be an event. Place it above `@dataclass`."""
+def event(name: str, *, version: int, record: str = "") -> Callable[[type[F]], type[F]]:
+    """Declare a frozen dataclass to be an event. Place it above `@dataclass`.
+
+    `record`: what the class was called when its schema was first written, where it is called otherwise by now.
+    """
 
     def declare(cls: type[F]) -> type[F]:
         if not is_dataclass(cls):
             raise TypeError(f"{cls.__qualname__} is no dataclass; put @event above @dataclass(frozen=True, slots=True, kw_only=True)")
-        kind = EventType(name=name, version=version, room=cls.__module__.split(".")[1], cls=cls)
+        kind = EventType(name=name, version=version, room=cls.__module__.split(".")[1], cls=cls, record=record)
         other = _BY_TYPE.setdefault(kind.ce_type, kind)
         if other.cls.__qualname__ != cls.__qualname__ or other.room != kind.room:
             raise TypeError(f"{kind.ce_type} is declared by {other.cls.__qualname__} already")
@@ -50,10 +55,15 @@ def event(name: str, *, version: int) -> Callable[[type[F]], type[F]]:
 
 def type_of(fact: Fact) -> EventType:
     """The kind of a fact at hand. Raises UnknownEvent for an object that is no event."""
+    return type_of_class(type(fact))
+
+
+def type_of_class(cls: type) -> EventType:
+    """The kind of a class's facts. Raises UnknownEvent."""
     try:
-        return _BY_CLASS[type(fact)]
+        return _BY_CLASS[cls]
     except KeyError:
-        raise UnknownEvent(f"{type(fact).__qualname__} is not declared with @event") from None
+        raise UnknownEvent(f"{cls.__qualname__} is not declared with @event") from None
 
 
 def type_named(ce_type: str) -> EventType:

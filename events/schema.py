@@ -37,7 +37,7 @@ class UnsupportedField(TypeError):
 def schema_of(kind: EventType) -> Schema:
     """The schema of one kind of event, as committed under `schemas/events/<room>/`."""
     schema = _record(kind.cls, f"aybiza.{kind.room}", seen={})
-    return {**schema, "event": kind.name, "version": kind.version}
+    return {**schema, "name": kind.record or schema["name"], "event": kind.name, "version": kind.version}
 
 
 def _record(cls: type, namespace: str, seen: dict[type, str]) -> Schema:
