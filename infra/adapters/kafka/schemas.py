@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 import structlog
+from fastavro.schema import SchemaParseException
 
 from commands.ports import AppendInDoubt, Log, LogAway, NewRecord, Place
 from events.codec import Codec
@@ -33,7 +34,10 @@ class SchemaTopic:
         self._turn = asyncio.Lock()
 
     async def register(self, kinds: Iterable[EventType]) -> None:
-        """As the port says. Two processes that race write the same entry twice, which is harmless."""
+        """As the port says. Two processes that race write the same entry twice, which is harmless: the key decides what it says.
+
+        An entry that was read counts, for readers see only what all replicas have; one that is in doubt is written again.
+        """
         if self._registered.issuperset(wanted := set(kinds)):
             return
         async with self._turn:
@@ -80,11 +84,20 @@ class SchemaTopic:
 
     def _take(self, raw: RawRecord) -> None:
         try:
-            mark = bytes.fromhex(raw.key.decode())
-            found = mark if self.codec.knows(mark) else self.codec.learn(raw.value)
-        except (ValueError, KeyError, TypeError) as error:
-            log.warning("schema-broken", topic=raw.topic, offset=raw.offset, reason=str(error))
+            named = bytes.fromhex(raw.key.decode())
+        except ValueError:
+            log.warning("schema-broken", topic=raw.topic, offset=raw.offset, reason="its key is no fingerprint")
             return
-        if found != mark:
-            log.warning("schema-broken", topic=raw.topic, offset=raw.offset, reason="it is not the one that its key names")
-        self._on_the_log.add(found)
+        try:
+            found = self.codec.learn(raw.value)
+        except (ValueError, KeyError, TypeError, SchemaParseException) as error:
+            found, why = b"", f"{type(error).__name__}: {error}"
+        else:
+            why = "it is not the one that its key names"
+        if found == named:
+            self._on_the_log.add(named)
+            return
+        log.error("schema-broken", topic=raw.topic, offset=raw.offset, reason=why)
+        # The topic keeps the last entry of a key only: what stood there before may be gone. Whoever uses it next writes it again.
+        self._on_the_log.discard(named)
+        self._registered = {kind for kind in self._registered if self.codec.schema_of(kind)[0] != named}
