@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform as machine
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -16,7 +17,7 @@ _SLACK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whereabouts:
-    """A process of ours; `started` in seconds since the epoch. What it does not listen for is None.
+    """A process of ours on this machine; `started` in seconds since the epoch. What it does not listen for is None.
 
     `api` and `voice` are URLs (the carrier's webhooks below the latter), `peer` is the address in its claims.
     """
@@ -34,7 +35,7 @@ def remembered(state_dir: Path, role: Role, *, api: str | None = None, voice: st
     """This process can be found for as long as the block lasts."""
     pid = os.getpid()
     here = Whereabouts(role=role, pid=pid, started=psutil.Process(pid).create_time(), api=api, voice=voice, peer=peer)
-    file = _folder(state_dir) / f"{role}-{pid}.json"
+    file = _folder(state_dir) / f"{role}-{pid}{_suffix()}"
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
     fresh.write_text(json.dumps(asdict(here)) + "\n")
@@ -46,9 +47,9 @@ def remembered(state_dir: Path, role: Role, *, api: str | None = None, voice: st
 
 
 def processes(state_dir: Path) -> Sequence[Whereabouts]:
-    """Those that live, by role and age. What a killed one left is cleared away."""
+    """Those that live on this machine, by role and age. What a killed one left is cleared away."""
     found = []
-    for file in sorted(_folder(state_dir).glob("*.json")):
+    for file in sorted(_folder(state_dir).glob(f"*{_suffix()}")):
         with suppress(OSError):
             told = _read(file)
             if told is not None and _lives(told):
@@ -56,6 +57,11 @@ def processes(state_dir: Path) -> Sequence[Whereabouts]:
             else:
                 file.unlink(missing_ok=True)
     return sorted(found, key=lambda each: (each.role, each.started))
+
+
+def _suffix() -> str:
+    # Containers may share the folder, and each counts its processes from 1.
+    return f".{machine.node() or 'here'}.json"
 
 
 def _read(file: Path) -> Whereabouts | None:

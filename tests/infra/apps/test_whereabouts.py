@@ -47,5 +47,14 @@ class TestAProcess:
 
     def test_that_left_a_torn_file_is_forgotten(self, tmp_path: Path) -> None:
         with remembered(tmp_path, "api"):
-            (tmp_path / "processes" / "realtime-1.json").write_text('{"role": "real')
+            (file,) = (tmp_path / "processes").iterdir()
+            file.with_name(file.name.replace("api", "realtime")).write_text('{"role": "real')
             assert [each.role for each in processes(tmp_path)] == ["api"]
+            assert [each.name for each in (tmp_path / "processes").iterdir()] == [file.name]
+
+    def test_of_another_machine_is_left_to_it(self, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "processes" / "api-1.elsewhere.json"
+        elsewhere.parent.mkdir()
+        elsewhere.write_text("{}")
+        assert processes(tmp_path) == []
+        assert elsewhere.exists()

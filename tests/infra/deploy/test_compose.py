@@ -1,10 +1,12 @@
 """What the containers are told agrees with what the program knows and what the local stack does; no Docker is needed to see it."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from infra.apps.whereabouts import Role
 from infra.local.kafka import SETTINGS
 from infra.settings import SettingsInvalid, load_settings
 
@@ -24,8 +26,15 @@ def environment(service: dict[str, object]) -> dict[str, str]:
 
 
 class TestCompose:
-    def test_sets_only_what_the_program_knows(self, services: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in environment(services["aybiza"]).items():
+    def test_runs_every_part_of_the_platform(self, services: dict[str, dict[str, object]]) -> None:
+        parts = [name for name, service in services.items() if service.get("command") == ["run", name]]
+        assert sorted(parts) == sorted(set(get_args(Role)) - {"all"})
+
+    @pytest.mark.parametrize("part", ["api", "commands", "processors", "projections", "realtime"])
+    def test_sets_only_what_the_program_knows(
+        self, services: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch, part: str
+    ) -> None:
+        for name, value in environment(services[part]).items():
             # What compose fills in from its own environment is empty or a default here.
             monkeypatch.setenv(name, "" if value.startswith("${") else value)
         settings = load_settings()
