@@ -117,7 +117,9 @@ class Lines:
         try:
             if not await self.lives(address):
                 for waiting in list(line.waiting):
-                    waiting.reschedule(asyncio.get_running_loop().time())
+                    # One whose deadline has just come hears that it is dead as well.
+                    if not waiting.expired():
+                        waiting.reschedule(asyncio.get_running_loop().time())
         finally:
             line.probing = False
 
