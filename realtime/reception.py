@@ -57,13 +57,15 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceptionPorts:
+    """`new_call_id` makes the id of an organisation's next call, of which this process owns the partition where it owns any."""
+
     dispatch: Dispatch
     routes: Routes
     keyring: KeyRing
     tokens: Tokens
     addresses: Addresses
     now: Callable[[], datetime]
-    new_call_id: Callable[[], str]
+    new_call_id: Callable[[str], str]
     answer_within_seconds: float = 5.0
 
 
@@ -112,7 +114,7 @@ class Reception:
         return twiml.say_and_hang_up(_NOT_IN_SERVICE)
 
     async def _reserved(self, call_sid: str, organisation_id: str) -> StreamId:
-        call_id = self._ports.new_call_id()
+        call_id = self._ports.new_call_id(organisation_id)
         reserve = ReserveCallSid(call_id=call_id, organisation_id=organisation_id)
         try:
             await self._send(CALL_SIDS, StreamId(PLATFORM, CALL_SIDS.category, call_sid), reserve, call_id)

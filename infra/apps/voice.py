@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from commands.calls import CALLS
 from commands.routing.owners import Owners
 from events.identifiers import uuid7
 from infra.adapters.picows_media import MediaServer
@@ -49,7 +50,7 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         reception = ReceptionPorts(
             dispatch=owners, routes=directory, keyring=installation.key_ring, tokens=Tokens(installation.token_secret),
             addresses=Addresses(public_url=public_url, media_url=media_url), now=lambda: datetime.now(UTC),
-            new_call_id=_new_call_id,
+            new_call_id=lambda organisation: owners.mint(CALLS.room, organisation, CALLS.category, _new_call_id),
         )  # fmt: skip
         call_engines = conductor.Engines(
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,

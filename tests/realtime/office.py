@@ -112,7 +112,8 @@ async def open_office(
     reception = ReceptionPorts(
         dispatch=log, routes=Desks(keys.reference(PLATFORM, NUMBER), desk or Desk()), keyring=keys, tokens=Tokens(os.urandom(32)),
         addresses=Addresses(public_url=public_url, media_url=office.media_url), now=lambda: datetime.now(UTC),
-        new_call_id=lambda: f"call_{uuid7(int(datetime.now(UTC).timestamp() * 1000), secrets.randbits(74)).hex}", answer_within_seconds=1.0,
+        new_call_id=lambda _organisation: f"call_{uuid7(int(datetime.now(UTC).timestamp() * 1000), secrets.randbits(74)).hex}",
+        answer_within_seconds=1.0,
     )  # fmt: skip
     office.worker = CallWorker(
         WorkerPorts(

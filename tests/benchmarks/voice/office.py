@@ -142,7 +142,7 @@ def say(document: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _new_call_id() -> str:
+def _new_call_id(_organisation: str) -> str:
     return f"call_{uuid7(time.time_ns() // 1_000_000, secrets.randbits(74)).hex}"
 
 
