@@ -102,6 +102,13 @@ class Reached(NamedTuple):
     timestamp_ms: int
 
 
+class Since(NamedTuple):
+    """Behind which record of a stream somebody wants it, and the stream's version there. As it stands: from its beginning."""
+
+    offset: int = -1
+    version: int = 0
+
+
 class History(NamedTuple):
     """What a journal holds of some streams, by key: their events and receipts before `reached`, in order."""
 
@@ -122,8 +129,8 @@ class Histories(Protocol):
     async def reached(self, place: Place) -> Reached:
         """Where a reader goes on who leaves everything before to the journal."""
 
-    async def load(self, place: Place, after: Mapping[bytes, int]) -> History:
-        """Streams by key, each from behind an offset on (-1: all). Raises HistoryDamaged."""
+    async def load(self, place: Place, since: Mapping[bytes, Since]) -> History:
+        """Streams by key. Raises HistoryDamaged."""
 
     async def answered(self, place: Place, key: bytes, command_id: bytes) -> Remembered:
         """What became of a command on a stream. Raises HistoryDamaged."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered
+from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
 from events.admission import UNCLAIMED, admit
 from events.headers import Kind
 from events.records import RawRecord
@@ -19,7 +19,7 @@ class PaperJournal:
         self.away = False
         self.damaged = False
         self.stops_at: int | None = None
-        self.loads: list[Mapping[bytes, int]] = []
+        self.loads: list[Mapping[bytes, Since]] = []
         self.asked: list[bytes] = []
         self._kafka = kafka
 
@@ -33,14 +33,14 @@ class PaperJournal:
             timestamp_ms = raw.timestamp_ms
         return Reached(offset, fence, timestamp_ms)
 
-    async def load(self, place: Place, after: Mapping[bytes, int]) -> History:
-        self.loads.append(dict(after))
+    async def load(self, place: Place, since: Mapping[bytes, Since]) -> History:
+        self.loads.append(dict(since))
         reached = await self.reached(place)
         if self.damaged:
             raise HistoryDamaged("somebody wrote on the paper")
         found: dict[bytes, list[RawRecord]] = {}
         for raw in self._kafka.partition(place).admitted():
-            if raw.offset < reached.offset and raw.offset > after.get(raw.key, raw.offset):
+            if raw.key in since and since[raw.key].offset < raw.offset < reached.offset:
                 found.setdefault(raw.key, []).append(raw)
         return History(reached, {key: [raw for raw in raws if _is_kept(raw)] for key, raws in found.items()})
 

@@ -12,7 +12,7 @@ from commands.dispatch import LogUnavailable
 from commands.ownership.owner import Owner
 from commands.ownership.remembering import Answered
 from commands.ownership.streams import CannotOwn, NotUnderstood, Stream
-from commands.ports import Histories, History, HistoryAway, HistoryDamaged, HistoryLost, Log, LogAway, Place, SchemaRegister
+from commands.ports import Histories, History, HistoryAway, HistoryDamaged, HistoryLost, Log, LogAway, Place, SchemaRegister, Since
 from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.codec import UnknownSchema, mark_of
 from events.headers import Kind
@@ -126,8 +126,8 @@ class Loader:
         async for _ in self._attempts():
             bases = await self._bases.find(wanted, owner.next_offset)
             try:
-                after = {key: bases[key].offset if key in bases else -1 for key in wanted}
-                history = await histories.load(owner.place, after)
+                since = {key: Since(bases[key].offset, bases[key].stream.version) if key in bases else Since() for key in wanted}
+                history = await histories.load(owner.place, since)
             except HistoryAway as error:
                 if not self._journal_away:
                     log.warning("journal-away", topic=owner.place.topic, partition=owner.place.partition, reason=str(error))

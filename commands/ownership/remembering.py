@@ -52,6 +52,8 @@ class Tags:
 
 def tag_of(command_id: bytes) -> int:
     """Eight bytes of a command id's sixteen, mixed: an id may be a time or a name in its first or in its last half."""
+    high: int
+    low: int
     high, low = _HALVES.unpack(command_id)
     return (high * 0x9E3779B97F4A7C15 ^ low * 0xC2B2AE3D27D4EB4F) & 0xFFFFFFFFFFFFFFFF
 

@@ -11,7 +11,7 @@ from commands.ownership import remembering, streams
 from commands.ownership.loading import LoadingPatience
 from commands.ownership.partition import Patience
 from commands.ownership.streams import Bounds
-from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered
+from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
 from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.headers import Kind
 from events.records import RawRecord
@@ -81,13 +81,15 @@ class SimulatedHistories:
             raise HistoryAway("the partition is not known yet")
         return reached
 
-    async def load(self, place: Place, after: Mapping[bytes, int]) -> History:
+    async def load(self, place: Place, since: Mapping[bytes, Since]) -> History:
         await self._answer("load")
         journal, at = self._journal, self._journal.at(place)
         if journal.damaged_until > self._loop.time():
             journal.cluster.story.met("journal damaged", _site("load"))
             raise HistoryDamaged("this is not the record that it says it is")
-        found = {key: [raw for raw in at.by_key.get(key, ()) if offset < raw.offset < at.reached.offset] for key, offset in after.items()}
+        found = {
+            key: [raw for raw in at.by_key.get(key, ()) if behind < raw.offset < at.reached.offset] for key, (behind, _) in since.items()
+        }
         return History(at.reached, found)
 
     async def answered(self, place: Place, key: bytes, command_id: bytes) -> Remembered:

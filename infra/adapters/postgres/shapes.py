@@ -94,10 +94,15 @@ def created(projection: Projection) -> str:
     key = ", ".join(f'"{name}"' for name in key_of(projection))
     statements = [f'CREATE SCHEMA "{schema_of(projection)}"', f"CREATE TABLE {relation} ({columns}, PRIMARY KEY ({key}))"]
     if isinstance(projection, Journal):
-        statements.append(f"CREATE INDEX ON {relation} (stream, version) WHERE kind = 0")
+        statements.append(indexed(projection))
     if isinstance(projection, Table):
         statements.append(f"CREATE INDEX ON {relation} ({ORGANISATION}, id, tenant)")
     return "; ".join(statements)
+
+
+def indexed(journal: Journal) -> str:
+    """The statement by which the journal's entries are found by stream: events, and the receipts that owners load with them."""
+    return f"CREATE INDEX IF NOT EXISTS journal_by_stream ON {relation_of(journal)} (stream, version) WHERE kind IN (0, 4)"
 
 
 def names(projection: Projection) -> str:

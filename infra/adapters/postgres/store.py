@@ -10,8 +10,8 @@ import asyncpg
 
 from events.admission import Fence
 from infra.adapters.postgres.connections import Connection, Pool, raising
-from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, relation, relation_of, schema_of
-from projections.journal import JOURNAL
+from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, indexed, relation, relation_of, schema_of
+from projections.journal import JOURNAL, Journal
 from projections.ports import (
     Advance,
     Checkpoint,
@@ -140,6 +140,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
             f"{name} has other columns than {projection.name} has now: give the projection a new version, or type: "
             f"aybiza rebuild {projection.name}"
         )
+    if isinstance(projection, Journal):
+        await connection.execute(indexed(projection))
 
 
 async def _take_over(connection: Connection, marks: Sequence[Mark], held: Mapping[Mark, int] | None) -> Opened:

@@ -1,0 +1,110 @@
+"""The journal as owners read it: streams with the moment that they are of, so that nothing is decided on half a history."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
+from events.admission import Fence
+from events.headers import BrokenHeader
+from events.records import RawRecord
+from infra.adapters.postgres.connections import Pool, raising
+from infra.adapters.postgres.shapes import READ_SIDE, names, relation_of
+from projections.journal import JOURNAL, JournalEntry, entry_of, key_of, raw_of, stream_text
+from projections.ports import named
+
+_RELATION = relation_of(JOURNAL)
+_ENTRY = names(JOURNAL)
+# One statement each, so that checkpoint and entries are of one moment, even while the journal is thrown away and made anew.
+_REACHED = f"""
+SELECT c.next_offset, c.term, c.claim_id, coalesce((
+    SELECT appended_at_ms FROM {_RELATION} WHERE topic = $1 AND partition = $2 ORDER BY topic DESC, partition DESC, "offset" DESC LIMIT 1
+), 0)
+FROM {READ_SIDE}.checkpoints c WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
+"""
+# Stream by stream by the index, whatever the planner thinks of a table that is too young for statistics.
+_LOAD = f"""
+SELECT c.next_offset, c.term, c.claim_id, 0, found.*
+FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
+    SELECT entry.* FROM unnest($4::text[], $5::bigint[], $6::bigint[]) since (stream, behind, version) CROSS JOIN LATERAL (
+        SELECT {_ENTRY} FROM {_RELATION} j
+        WHERE j.stream = since.stream AND j.version >= since.version AND j."offset" > since.behind AND j.kind IN (0, 4)
+            AND j.topic = $1 AND j.partition = $2
+        ORDER BY j.version, j."offset" OFFSET 0
+    ) entry
+) found ON true
+WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
+"""
+_ANSWERED = f"""
+SELECT c.next_offset, c.term, c.claim_id, 0, found.*
+FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
+    SELECT {_ENTRY} FROM {_RELATION} j
+    WHERE j.stream = $4 AND j.kind IN (0, 4) AND j.topic = $1 AND j.partition = $2 AND substring(j.header FROM 71 FOR 16) = $5
+    ORDER BY j."offset" DESC LIMIT 1
+) found ON true
+WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
+"""
+_SECONDS = 10.0
+# Checked in one go on the event loop: a few milliseconds' worth.
+_AT_ONCE = 256
+
+
+class PostgresHistories:
+    """`commands.ports.Histories` over the journal's table. What it hands out has the leaf hash that the journal noted when it was read."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def reached(self, place: Place) -> Reached:
+        return _reached(await self._read(_REACHED, place))
+
+    async def load(self, place: Place, since: Mapping[bytes, Since]) -> History:
+        behind, versions = [each.offset for each in since.values()], [each.version for each in since.values()]
+        found = await self._read(_LOAD, place, list(map(stream_text, since)), behind, versions)
+        records: defaultdict[bytes, list[RawRecord]] = defaultdict(list)
+        for at in range(0, len(found), _AT_ONCE):
+            for each in found[at : at + _AT_ONCE]:
+                raw = _record(each)
+                if raw is not None:
+                    records[raw.key].append(raw)
+            await asyncio.sleep(0)
+        return History(_reached(found), records)
+
+    async def answered(self, place: Place, key: bytes, command_id: bytes) -> Remembered:
+        found = await self._read(_ANSWERED, place, stream_text(key), command_id)
+        return Remembered(_reached(found), _record(found[0]))
+
+    async def _read(self, sql: str, place: Place, *values: object) -> Sequence[Any]:
+        with raising(HistoryAway):
+            try:
+                async with asyncio.timeout(_SECONDS):
+                    found = await self._pool.fetch(sql, *place, named(JOURNAL), *values)
+            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as cause:
+                raise HistoryAway("there is no journal yet") from cause
+        if not found:
+            raise HistoryAway(f"the journal does not know {place} yet")
+        return found
+
+
+def _reached(found: Sequence[Any]) -> Reached:
+    offset, term, claim_id, timestamp_ms = tuple(found[0])[:4]
+    return Reached(offset, Fence(term, claim_id), timestamp_ms)
+
+
+def _record(found: Any) -> RawRecord | None:
+    """Raises HistoryDamaged."""
+    fields = tuple(found)[4:]
+    if fields[0] is None:
+        return None
+    entry = JournalEntry(*fields)
+    try:
+        raw = raw_of(entry)
+        same = raw.header is not None and entry_of(raw, raw.header) == entry
+    except (BrokenHeader, ValueError) as cause:
+        raise HistoryDamaged(f"{entry.topic}/{entry.partition}/{entry.offset}: {cause}") from cause
+    if not same or key_of(entry.stream) != raw.key:
+        raise HistoryDamaged(f"{entry.topic}/{entry.partition}/{entry.offset} is not what its leaf hash was taken of")
+    return raw
