@@ -19,3 +19,16 @@ class PartitionReleased:
     """The holder stopped in good order; `successor` may claim at once (empty: anyone)."""
 
     successor: str
+
+
+@event("claim-announced", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimAnnounced:
+    """A valid claim lies at `offset` of a partition. A hint, for routing and for readers that begin in the middle; the claim counts."""
+
+    topic: str
+    partition: int
+    term: int
+    claim_id: bytes
+    address: str
+    offset: int
