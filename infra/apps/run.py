@@ -21,7 +21,7 @@ from infra.settings import Settings, load_settings
 run = typer.Typer(help="Run the platform, or one of its parts, until SIGTERM or Ctrl-C.", no_args_is_help=True)
 log = structlog.get_logger()
 
-# Any number of each on one stack. `all` does the work of the five.
+# Any number of each on one stack. `all` does the work of the next five; who needs the relay's topics starts one.
 _ROLES: Mapping[Role, tuple[str, str]] = {
     "all": ("platform", "Owners, projections, processors, voice and API in one process."),
     "commands": ("commands", "Owners of the log's partitions, who decide what others ask for."),
@@ -29,6 +29,7 @@ _ROLES: Mapping[Role, tuple[str, str]] = {
     "projections": ("projections", "The log folded into PostgreSQL and Redis."),
     "processors": ("processors", "The process managers: what follows from a fact in another stream."),
     "api": ("api", "The HTTP API and its documentation."),
+    "relay": ("relay", "Admitted events on topics of their own, for consumers that cannot know which records count."),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import psutil
 
-Role: TypeAlias = Literal["all", "commands", "realtime", "projections", "processors", "api"]
+Role: TypeAlias = Literal["all", "commands", "realtime", "projections", "processors", "api", "relay"]
 _SLACK_SECONDS = 2.0
 
 
