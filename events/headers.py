@@ -26,7 +26,8 @@ Layout, big-endian, 154 bytes and the actor:
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 HEADER = "aybiza"
 _LAYOUT = struct.Struct(">BBQ16sQ16sHH16s16sq16sH16s16s8sBB")
@@ -46,6 +47,12 @@ class Kind(IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in Kind}
+_HEAD = struct.Struct(">BBQ16s")
+_FIRST = bytes([_VERSION])
+# The actors that were seen, by their length and name as they lie at the header's end.
+_ACTOR_AT = _LAYOUT.size - 1
+_ACTORS: dict[bytes, str] = {}
+_MANY_ACTORS = 10_000
 
 
 class BrokenHeader(ValueError):
@@ -84,15 +91,61 @@ class RecordHeader(NamedTuple):
     @classmethod
     def unpack(cls, packed: bytes) -> "RecordHeader":
         """Raises BrokenHeader."""
-        try:
-            fields = _LAYOUT.unpack_from(packed)
-            actor = packed[_LAYOUT.size :].decode()
-        # TypeError: Kafka lets a header be null.
-        except (struct.error, TypeError, UnicodeDecodeError) as cause:
-            raise BrokenHeader(str(cause)) from cause
-        if fields[0] != _VERSION or fields[1] not in _KINDS or len(packed) != _LAYOUT.size + fields[-1]:
-            raise BrokenHeader(f"layout {fields[0]}, kind {fields[1]}, {len(packed)} bytes")
+        fields, actor = fields_of(packed)
         return tuple.__new__(cls, (_KINDS[fields[1]], *fields[2:-1], actor))
+
+
+def fields_of(packed: bytes) -> tuple[tuple[Any, ...], str]:
+    """All fields in the order of the layout, the kind as a number, and the actor; for the reader's hot path. Raises BrokenHeader."""
+    try:
+        fields = _LAYOUT.unpack_from(packed)
+        actor = _ACTORS.get(packed[_ACTOR_AT:])
+        if actor is None:
+            actor = _actor_of(packed)
+    # TypeError: Kafka lets a header be null.
+    except (struct.error, TypeError, UnicodeDecodeError) as cause:
+        raise BrokenHeader(str(cause)) from cause
+    if fields[0] != _VERSION or fields[1] not in _KINDS:
+        raise BrokenHeader(f"layout {fields[0]}, kind {fields[1]}, {len(packed)} bytes")
+    return fields, actor
+
+
+def _actor_of(packed: bytes) -> str:
+    tail = packed[_ACTOR_AT:]
+    if len(tail) != 1 + tail[0]:
+        raise BrokenHeader(f"an actor of {tail[0]} bytes in {len(packed)} bytes")
+    # Actors are few; whoever invents them without end costs us time, but no memory.
+    if len(_ACTORS) >= _MANY_ACTORS:
+        _ACTORS.clear()
+    actor = _ACTORS[tail] = tail[1:].decode()
+    return actor
+
+
+def kind_of(packed: bytes | None) -> Kind | None:
+    """The kind that a whole header of ours names; None for any other bytes. Most often told without unpacking them."""
+    if packed is None:
+        return None
+    if packed[0:1] == _FIRST and packed[_ACTOR_AT:] in _ACTORS:
+        return _KINDS.get(packed[1])
+    try:
+        return _KINDS[fields_of(packed)[0][1]]
+    except BrokenHeader:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def heads_of(term: int, claim_id: bytes) -> frozenset[bytes]:
+    """How the headers begin that a claim's holder writes after it, up to where their claim ends."""
+    if not 0 <= term < 2**64 or len(claim_id) != 16:
+        return frozenset()
+    return frozenset(_HEAD.pack(_VERSION, kind, term, claim_id) for kind in Kind if kind is not Kind.CLAIM)
+
+
+def begins_with(packed: bytes | None, heads: frozenset[bytes]) -> bool:
+    """Whether these are a whole header with one of these heads. Most often told without unpacking it."""
+    if packed is None or packed[: _HEAD.size] not in heads:
+        return False
+    return packed[_ACTOR_AT:] in _ACTORS or kind_of(packed) is not None
 
 
 def pack(  # noqa: PLR0913, PLR0917 - the layout has as many fields

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from events.admission import Fence
 from events.codec import Codec
-from events.headers import HEADER, ZERO_16, BrokenHeader, Kind, RecordHeader
+from events.headers import HEADER, ZERO_16, BrokenHeader, Kind, RecordHeader, begins_with, fields_of, heads_of, kind_of
 from events.positions import Position
 from events.recorded import EventId, Recorded
 from events.registry import Fact
@@ -16,12 +16,11 @@ from events.streams import StreamId
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPEC_VERSION = ("ce_specversion", b"1.0")
+_EVENT = bytes([Kind.EVENT])
 _CONTENT_TYPE = ("content-type", b"application/avro")
 
 
-class RawRecord(NamedTuple):
-    """One Kafka record with its packed header read; `header` is None where there is none of ours or it is broken."""
-
+class _Stored(NamedTuple):
     topic: str
     partition: int
     offset: int
@@ -29,7 +28,40 @@ class RawRecord(NamedTuple):
     key: bytes
     value: bytes
     ce_type: str
-    header: RecordHeader | None
+    packed: bytes | None
+
+
+class _Header:
+    """Unpacked when it is first asked for: most readers need it of few records."""
+
+    def __get__(self, raw: "RawRecord", _: type) -> RecordHeader | None:
+        try:
+            header = None if raw.packed is None else RecordHeader.unpack(raw.packed)
+        except BrokenHeader:
+            header = None
+        raw.__dict__["header"] = header
+        return header
+
+
+class RawRecord(_Stored):
+    """One Kafka record. `packed` is its packed header as it lies there, None where there is none of ours.
+
+    `header` is the same, read; None where there is none or it is broken.
+    """
+
+    header = _Header()
+
+    def __new__(  # noqa: PLR0913, PLR0917 - the parts of a record, as Kafka has them
+        cls, topic: str, partition: int, offset: int, timestamp_ms: int, key: bytes, value: bytes, ce_type: str,
+        header: RecordHeader | bytes | None,
+    ) -> Self:  # fmt: skip
+        packed = header.pack() if isinstance(header, RecordHeader) else header
+        return tuple.__new__(cls, (topic, partition, offset, timestamp_ms, key, value, ce_type, packed))
+
+    @property
+    def kind(self) -> Kind | None:
+        """What the header says that it is, told quickly."""
+        return kind_of(self.packed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +79,22 @@ class AdmittedBatch:
     fence: Fence
 
 
-def read_header(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, RecordHeader | None]:
-    """The CloudEvents type and the packed header among a record's Kafka headers."""
+def packed_header(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, bytes | None]:
+    """The CloudEvents type and the packed header's bytes among a record's Kafka headers, of each the last that is there."""
     ce_type, packed = "", None
     for name, value in headers:
         if name == HEADER:
             packed = value
         elif name == "ce_type":
             ce_type = (value or b"").decode("utf-8", "replace")
-    if packed is None:
-        return ce_type, None
+    return ce_type, packed
+
+
+def read_header(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, RecordHeader | None]:
+    """As `packed_header`, unpacked; None where there is none or it is broken."""
+    ce_type, packed = packed_header(headers)
     try:
-        return ce_type, RecordHeader.unpack(packed)
+        return ce_type, None if packed is None else RecordHeader.unpack(packed)
     except BrokenHeader:
         return ce_type, None
 
@@ -74,6 +110,15 @@ def _constant_headers(room: str, ce_type: str) -> tuple[tuple[str, bytes], tuple
     return ("ce_type", ce_type.encode()), ("ce_source", f"aybiza/{room}".encode())
 
 
+def admitted_run(fence: Fence, raws: Sequence[RawRecord], start: int) -> int:
+    """Where the run of records ends, from `start` on, that are admitted and leave the fence as it is; told without unpacking them."""
+    heads = heads_of(*fence)
+    for at in range(start, len(raws)):
+        if not begins_with(raws[at].packed, heads):
+            return at
+    return len(raws)
+
+
 def position_of(raw: RawRecord, header: RecordHeader) -> Position:
     """An admitted record's fence is its own term and claim."""
     return Position(raw.topic, raw.partition, raw.offset, Fence(header.term, header.claim_id))
@@ -81,16 +126,22 @@ def position_of(raw: RawRecord, header: RecordHeader) -> Position:
 
 def recorded(raw: RawRecord, codec: Codec) -> Recorded[Fact]:
     """Decode an admitted event. Raises as Codec.decode and StreamId.parse do; ValueError for a record that is no event."""
-    header = raw.header
-    if header is None or header.kind is not Kind.EVENT:
+    packed = raw.packed
+    if packed is None or packed[1:2] != _EVENT:
         raise ValueError(f"{raw.topic}/{raw.partition}/{raw.offset} carries no event")
-    (_, term, claim_id, version, commit_id, index, count, command_id, _, occurred_at_us, cause_id, cause_index, correlation_id,
-     _, _, depth, actor) = header  # fmt: skip
-    return Recorded(
-        codec.decode(raw.value), StreamId.parse(raw.key), version, Position(raw.topic, raw.partition, raw.offset, Fence(term, claim_id)),
-        EventId(commit_id, index), count, command_id, _EPOCH + timedelta(0, 0, occurred_at_us), _appended_at(raw.timestamp_ms),
+    (
+        (_, _, term, claim_id, version, commit_id, index, count, command_id, _, occurred_at_us, cause_id, cause_index, correlation_id,
+         _, _, depth, _),
+        actor,
+    ) = fields_of(packed)  # fmt: skip
+    # As the classes' own constructors make them, in a third of the time.
+    make = tuple.__new__
+    position = make(Position, (raw.topic, raw.partition, raw.offset, make(Fence, (term, claim_id))))
+    return make(Recorded, (
+        codec.decode(raw.value), StreamId.parse(raw.key), version, position, make(EventId, (commit_id, index)), count, command_id,
+        _EPOCH + timedelta(0, 0, occurred_at_us), _appended_at(raw.timestamp_ms),
         None if cause_id == ZERO_16 else EventId(cause_id, cause_index), correlation_id, depth, actor,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 # All records of a batch have the same.

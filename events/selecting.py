@@ -33,6 +33,6 @@ class Select:
                 parts = raw.key.split(b"/", 2)
                 if len(parts) != 3 or (tenants and parts[0] not in tenants) or (categories and parts[1] not in categories):
                     return False
-            return not kinds or (raw.header is not None and raw.header.kind in kinds)
+            return not kinds or raw.kind in kinds
 
         return wanted

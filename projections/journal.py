@@ -40,7 +40,7 @@ class JournalEntry(NamedTuple):
 
 def entry_of(raw: RawRecord, header: RecordHeader) -> JournalEntry:
     """Total: whatever was admitted has an entry."""
-    packed = header.pack()
+    packed = header.pack() if raw.packed is None else raw.packed
     leaf = leaf_hash(key=raw.key, timestamp_ms=raw.timestamp_ms, ce_type=raw.ce_type, packed_header=packed, value=raw.value)
     return JournalEntry(
         raw.topic, raw.partition, raw.offset, stream_text(raw.key), header.version, int(header.kind), _text(raw.ce_type), raw.timestamp_ms,

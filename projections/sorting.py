@@ -121,7 +121,7 @@ class Sorter:
         return result
 
     def _take(self, raw: RawRecord, spans: Mapping[str, range], result: Sorted) -> None:
-        if raw.header is None or raw.header.kind is not Kind.EVENT:
+        if raw.kind is not Kind.EVENT:
             return
         parts = raw.key.split(b"/")
         candidates = self._plan.by_category.get((raw.topic, parts[1])) if len(parts) == 3 else None

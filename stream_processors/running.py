@@ -117,7 +117,7 @@ class Processors:
     def _decoded(self, raw: RawRecord) -> Recorded[Fact] | None:
         """None for what no manager wants, and for what cannot be read: no decision rests on it."""
         # By name, whatever the version: an old one becomes today's when it is decoded.
-        if raw.header is None or raw.header.kind is not Kind.EVENT or raw.ce_type.rpartition(".v")[0] not in self._wanted:
+        if raw.kind is not Kind.EVENT or raw.ce_type.rpartition(".v")[0] not in self._wanted:
             return None
         try:
             return recorded(raw, self._reader.codec)

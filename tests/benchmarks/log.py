@@ -142,7 +142,7 @@ async def replay(reader: KafkaLogReader, topic: str, *, decoded: bool) -> float:
             read += len(batch.records)
             if decoded:
                 for raw in batch.records:
-                    if raw.header is not None and raw.header.kind is Kind.EVENT:
+                    if raw.kind is Kind.EVENT:
                         recorded(raw, reader.codec)
     return read / (time.perf_counter() - begun)
 

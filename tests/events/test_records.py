@@ -3,13 +3,15 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from events.admission import Fence
+from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.flags import FlagSet
-from events.headers import HEADER, ZERO_16, Kind, RecordHeader
+from events.headers import HEADER, ZERO_16, BrokenHeader, Kind, RecordHeader, kind_of
 from events.positions import Position
 from events.recorded import EventId
-from events.records import RawRecord, position_of, read_header, recorded, write_headers
+from events.records import RawRecord, admitted_run, position_of, read_header, recorded, write_headers
 from events.rooms import prepared_codec
 from events.streams import StreamId
 
@@ -20,6 +22,19 @@ PACKED = RecordHeader(
     kind=Kind.EVENT, term=7, claim_id=b"c" * 16, version=12, commit_id=b"k" * 16, index=1, count=3, command_id=b"o" * 16,
     occurred_at_us=1_700_000_000_123_456, causation_id=b"w" * 16, causation_index=2, correlation_id=b"r" * 16, depth=1, actor="api",
 )  # fmt: skip
+FENCES = [Fence(7, b"c" * 16), Fence(7, b"d" * 16), Fence(8, b"c" * 16)]
+
+headers_of_any_kind = st.builds(
+    lambda kind, actor: PACKED._replace(kind=kind, actor=actor).pack(), st.sampled_from(Kind), st.text(max_size=9)
+)
+headers_of_few_writers = st.builds(
+    lambda kind, fence: RecordHeader(kind=kind, term=fence.term, claim_id=fence.claim_id, actor="few").pack(),
+    st.sampled_from([Kind.EVENT, Kind.RECEIPT, Kind.BARRIER, Kind.RELEASE, Kind.CLAIM]),
+    st.sampled_from([UNCLAIMED, *FENCES[:1] * 5, *FENCES]),
+)
+broken_headers = st.one_of(
+    st.none(), st.sampled_from([b"", PACKED.pack()[:-1], PACKED.pack() + b"x", PACKED.pack()[:-3] + b"\xff\xfe\xfd"])
+)
 
 
 def raw(header: RecordHeader | None) -> RawRecord:
@@ -47,6 +62,49 @@ class TestHeaders:
 
     def test_that_are_broken_are_none_of_ours(self) -> None:
         assert read_header([("ce_type", b"flag-set.v1"), (HEADER, b"\x01")]) == ("flag-set.v1", None)
+
+
+class TestRawRecord:
+    def test_reads_its_header_when_it_is_asked(self) -> None:
+        assert raw(PACKED).header == PACKED
+        assert raw(PACKED).kind is Kind.EVENT
+        assert raw(PACKED).packed == PACKED.pack()
+        nothing = raw(None)
+        assert (nothing.header, nothing.kind, nothing.packed) == (None, None, None)
+
+    def test_has_no_header_where_it_is_broken_but_its_bytes(self) -> None:
+        broken = RawRecord("aybiza.flags.v1", 3, 1042, 0, STREAM.key, b"", "flag-set.v1", b"\x01\x00")
+        assert (broken.header, broken.kind, broken.packed) == (None, None, b"\x01\x00")
+
+    def test_is_the_same_whether_its_header_was_read_or_not(self) -> None:
+        read = raw(PACKED)
+        assert read.header is not None
+        assert read == raw(PACKED) == raw(PACKED)._replace(offset=1)._replace(offset=1042)
+        assert hash(read) == hash(raw(PACKED))
+
+
+class TestKindOf:
+    @given(st.one_of(headers_of_any_kind, st.binary(max_size=200), st.none()))
+    def test_is_what_unpacking_says(self, packed: bytes | None) -> None:
+        try:
+            expected = None if packed is None else RecordHeader.unpack(packed).kind
+        except BrokenHeader:
+            expected = None
+        assert kind_of(packed) is expected
+
+
+class TestAdmittedRun:
+    @settings(max_examples=300)
+    @given(st.lists(st.one_of(headers_of_few_writers, broken_headers), max_size=20), st.sampled_from([UNCLAIMED, *FENCES]))
+    def test_ends_where_the_rule_says_otherwise(self, packed: list[bytes | None], fence: Fence) -> None:
+        raws = [RawRecord("t", 0, at, 0, b"", b"", "", each) for at, each in enumerate(packed)]
+        end = admitted_run(fence, raws, 0)
+        assert all(admit(fence, each.header) == (fence, Verdict.ADMITTED) for each in raws[:end])
+        assert end == len(raws) or admit(fence, raws[end].header)[1] is not Verdict.ADMITTED
+
+    def test_of_a_fence_that_no_header_can_have_is_empty(self) -> None:
+        assert admitted_run(Fence(2**64, b"c" * 16), [raw(PACKED)], 0) == 0
+        assert admitted_run(Fence(7, b"c" * 15), [raw(PACKED)], 0) == 0
 
 
 class TestRecorded:

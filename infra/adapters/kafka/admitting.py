@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from commands.ports import Place
 from events.admission import UNCLAIMED, Fence, Verdict, admit
-from events.records import AdmittedBatch, RawRecord
+from events.records import AdmittedBatch, RawRecord, admitted_run
 from infra.adapters.kafka.fetching import Fetched, records_in
 
 Dropped: TypeAlias = Callable[[RawRecord, Verdict, Fence], None]
@@ -35,14 +35,16 @@ class Passage:
     def take(self, fetched: Fetched) -> AdmittedBatch:
         """Admit what was fetched. A commit that is not whole yet is held back, and so is the position before it."""
         raws, reached = records_in(fetched, self.stop)
-        fence, admitted = self.fence, self.held
-        for raw in raws:
-            before = fence
+        fence, admitted, at = self.fence, self.held, 0
+        while (end := admitted_run(fence, raws, at)) < len(raws):
+            admitted += raws[at:end]
+            raw, before, at = raws[end], fence, end + 1
             fence, verdict = admit(fence, raw.header)
             if verdict is Verdict.ADMITTED:
                 admitted.append(raw)
             else:
                 self._dropped(raw, verdict, before)
+        admitted += raws[at:]
         self.fence, self.offset = fence, reached
         whole = len(admitted)
         while whole and not _ends_commit(admitted[whole - 1]):

@@ -241,7 +241,10 @@ class KafkaLogReader:
         return [Place(topic, partition) for partition in range(count)]
 
     async def _learn(self, batch: AdmittedBatch) -> None:
-        marks = {mark for raw in batch.records if raw.header is not None and raw.header.kind is Kind.EVENT and (mark := mark_of(raw.value))}
+        # All of a batch have few schemas, and most are known.
+        if all((mark := mark_of(head)) is None or self.codec.knows(mark) for head in {raw.value[:10] for raw in batch.records}):
+            return
+        marks = {mark for raw in batch.records if raw.kind is Kind.EVENT and (mark := mark_of(raw.value))}
         await self._schemas.learn(marks)
 
     def _dropped(self, raw: RawRecord, verdict: Verdict, fence: Fence) -> None:
