@@ -4,20 +4,29 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from commands.calls import CALLS, AnswerCall, EndCall, ReceiveCall, Witness
 from commands.consents import GrantConsent, RevokeConsent
-from commands.dispatch import Order
-from events.calls import CallAnswered, CallEnded, EndedBy, EngineFailure, FactsLost, Stage
+from commands.decider import Decider
+from commands.dispatch import Committed, Dispatch, Order
+from commands.rooms import DECIDERS
+from commands.spool.drain import Drain
+from commands.spool.spool import Spool, SpoolLimits
+from commands.wire import CommandWire
+from events.calls import CallAnswered, CallEnded, EndedBy, EngineFailure, FactsLost, LateFact, Stage
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.streams import StreamId
 from realtime.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome, QueueLimits, Sender
+from tests.commands.spool.disk import MemoryDisk
 from tests.realtime.scene import sealed
 from tests.realtime.world import MemoryLog
 
+WIRE = CommandWire(DECIDERS)
 CALL = StreamId("AYB-1", "calls", "call_1")
 CONSENTS = StreamId("AYB-1", "consents", "ref")
 ANSWER = AnswerCall(stream_sid="MZ1", worker="w", recogniser="r", model_provider="m", voice="v", embedded=True)
@@ -43,10 +52,12 @@ async def log() -> MemoryLog:
     return log
 
 
+SENDER = Sender(call=CALL, consents=CONSENTS, incarnation="MZ1", actor="worker/w", now=lambda: datetime.now(UTC))
+
+
 @asynccontextmanager
 async def queue(log: MemoryLog, *, capacity: int = 400, decline_after_seconds: float = 0.2) -> AsyncIterator[FactsQueue]:
-    sender = Sender(call=CALL, consents=CONSENTS, incarnation="MZ1", actor="worker/w", now=lambda: datetime.now(UTC))
-    facts = FactsQueue(log, sender, Counter(), limits=QueueLimits(capacity=capacity, decline_after_seconds=decline_after_seconds))
+    facts = FactsQueue(log, SENDER, Counter(), limits=QueueLimits(capacity=capacity, decline_after_seconds=decline_after_seconds))
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(facts.run())
         yield facts
@@ -140,3 +151,161 @@ class TestFactsQueue:
             log.away = False
             await facts.drained()
         assert isinstance(log.facts("consents")[-1], ConsentRevoked)
+
+
+@asynccontextmanager
+async def spooling(log: Dispatch, disk: MemoryDisk, *, room: int = 1 << 20, capacity: int = 40) -> AsyncIterator[tuple[FactsQueue, Spool]]:
+    spool = Spool(disk, WIRE, "1764-ab", Counter(), limits=SpoolLimits(total_bytes=room))
+    limits = QueueLimits(capacity=capacity, spool_after_seconds=0.01, spool_above=20)
+    facts = FactsQueue(log, SENDER, Counter(), spool=spool, limits=limits)
+    async with asyncio.TaskGroup() as tasks:
+        writing, sending = tasks.create_task(spool.run()), tasks.create_task(facts.run())
+        yield facts, spool
+        sending.cancel()
+        await asyncio.wait([sending])
+        await spool.settled()
+        writing.cancel()
+
+
+@dataclass(slots=True)
+class SlowLog(MemoryLog):
+    """Answers when it is told to."""
+
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(
+        self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, order: Order, *, expected_version: int | None = None
+    ) -> Committed:
+        await self.answers.wait()
+        return await MemoryLog.__call__(self, decider, stream, command, order, expected_version=expected_version)
+
+
+async def brought_home(log: MemoryLog, disk: MemoryDisk) -> None:
+    """What the next process does with what a crash left."""
+    assert await Drain(log, DECIDERS, WIRE, Counter()).bring_home("1764-ab", disk.crashed())
+
+
+def kinds(log: MemoryLog) -> list[type]:
+    return [type(fact) for fact in log.facts("calls")[1:]]
+
+
+class TestFactsQueueWithASpool:
+    async def test_writes_nothing_down_while_the_log_is_quick(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        async with spooling(log, disk) as (facts, _):
+            facts.note(ANSWER, essential=True)
+            facts.note(failure(1), essential=True)
+            await facts.drained()
+        assert disk.syncs == 0
+
+    async def test_keeps_all_of_a_long_outage_and_forgets_it_once_it_is_on_the_log(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        async with spooling(log, disk) as (facts, spool):
+            log.away = True
+            facts.note(ANSWER, essential=True)
+            for n in range(100):
+                facts.note(failure(n), essential=False)
+            await asyncio.sleep(0.01)
+            facts.note(END, essential=True)
+            await spool.settled()
+            assert sum(map(len, disk.files.values())) > 100 * 150
+            log.away = False
+            await facts.drained()
+        assert kinds(log) == [CallAnswered, *[EngineFailure] * 100, CallEnded]
+        assert disk.files == {}
+
+    async def test_loses_nothing_when_the_process_dies_while_the_log_is_away(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        async with spooling(log, disk) as (facts, spool):
+            facts.note(ANSWER, essential=True)
+            await facts.drained()
+            log.away = True
+            for n in range(30):
+                facts.note(failure(n), essential=False)
+            facts.note(END, essential=True)
+            await asyncio.sleep(0.01)
+            await spool.settled()
+            crashed = disk.crashed()
+        log.away = False
+        await brought_home(log, crashed)
+        assert kinds(log) == [CallAnswered, *[LateFact] * 31, CallEnded]
+        assert [fact.fact.turn for fact in log.facts("calls")[2:32]] == list(range(30))
+
+    async def test_hands_over_what_is_left_when_the_worker_stops(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        slow = SlowLog(streams=log.streams)
+        async with spooling(slow, disk) as (facts, _):
+            facts.note(ANSWER, essential=True)
+            facts.note(failure(1), essential=False)
+            await asyncio.sleep(0)
+        await brought_home(log, disk)
+        assert kinds(log) == [LateFact, LateFact]
+
+    async def test_writes_down_what_waits_for_a_log_that_does_not_answer(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        slow = SlowLog(streams=log.streams)
+        async with spooling(slow, disk) as (facts, spool):
+            facts.note(ANSWER, essential=True)
+            facts.note(failure(1), essential=False)
+            async with asyncio.timeout(2):
+                while not disk.syncs:
+                    await asyncio.sleep(0.005)
+            await spool.settled()
+            facts.note(failure(2), essential=False)
+            await spool.settled()
+            crashed = disk.crashed()
+            slow.answers.set()
+            await facts.drained()
+        assert kinds(slow) == [CallAnswered, EngineFailure, EngineFailure]
+        # It had died instead: the same ids, so nothing is told twice.
+        await brought_home(slow, crashed)
+        assert kinds(slow) == [CallAnswered, EngineFailure, EngineFailure]
+
+    async def test_writes_down_what_has_become_many(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        async with spooling(log, disk) as (facts, spool):
+            facts.note(ANSWER, essential=True)
+            for n in range(60):
+                facts.note(failure(n), essential=False)
+            await spool.settled()
+            await facts.drained()
+        assert disk.syncs > 0
+        assert kinds(log) == [CallAnswered, *[EngineFailure] * 60]
+
+    async def test_tells_late_what_is_refused_by_the_time_the_log_is_back(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        async with spooling(log, disk) as (facts, _):
+            facts.note(ANSWER, essential=True)
+            await facts.drained()
+            log.away = True
+            facts.note(failure(1), essential=False)
+            await asyncio.sleep(0.05)
+            order = Order(command_id=b"e" * 16, digest=b"e" * 16, actor="carrier", occurred_at=datetime.now(UTC))
+            await MemoryLog(streams=log.streams)(CALLS, CALL, END, order)
+            log.away = False
+            await facts.drained()
+        assert kinds(log) == [CallAnswered, CallEnded, LateFact]
+
+    async def test_never_writes_down_what_the_talk_waits_for(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        async with spooling(log, disk) as (facts, spool):
+            log.away = True
+            facts.note(RevokeConsent(purpose=Purpose.RECORDING, evidence="x"), essential=True)
+            assert await outcome(facts, GRANT) == Away()
+            await spool.settled()
+            crashed = disk.crashed()
+            log.away = False
+        await brought_home(log, crashed)
+        assert log.facts("consents") == []
+
+    async def test_drops_as_without_a_spool_once_that_is_full(self, log: MemoryLog) -> None:
+        async with spooling(log, MemoryDisk(), room=1, capacity=4) as (facts, _):
+            log.away = True
+            facts.note(ANSWER, essential=True)
+            await asyncio.sleep(0.05)
+            for n in range(10):
+                facts.note(failure(n), essential=n == 0)
+            facts.note(END, essential=True)
+            log.away = False
+            await facts.drained()
+        assert log.facts("calls")[2] == FactsLost(count=7)
