@@ -25,7 +25,7 @@ from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {"flags": FLAGS}
-WANTED = [manifest for manifest in manifests() if manifest.room in {"flags", "schemas"}]
+WANTED = [manifest for manifest in manifests() if manifest.room in {"claims", "flags", "schemas"}]
 
 
 @dataclass(frozen=True, slots=True)
