@@ -26,7 +26,8 @@ class Decider(Generic[C, S, E]):
     """Pure. `room` names the topic, `category` the middle of the stream's name.
 
     `decide` returns the new facts, or nothing where the command changes nothing, or raises CommandRefused. Facts that
-    must name what others decided (times, ids, draws) get it from the command.
+    must name what others decided (times, ids, draws) get it from the command. `fold_version` is raised when `evolve` makes another
+    state of the same facts, so that no snapshot of the old kind is gone on from; a change of the state's type is noticed without it.
     """
 
     room: str
@@ -34,3 +35,4 @@ class Decider(Generic[C, S, E]):
     initial: S
     decide: Callable[[C, S], Sequence[E]]
     evolve: Callable[[S, E], S]
+    fold_version: int = 1

@@ -12,7 +12,7 @@ import structlog
 from commands.dispatch import Committed, LogUnavailable
 from commands.ownership.groups import Answer, Submission
 from commands.ownership.owner import Owner
-from commands.ports import AppendInDoubt, Claim, Histories, Log, LogAway, Place, SchemaRegister
+from commands.ports import AppendInDoubt, Claim, Histories, Log, LogAway, Place, SchemaRegister, Snapshots
 from events.admission import Fence
 from events.codec import BrokenBody, UnknownSchema, mark_of
 from events.headers import Kind
@@ -38,6 +38,7 @@ class World:
     draw: Callable[[int], bytes]
     histories: Histories | None = None
     """The journal: whoever has one reads a partition from where the journal stands, and streams as they are needed."""
+    snapshots: Snapshots | None = None
 
 
 class Superseded(LogUnavailable):

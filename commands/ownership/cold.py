@@ -11,6 +11,7 @@ from commands.dispatch import Committed, LogUnavailable
 from commands.ownership.groups import Submission
 from commands.ownership.loading import Loader, LoadingPatience
 from commands.ownership.owner import Owner
+from commands.ownership.snapping import Snapping
 from commands.ports import Histories, HistoryAway
 
 log = structlog.get_logger()
@@ -35,6 +36,7 @@ class Cold:
         waiting: deque[Submission],
         wake: Callable[[], None],
         patience: LoadingPatience,
+        snapping: Snapping | None = None,
     ) -> None:
         owner.hold = self.hold
         self._owner = owner
@@ -43,6 +45,7 @@ class Cold:
         self._waiting = waiting
         self._wake = wake
         self._patience = patience
+        self._snapping = snapping
         self._held: dict[bytes, deque[Submission]] = {}
         self._wanted: dict[bytes, None] = {}
         self._work = asyncio.Event()
@@ -98,8 +101,8 @@ class Cold:
         """Load what is waited for, until cancelled."""
         slots = asyncio.Semaphore(_LOADS)
         async with asyncio.TaskGroup() as tasks:
-            if self._histories is not None:
-                tasks.create_task(self._refresh(self._histories), name=f"watch how far the journal of {self._owner.place} is")
+            if self._histories is not None or self._snapping is not None:
+                tasks.create_task(self._keep_house(), name=f"keep memory and snapshots of {self._owner.place}")
             while True:
                 self._work.clear()
                 await self._work.wait()
@@ -152,14 +155,16 @@ class Cold:
         if not answer.done():
             answer.set_exception(reason)
 
-    async def _refresh(self, histories: Histories) -> None:
-        """Ask how far the journal is while room has to be made: what it has can be forgotten first."""
+    async def _keep_house(self) -> None:
+        """Off the commits' way: write snapshots, and ask how far the journal is while room has to be made."""
         streams = self._owner.streams
         while True:
             await asyncio.sleep(self._patience.refresh_seconds)
-            if streams.crowded or streams.tail_records:
+            if self._snapping is not None and streams.due and self._owner.owns:
+                await self._snapping.write_due()
+            if self._histories is not None and (streams.crowded or streams.tail_records):
                 try:
-                    streams.journal_reached((await histories.reached(self._owner.place)).offset)
+                    streams.journal_reached((await self._histories.reached(self._owner.place)).offset)
                 except HistoryAway:
                     continue
                 if self._owner.under_way is None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
 import structlog
 
@@ -40,19 +40,24 @@ class LoadingPatience:
 DEFAULT_LOADING = LoadingPatience()
 
 
-class Base(NamedTuple):
-    """A state to go on from, confirmed at `offset` under `fence`."""
+class Base(Protocol):
+    """A state to go on from, confirmed by the record at `offset`, which was written under `fence`."""
 
-    offset: int
-    fence: Fence
-    stream: Stream
+    @property
+    def offset(self) -> int: ...
+    @property
+    def fence(self) -> Fence: ...
+    @property
+    def version(self) -> int: ...
+    def stream(self) -> Stream:
+        """A new one each time."""
 
 
 class Bases:
-    """Where folding begins: nowhere, unless somebody knows better."""
+    """Where folding begins: at the beginning, unless somebody knows better."""
 
     async def find(self, keys: Sequence[bytes], before: int) -> Mapping[bytes, Base]:
-        """A new state for each key that has one, from before an offset. Raises nothing: what cannot be had is not needed."""
+        """For each key the last state that is known, from before an offset. Raises nothing: what cannot be had is not needed."""
         return {}
 
 
@@ -123,10 +128,10 @@ class Loader:
     async def _from_journal(self, histories: Histories, wanted: list[bytes], refused: dict[bytes, LogUnavailable]) -> list[bytes]:
         """Returns the keys for which the journal is not good enough."""
         owner, streams = self._owner, self._streams
+        bases = await self._bases.find(wanted, owner.next_offset)
         async for _ in self._attempts():
-            bases = await self._bases.find(wanted, owner.next_offset)
             try:
-                since = {key: Since(bases[key].offset, bases[key].stream.version) if key in bases else Since() for key in wanted}
+                since = {key: Since(bases[key].offset, bases[key].version) if key in bases else Since() for key in wanted}
                 history = await histories.load(owner.place, since)
             except HistoryAway as error:
                 if not self._journal_away:
@@ -152,7 +157,7 @@ class Loader:
         await self._learn(raw for records in history.records.values() for raw in records)
         for key in wanted:
             try:
-                stream = bases[key].stream if key in bases else self._streams.blank(key)
+                stream = bases[key].stream() if key in bases else self._streams.blank(key)
                 records = [raw for raw in history.records.get(key, ()) if raw.offset < reached]
                 for at in range(0, len(records), _AT_ONCE):
                     self._take(stream, records[at : at + _AT_ONCE])
@@ -173,10 +178,12 @@ class Loader:
         folding: dict[bytes, Stream] = {}
         for key in wanted:
             try:
-                folding[key] = bases[key].stream if key in bases else streams.blank(key)
+                folding[key] = bases[key].stream() if key in bases else streams.blank(key)
             except NotUnderstood as error:
                 refused[key] = self._not_understood(key, error)
-        offset, fence = min((bases[key][:2] if key in bases else (-1, UNCLAIMED) for key in folding), default=(-1, UNCLAIMED))
+        offset, fence = min(
+            ((bases[key].offset, bases[key].fence) if key in bases else (-1, UNCLAIMED) for key in folding), default=(-1, UNCLAIMED)
+        )
         scan = Scan(self._log, owner.place, offset + 1, fence)
         try:
             while folding:

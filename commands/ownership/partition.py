@@ -12,6 +12,7 @@ from commands.ownership.cold import Cold
 from commands.ownership.groups import Answer, Submission
 from commands.ownership.loading import DEFAULT_LOADING, Bases, Loader, LoadingPatience
 from commands.ownership.owner import Owner
+from commands.ownership.snapping import Snapping
 from commands.ownership.streams import CannotOwn
 from commands.ports import Claim, HistoryLost, LogAway
 
@@ -57,8 +58,9 @@ class OwnedPartition:
         self._appending = Appending(owner, world, tell, int(patience.away_seconds * 1000), address=address, witness=witness)
         self._waiting: deque[Submission] = deque()
         self._work = asyncio.Event()
-        loader = Loader(owner, world.log, world.schemas, world.histories, Bases(), patience.loading)
-        self._cold = Cold(owner, loader, world.histories, self._waiting, self._work.set, patience.loading)
+        snapping = None if world.snapshots is None else Snapping(owner, world.log, world.snapshots)
+        loader = Loader(owner, world.log, world.schemas, world.histories, snapping or Bases(), patience.loading)
+        self._cold = Cold(owner, loader, world.histories, self._waiting, self._work.set, patience.loading, snapping)
         self._stopping = asyncio.Event()
         # Why nothing is taken at present, and when to come again.
         self._closed: tuple[str, int] | None = None

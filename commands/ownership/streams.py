@@ -23,6 +23,7 @@ from events.streams import InvalidStreamName
 # Looked at in one go when room is made, so that a commit costs the same however many streams there are.
 _LOOKS = 64
 _CLEARED = 1_000
+_NEVER = 1 << 62
 
 
 class CannotOwn(Exception):
@@ -51,10 +52,11 @@ DEFAULT_BOUNDS = Bounds()
 class Stream:
     """One stream's confirmed state. `answered` holds the last commands it took, by their id; `older` tags of those before them.
 
-    `last_offset` is that of its last event or receipt. `waits`: a command of its is being looked up, and all others behind it.
+    `last_offset` is that of its last event or receipt, `snapped` the version that its last snapshot holds. `waits`: a command of
+    its is being looked up, and all others behind it.
     """
 
-    __slots__ = ("answered", "last_offset", "older", "state", "used", "version", "waits")
+    __slots__ = ("answered", "last_offset", "older", "snapped", "state", "used", "version", "waits")
 
     def __init__(self, state: Any) -> None:
         self.state = state
@@ -62,6 +64,7 @@ class Stream:
         self.answered: dict[bytes, Answered] = {}
         self.older: Tags | None = None
         self.last_offset = -1
+        self.snapped = 0
         self.used = True
         self.waits = False
 
@@ -70,7 +73,7 @@ class Streams:
     """Folds admitted records. Knows nothing of what was not confirmed.
 
     `evicted` counts streams that were forgotten, `loads` those that came into memory, by where from. `journaled`: the journal is
-    known to hold everything before it.
+    known to hold everything before it. `due`: streams that grew by `snapshot_every` versions since their last snapshot.
     """
 
     def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]], codec: Codec, bounds: Bounds = DEFAULT_BOUNDS) -> None:
@@ -81,8 +84,11 @@ class Streams:
         self.remembered = 0
         self.tail_records = 0
         self.loads: Counter[str] = Counter()
+        self.snapshots: Counter[str] = Counter()
+        self.due: dict[bytes, None] = {}
+        self.snapshot_every = _NEVER
         self._bounds = bounds
-        self._deciders = deciders
+        self.deciders = deciders
         self._by_key: dict[bytes, Stream] = {}
         # Second chance: whoever was used since it was last looked at goes to the end of the ring.
         self._ring: deque[bytes] = deque()
@@ -101,7 +107,7 @@ class Streams:
         """Forget everything: what lies before `offset` is elsewhere, and reading goes on there."""
         self.horizon = self.journaled = offset
         self.remembered = self.tail_records = 0
-        for held in (self._by_key, self._ring, self._tail, self._tail_order, self._cleared):
+        for held in (self._by_key, self._ring, self._tail, self._tail_order, self._cleared, self.due):
             held.clear()
 
     def ready(self, key: bytes, command_id: bytes) -> bool:
@@ -123,7 +129,7 @@ class Streams:
 
     def minted(self, key: bytes) -> None:
         """A stream whose name was drawn here just now: nothing before this moment can be about it, so it need not be loaded."""
-        decider = self._deciders.get(category_of(key))
+        decider = self.deciders.get(category_of(key))
         if decider is not None and key not in self._by_key and key not in self._tail:
             self.loads["minted"] += 1
             self._enter(key, Stream(decider.initial))
@@ -150,7 +156,7 @@ class Streams:
 
     def blank(self, key: bytes) -> Stream:
         """The stream before anything happened, not loaded yet. Raises NotUnderstood for a kind of stream that nobody decides about."""
-        decider = self._deciders.get(category_of(key))
+        decider = self.deciders.get(category_of(key))
         if decider is None:
             raise NotUnderstood(f"{key!r} is a kind of stream that is not known")
         return Stream(decider.initial)
@@ -162,7 +168,7 @@ class Streams:
             fact = self._fact(raw)
             if header.version != stream.version + 1:
                 raise CannotOwn(f"{raw.topic}/{raw.partition}/{raw.offset} has version {header.version} after version {stream.version}")
-            stream.state = self._deciders[category_of(raw.key)].evolve(stream.state, fact.fact)
+            stream.state = self.deciders[category_of(raw.key)].evolve(stream.state, fact.fact)
             stream.version = header.version
         # A command's last record overwrites the ones before it: its answer is where all of it can be read.
         stream.answered[header.command_id] = Answered(header.digest, raw.offset, header.version, fence)
@@ -188,6 +194,8 @@ class Streams:
                 self.take(stream, raw, raw.header, Fence(raw.header.term, raw.header.claim_id))
         self._enter(key, stream)
         self.remembered += len(stream.answered)
+        if stream.version - stream.snapped >= self.snapshot_every:
+            self.due[key] = None
         self.loads[source if found or not later else "tail"] += 1
         return True
 
@@ -216,6 +224,8 @@ class Streams:
                 stream = self._enter(key, Stream(decider.initial))
             stream.state = state
             stream.version = version
+            if version - stream.snapped >= self.snapshot_every:
+                self.due[key] = None
         for key, command_id, answered in answers:
             stream = by_key[key]
             stream.answered[command_id] = answered
