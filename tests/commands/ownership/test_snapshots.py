@@ -23,7 +23,8 @@ from commands.rooms import DECIDERS
 from events.admission import Fence
 from tests.commands.ownership.desk import CODEC, PLACE, Desk, command_id, order, stream
 from tests.commands.ownership.desk import DECIDERS as FLAGS_ONLY
-from tests.commands.ownership.test_cold import LOADING, ReadKafka, Register, variant
+from tests.commands.ownership.test_cold import LOADING, ReadKafka, variant
+from tests.commands.ownership.test_partition import Register
 from tests.commands.test_every_decider import COMMANDS
 from tests.paper_journal import PaperJournal
 from tests.paper_snapshots import PaperSnapshots
