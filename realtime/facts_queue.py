@@ -109,7 +109,7 @@ class FactsQueue:
         self._empty.set()
         self._sequence = 0
         self._lost = 0
-        self._away = self._spooling = False
+        self._away = self._spooling = self._refused = False
         self._correlation = derived_id("call", sender.call.id)
 
     def note(self, command: CallCommand | ConsentCommand, *, essential: bool) -> None:
@@ -216,7 +216,8 @@ class FactsQueue:
         item.tell(Away())
 
     def _add(self, item: _Item) -> None:
-        if self._spooling:
+        # The spool is brought home in the order in which it was filled: nobody passes one who found no room in it.
+        if self._spooling and (not self._refused or self._spool_all()):
             self._keep(item)
         if item.kept is None and len(self._items) - self._kept_waiting >= self._limits.capacity:
             self._make_room()
@@ -227,20 +228,27 @@ class FactsQueue:
         if not self._spooling and len(self._items) > self._limits.spool_above:
             self._spool_all()
 
-    def _spool_all(self) -> None:
-        """The log is not quick enough: from now on, until it answers, nothing waits in memory alone that must not be lost."""
-        self._spooling = True
+    def _spool_all(self) -> bool:
+        """The log is not quick enough: from now on, until it answers, nothing waits in memory alone that must not be lost.
+
+        Whether all found room in the spool; else it is tried again, from the first that did not, as soon as something is added.
+        """
+        self._spooling, self._refused = True, False
         if self._sent is not None:
             self._keep(self._sent)
         for item in self._items:
+            if self._refused:
+                break
             if item.kept is None:
                 self._keep(item)
                 self._kept_waiting += item.kept is not None
+        return not self._refused
 
     def _keep(self, item: _Item) -> None:
         if self._spool is not None and item.kept is None and not item.declinable:
             _, stream = self._destination(item.command)
             item.kept = self._spool.keep(stream, self._sender.incarnation, item.sequence, item.order, item.command)
+            self._refused = self._refused or item.kept is None
 
     def _done(self, item: _Item) -> None:
         if self._spool is not None and item.kept is not None:

@@ -24,8 +24,9 @@ class Faults:
         self._countdown = stage.draw.randint(1, self._rarely)
         self._kinds: list[Callable[[], None]] = [
             self._mishap, self._mishap, self._mishap, self._crash, self._crash, self._pause, self._pause, self._stop, self._storm,
-            self._leaderless, self._outage, self._stale, self._stale, self._cut, self._slow_reads, self._clock, self._deaf, self._turn,
+            self._leaderless, self._outage, self._stale, self._stale, self._cut, self._slow_reads, self._clock,
         ]  # fmt: skip
+        self._kinds += [self._disk_full, self._disk_failing] if stage.disks else [self._deaf, self._turn]
         if stage.cold:
             self._kinds += [self._journal_late, self._journal_away, self._journal_damaged]
         if stage.together:
@@ -45,6 +46,8 @@ class Faults:
         self._cluster.heal()
         self._stage.journal.heal()
         self._stage.network.heal()
+        for disk in self._stage.disks:
+            disk.heal()
         self._street.lost_until = 0.0
         for process in self._processes:
             if not process.alive:
@@ -112,6 +115,16 @@ class Faults:
 
     def _journal_damaged(self) -> None:
         self._stage.journal.damaged_until = self._until()
+
+    def _disk_full(self) -> None:
+        disk = self._draw.choice(self._stage.disks)
+        disk.full_until = self._until()
+        self._say(f"a disk is full until {disk.full_until:.3f}")
+
+    def _disk_failing(self) -> None:
+        disk = self._draw.choice(self._stage.disks)
+        disk.failing_until = self._until()
+        self._say(f"a disk fails until {disk.failing_until:.3f}")
 
     def _wall(self) -> None:
         one, other = self._draw.sample([process.name for process in self._processes], 2)

@@ -251,5 +251,11 @@ def _word(raw: RawRecord) -> str:
     who = f"term {header.term} {header.claim_id[:2].hex()}"
     if header.kind in {Kind.EVENT, Kind.RECEIPT}:
         stream = raw.key.rsplit(b"/", 1)[-1].decode()
-        return f"[{header.kind.name.lower()} {stream} v{header.version} {header.command_id.rstrip(b'.').decode()} {who}]"
+        return f"[{header.kind.name.lower()} {stream} v{header.version} {_named(header.command_id)} {who}]"
     return f"[{header.kind.name.lower()} {who}]"
+
+
+def _named(command_id: bytes) -> str:
+    """A client's own name for its command, or the beginning of a derived id."""
+    name = command_id.rstrip(b".")
+    return name.decode() if name.isalnum() and name.isascii() else name[:4].hex()

@@ -203,7 +203,7 @@ def bury(task: "asyncio.Task[Any]") -> None:
         sys.set_asyncgen_hooks(*hooks)
 
 
-FLOOR = "/commands/"
+_FLOORS = ("/commands/", "/realtime/")
 
 
 def site_of(task: "asyncio.Task[Any]") -> str:
@@ -211,7 +211,7 @@ def site_of(task: "asyncio.Task[Any]") -> str:
     function, deeper = "", ""
     for awaited in _awaiting(task.get_coro()):
         code = getattr(awaited, "cr_code", None) or getattr(awaited, "ag_code", None)
-        if code is not None and FLOOR in code.co_filename and "/tests/" not in code.co_filename:
+        if code is not None and "/tests/" not in code.co_filename and any(floor in code.co_filename for floor in _FLOORS):
             function, deeper = code.co_qualname, ""
         elif function and not deeper:
             deeper = code.co_name if code is not None else _WORDS.get(type(awaited).__name__, "")

@@ -112,15 +112,19 @@ class Process:
     async def _run(self) -> None:
         try:
             async with self._build(self) as owners:
-                for stream in self._watched:
-                    owners.watch(stream, self.told[self.title, stream].append)
-                self._owners = owners
-                await self._stopping.wait()
-                self._owners = None
+                await self.work(owners)
         # Whatever ends a process that nobody stopped is what the simulator looks for.
         except Exception as bug:  # noqa: BLE001
             self.bugs.append(bug)
         self.die()
+
+    async def work(self, owners: Owners) -> None:
+        """All that the process does until it is stopped."""
+        for stream in self._watched:
+            owners.watch(stream, self.told[self.title, stream].append)
+        self._owners = owners
+        await self._stopping.wait()
+        self._owners = None
 
     async def _serve(self, attempt: Attempt, hear: Callable[[Outcome], None]) -> None:
         outcome: Outcome = None

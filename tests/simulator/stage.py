@@ -1,19 +1,24 @@
 """What a run is played on: brokers, a journal, ways between processes, the processes, their clients, and what befalls them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
+from commands.calls import CALLS
+from commands.decider import Decider
 from commands.flags import FLAGS
 from commands.ownership.partition import OwnedPartition
 from commands.ports import Place
 from commands.routing import owners as routing_owners
 from commands.routing.claims import KnownClaims
 from commands.routing.owners import Owners
+from commands.spool.format import Checksum, sha
 from commands.wire import CommandWire
 from events.streams import StreamId
 from tests.simulator.clients import Street
+from tests.simulator.disk import Disk
 from tests.simulator.faults import Faults
 from tests.simulator.journal import SMALL, Journal, impatient
 from tests.simulator.log import Cluster
@@ -27,7 +32,9 @@ TOPIC = "aybiza.flags.v1"
 PARTITIONS = 2
 STREAMS = [StreamId("AYB-TEST-TEST-TEST", "flags", name) for name in ("ant", "bee", "cat", "dog")]
 WHOLE_RECORDS = 2_000
-DECIDERS = {"flags": FLAGS}
+CALLS_TOPIC = "aybiza.calls.v1"
+TOPICS = {"flags": (TOPIC, PARTITIONS), "calls": (CALLS_TOPIC, 1)}
+DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {"flags": FLAGS, "calls": CALLS}
 WIRE = CommandWire(DECIDERS)
 # It compiles every schema anew, and thousands of processes are started here.
 vars(routing_owners)["CommandWire"] = lambda _: WIRE
@@ -39,6 +46,7 @@ class Without:
 
     sabotage: Callable[[OwnedPartition], None] | None = None
     admission: Admission = by_rule
+    checksum: Checksum = sha
 
 
 WHOLE = Without()
@@ -50,26 +58,39 @@ class Stage:
     `cold`: memory is short and a journal long; else each owner knows all that happened.
     """
 
+    rooms: Sequence[str] = ("flags",)
+
     def __init__(self, draw: Random, without: Without = WHOLE) -> None:
         self.together = draw.random() < 0.6
         self.cold = draw.random() < 0.5
         self.draw = draw
+        self._topics = {room: TOPICS[room] for room in self.rooms}
         self.scheduler = Scheduler()
         self.story = Story(self.scheduler)
-        self.cluster = Cluster([Place(TOPIC, number) for number in range(PARTITIONS)], self.scheduler, draw, self.story)
+        self.cluster = Cluster(
+            [Place(topic, number) for topic, count in self._topics.values() for number in range(count)], self.scheduler, draw, self.story
+        )
         self.journal = Journal(self.cluster)
         self.network = Network(self.cluster)
         self.coordinator = Coordinator(self.cluster, fixed=draw.random() < 0.2)
         count = draw.choice((2, 2, 3))
         # Who is no member owns only what it must take over.
         self._members = "ABC"[: count if draw.random() < 0.7 else count - 1]
-        self.processes = [Process(name, self.cluster, draw, STREAMS, self._owners) for name in "ABC"[:count]]
+        self.processes = [self.process(name) for name in "ABC"[:count]]
         if self.cold:
             for process in self.processes:
                 process.journal = self.journal
         self.street = Street(STREAMS, self.processes, self.cluster, draw)
         self.faults = Faults(self)
         self._without = without
+
+    @property
+    def disks(self) -> Sequence[Disk]:
+        """Those of the machines whose processes keep spools."""
+        return ()
+
+    def process(self, name: str) -> Process:
+        return Process(name, self.cluster, self.draw, STREAMS, self.owners)
 
     def open(self, step: Callable[[], bool]) -> "list[asyncio.Task[None]]":
         """Start everything; the clients' tasks end when there are no more steps."""
@@ -83,8 +104,9 @@ class Stage:
         self.faults.heal()
         self.story.tell("world", "the faults end")
 
-    def _owners(self, process: Process) -> Owners:
-        topics, patience = {"flags": (TOPIC, PARTITIONS)}, impatient(0 if self.cold else WHOLE_RECORDS)
+    def owners(self, process: Process) -> Owners:
+        """What a process begins with, each time that it starts."""
+        topics, patience = self._topics, impatient(0 if self.cold else WHOLE_RECORDS)
         address, loop = process.title, process.loop
         if self.together:
             address = f"{process.name}:1/{process.incarnation:08x}"
