@@ -1,5 +1,6 @@
 """All partitions of the rooms as one process sees them: each may become its own; and the claims that it knows of all of them."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ class Ownership:
 
 
 class Estate:
-    """The partitions by their places, and `commands.ownership.appending.Witness` of how they change hands."""
+    """The partitions by their places, and `commands.ownership.appending.Witness` of how they change hands.
+
+    `leaving`: those that are being given up, each until it is known where its commands go.
+    """
 
     def __init__(  # noqa: PLR0913 - what every partition is made of
         self,
@@ -57,6 +61,7 @@ class Estate:
         self.address = address
         self.claims = claims
         self.assigned: frozenset[Place] = frozenset()
+        self.leaving: dict[Place, asyncio.Event] = {}
         self._watching = watching
 
         def partition(place: Place) -> OwnedPartition:
@@ -78,11 +83,18 @@ class Estate:
         """All partitions of a room's topic."""
         return self._by_room.get(room, ())
 
-    def given_up(self, place: Place, released: Claim) -> None:
-        """We released it; who still asks us is sent to the successor."""
+    def leave(self, partition: OwnedPartition, successor: str) -> None:
+        """Finish what waits and give it up. Whoever asks meanwhile waits until it is known where to go."""
+        self.leaving[partition.owner.place] = asyncio.Event()
+        partition.stop(successor)
+
+    def left(self, place: Place, released: Claim | None) -> None:
+        """We write no more; who still asks us is sent to the successor."""
         known = self.claims.of(place)
-        if known is not None:
+        if known is not None and released is not None:
             self.claims.correct(place, known, released)
+        if place in self.leaving:
+            self.leaving[place].set()
 
     def heard(self, place: Place, claim: Claim) -> None:
         self.claims.learn(place, claim)

@@ -178,12 +178,12 @@ class Owners:
             self._estate.by_place[place].assign()
 
     async def _run(self, partition: OwnedPartition) -> None:
-        await partition.run()
-        released = partition.released
-        if released is not None:
-            self._estate.given_up(partition.owner.place, released)
-            if released.address:
-                await self._forwarding.hand_over(partition.owner.place, released, self._patience.hand_over_seconds)
+        try:
+            await partition.run()
+        finally:
+            self._estate.left(partition.owner.place, partition.released)
+        if partition.released is not None and partition.released.address:
+            await self._forwarding.hand_over(partition.owner.place, partition.released, self._patience.hand_over_seconds)
 
     async def _leave(self, error: BaseException | None) -> None:
         for task in self._ending[1:]:
@@ -192,10 +192,11 @@ class Owners:
         cancelled = error if isinstance(error, asyncio.CancelledError) else None
         successors = [] if cancelled else await self._successors()
         owned = [partition for partition in self._estate if partition.owner.owns] if successors else []
-        for partition in self._estate:
-            partition.stop()
         for number, partition in enumerate(owned):
-            partition.stop(successors[number % len(successors)])
+            self._estate.leave(partition, successors[number % len(successors)])
+        for partition in self._estate:
+            if partition.owner.place not in self._estate.leaving:
+                partition.stop()
         self._watching.close()
         if self._running and cancelled is None:
             await asyncio.wait(self._running)

@@ -81,6 +81,9 @@ class Serving:
         if partition is None:
             return Raised(encode_raised(UnknownCategory(f"this process does not know the topic of {decider.room!r}")))
         ticket = Ticket(loop.create_future(), deadline)
+        leaving = self._estate.leaving.get(partition.owner.place)
+        if leaving is not None:
+            await leaving.wait()
         try:
             if not partition.takes:
                 known = self._elsewhere(partition)
