@@ -4,9 +4,9 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 PREFIX = "AYBIZA_"
@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     http_port: Port | None = None
     media_host: str = "127.0.0.1"
     media_port: Port | None = None
+    # Where facts of calls wait for a log that is away, on a disk that outlives the process, and how much of it they may take; None: the
+    # state folder.
+    spool_dir: Path | None = None
+    spool_bytes: int = Field(64 << 20, ge=1 << 20)
 
     # Where this process takes what other processes forward to it. The host is also what they dial: a name that they can reach.
     peer_host: str = "127.0.0.1"
@@ -83,7 +87,7 @@ class Settings(BaseSettings):
     # Logical names to provider ids that differ from the catalogue's, as JSON: {"fast": "…"}.
     bedrock_models: Mapping[LogicalModel, str] = Field(default_factory=dict)
 
-    @field_validator("state_dir", "cache_dir", "key_file", "peer_ca_file", "peer_certificate_file", "peer_key_file")
+    @field_validator("state_dir", "cache_dir", "key_file", "spool_dir", "peer_ca_file", "peer_certificate_file", "peer_key_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
@@ -96,10 +100,22 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no process {number} of {of}")
         return share
 
+    @model_validator(mode="after")
+    def _all_of_them_or_none(self) -> Self:
+        given = [each is not None for each in (self.peer_ca_file, self.peer_certificate_file, self.peer_key_file)]
+        if any(given) and not all(given):
+            raise ValueError("AYBIZA_PEER_CA_FILE, AYBIZA_PEER_CERTIFICATE_FILE and AYBIZA_PEER_KEY_FILE go together; set all or none")
+        return self
+
     @property
     def wrapping_key_file(self) -> Path:
         """Where the local key file lies."""
         return self.key_file or self.state_dir / "keys" / "wrapping.key"
+
+    @property
+    def spools(self) -> Path:
+        """Where the voice workers of this machine have their spools."""
+        return self.spool_dir or self.state_dir / "spool"
 
 
 def load_settings() -> Settings:
@@ -129,6 +145,10 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
 def _sentences(error: ValidationError) -> list[str]:
     sentences = []
     for problem in error.errors(include_input=False, include_url=False):
+        if not problem["loc"]:
+            # It is about several of them, and names them itself.
+            sentences.append(problem["msg"].removeprefix("Value error, "))
+            continue
         name, *inside = (str(part) for part in problem["loc"])
         variable = name if name.isupper() else _variable(name)
         at = f" (at {'.'.join(inside)})" if inside else ""

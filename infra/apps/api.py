@@ -39,7 +39,7 @@ async def running(settings: Settings, services: Addresses, installation: Install
         listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
-        health = HealthOf([of_log(owners, footing.reader), of_directory(directory), of_read_models(models.progress, directory)])
+        health = HealthOf([of_log(owning, footing.reader), of_directory(directory), of_read_models(models.progress, directory)])
         app = create_app(ports_of(footing, owners, models, directory, health))
         await caught_up(directory)
         await stack.enter_async_context(serving(app, listening))

@@ -13,6 +13,7 @@ from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import PREFIX, TopicsRefused, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import BrokenKeyFile
+from infra.adapters.peer_identity import IdentityUnusable
 from infra.adapters.postgres.connections import PostgresUnreachable
 from infra.adapters.postgres.store import ShapeChanged
 from infra.adapters.redis import RedisUnreachable
@@ -25,7 +26,7 @@ from infra.settings import Settings
 # What keeps any process from beginning, and a person can mend.
 ANY_PROCESS: tuple[type[Exception], ...] = (
     TopicsRefused, CannotOwn, HistoryLost, LogAway, PostgresUnreachable, ShapeChanged, RedisUnreachable, BrokenKeyFile,
-    AddressUnavailable, OSError,
+    AddressUnavailable, IdentityUnusable, OSError,
 )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from api.ports import Check
-from commands.routing.owners import Owners
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.postgres.progress import Progress
+from infra.apps.owning import Owning
 from projections.directory import Directory
 from projections.queries import RowsUnavailable
 from realtime.worker import CallWorker
@@ -27,13 +27,13 @@ class HealthOf:
         return [check for look in self.looks for check in await look()]
 
 
-def of_log(owners: Owners, reader: KafkaLogReader) -> Look:
-    """Whether the log can be written and read from here."""
+def of_log(owning: Owning, reader: KafkaLogReader) -> Look:
+    """Whether the log can be written and read from here. A partition that another process owns, or nobody yet, is no trouble."""
 
     async def look() -> Sequence[Check]:
-        ownerships = owners.ownerships()
-        lost = [str(each.place) for each in ownerships if not each.owned]
-        why = f"{len(lost)} of {len(ownerships)} partitions are not ours: {', '.join(lost[:3])}" if lost else ""
+        ownerships = owning.owners.ownerships()
+        lost = [str(each.place) for each in ownerships if each.holder == owning.address and not each.owned]
+        why = f"{len(lost)} of {len(ownerships)} partitions were ours and take nothing: {', '.join(lost[:3])}" if lost else ""
         if away := reader.away:
             why = f"Kafka is away ({'; '.join(away.values())})"
         return [Check(name="log", ready=not why, why=why)]

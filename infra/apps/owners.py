@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
@@ -20,10 +21,14 @@ from commands.routing.ports import PeerBusy, Peers, Silent, Unreachable
 from events.admission import Verdict
 from events.rooms import ROOMS, prepared_codec
 from events.streams import topic_of
-from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.kafka.claims import ClaimsTopic
+from infra.adapters.kafka.reader import ClaimIndex, KafkaLogReader
 from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.peer_identity import IdentityUnusable
+from infra.adapters.peers import SocketPeers
 from infra.apps.hands import Dropped, Hands, read_hands
+from infra.apps.owning import identity_of
 from infra.apps.standing import addresses_of
 from infra.apps.terminal import VerbFailed, print_json, results
 from infra.apps.whereabouts import Whereabouts, processes
@@ -72,13 +77,13 @@ async def owners(
     try:
         async with AsyncExitStack() as stack:
             log = await stack.enter_async_context(KafkaLog(addresses.kafka))
-            ends = await KafkaLogReader(addresses.kafka, SchemaTopic(log, prepared_codec())).end_offsets(
-                [topic_of(room) for room in rooms or sorted(ROOMS)]
-            )
-            hands = await _all_hands(log, ends, None if whole else _LAST_RECORDS)
-            peers = None
+            schemas = SchemaTopic(log, prepared_codec())
+            ends = await KafkaLogReader(addresses.kafka, schemas).end_offsets([topic_of(room) for room in rooms or sorted(ROOMS)])
+            index = None if whole else await stack.enter_async_context(ClaimsTopic(addresses.kafka, log, schemas, schemas.codec))
+            hands = await _all_hands(log, ends, index)
+            peers = await stack.enter_async_context(SocketPeers(identity_of(settings).client))
             seen = await asked(hands, peers, processes(settings.state_dir))
-    except (LogAway, HistoryLost) as error:
+    except (LogAway, HistoryLost, IdentityUnusable) as error:
         raise VerbFailed(str(error)) from error
     if json:
         print_json([as_data(each) for each in seen])
@@ -88,12 +93,12 @@ async def owners(
         results.print(line, soft_wrap=True)
 
 
-async def _all_hands(log: KafkaLog, ends: Mapping[tuple[str, int], int], last_records: int | None) -> Sequence[Hands]:
+async def _all_hands(log: KafkaLog, ends: Mapping[tuple[str, int], int], index: ClaimIndex | None) -> Sequence[Hands]:
     codec, at_once = prepared_codec(), asyncio.Semaphore(_AT_ONCE)
 
     async def one(place: Place, end: int) -> Hands:
         async with at_once:
-            return await read_hands(log, codec, place, end, last_records=last_records)
+            return await read_hands(log, codec, place, end, last_records=None if index is None else _LAST_RECORDS, index=index)
 
     async with asyncio.TaskGroup() as tasks:
         reading = [tasks.create_task(one(Place(*place), end), name=f"read {place}") for place, end in sorted(ends.items())]
@@ -146,23 +151,32 @@ def as_data(seen: Seen) -> Mapping[str, Any]:
 
 
 def shown(seen: Sequence[Seen]) -> Table:
-    """The partitions for people, without those that have no record yet."""
+    """The partitions for people: neighbours that stand alike are one line, those that have no record yet none."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("partition", "term", "owner", "process", "answers", "records", "lag", "dropped"):
+    for heading in ("partitions", "term", "owner", "process", "answers", "records", "lag", "dropped"):
         table.add_column(heading, justify="right" if heading in {"term", "records", "lag"} else "left", overflow="fold")
-    for each in seen:
-        hands, holder = each.hands, each.holder
-        if hands.end == 0:
-            continue
-        process = "" if each.process is None else f"{each.process.role} {each.process.pid}"
+    for _, alike in groupby((each for each in seen if each.hands.end > 0), key=_standing):
+        some = list(alike)
+        hands, holder, process = some[0].hands, some[0].holder, some[0].process
+        last = some[-1].hands.place.partition
+        name = short(hands.place) + (f"-{last}" if last > hands.place.partition else "")
         given_up = "given up" if hands.claims else ""
-        counts = {words: hands.count(verdict) for verdict, words in _VERDICTS.items()}
+        counts = {words: sum(each.hands.count(verdict) for each in some) for verdict, words in _VERDICTS.items()}
+        lags = [each.lag for each in some if each.lag is not None]
         table.add_row(
-            short(hands.place), str(hands.fence.term), given_up if holder is None else holder.address, process,
-            Text(each.answer, _STYLES[each.answer]), str(hands.end), "" if each.lag is None else str(each.lag),
+            name, str(hands.fence.term), given_up if holder is None else holder.address.partition("/")[0],
+            "" if process is None else f"{process.role} {process.pid}", Text(some[0].answer, _STYLES[some[0].answer]),
+            str(sum(each.hands.end for each in some)), str(sum(lags)) if lags else "",
             Text(", ".join(f"{count} {words}" for words, count in counts.items() if count), "yellow"),
         )  # fmt: skip
     return table
+
+
+def _standing(seen: Seen) -> tuple[object, ...]:
+    hands, holder = seen.hands, seen.holder
+    # What was dropped somewhere stands alone.
+    dropped = hands.place.partition if hands.dropped else None
+    return hands.place.topic, hands.fence.term, None if holder is None else holder.address, seen.answer, dropped
 
 
 def short(place: Place) -> str:

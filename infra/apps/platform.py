@@ -81,7 +81,7 @@ async def running_platform(settings: Settings, services: Services, installation:
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         voice = await stack.enter_async_context(running_voice(footing, owners, side.directory, url))
         parts = [of_parts(side.projecting.waits_for), of_parts(side.managing.waits_for)]
-        health = HealthOf([of_log(owners, reader), *parts, of_directory(side.directory), of_calls(voice.worker)])
+        health = HealthOf([of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker)])
         app = create_app(ports_of(footing, owners, models, side.directory, health))
         app.include_router(voice.worker.router)
         await caught_up(side.directory)

@@ -35,7 +35,7 @@ async def running(settings: Settings, services: Addresses, installation: Install
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         voice = await stack.enter_async_context(running_voice(footing, owners, directory, url))
-        health = HealthOf([of_log(owners, footing.reader), of_directory(directory), of_calls(voice.worker)])
+        health = HealthOf([of_log(owning, footing.reader), of_directory(directory), of_calls(voice.worker)])
         app = FastAPI(title="AYBIZA voice", openapi_url=None)
         app.include_router(voice.worker.router)
 

@@ -44,6 +44,7 @@ class TestLoadSettings:
             ("AYBIZA_PUBLIC_URL", "example.com", "AYBIZA_PUBLIC_URL: String should match pattern"),
             ("AYBIZA_BEDROCK_MODELS", '{"fst": "id"}', "AYBIZA_BEDROCK_MODELS (at fst.[key]): Input should be 'fast'"),
             ("AYBIZA_BEDROCK_MODELS", "{fast", "it is not JSON"),
+            ("AYBIZA_PEER_KEY_FILE", "key.pem", "AYBIZA_PEER_CA_FILE, AYBIZA_PEER_CERTIFICATE_FILE and AYBIZA_PEER_KEY_FILE go together"),
             ("AYBIZA_OWNED", "half", "AYBIZA_OWNED: String should match pattern"),
             ("AYBIZA_OWNED", "4/3", "AYBIZA_OWNED: Value error, there is no process 4 of 3"),
             ("TWILIO_ACCOUNT_SID", "AC1", "AYBIZA_TWILIO_ACCOUNT_SID: String should match pattern"),

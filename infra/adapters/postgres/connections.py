@@ -31,8 +31,8 @@ class PostgresUnreachable(Exception):
 
 
 @asynccontextmanager
-async def connected(dsn: str, *, purpose: str, most: int = 4, durable: bool = True) -> AsyncIterator[Pool]:
-    """A pool of at most `most` connections. Raises PostgresUnreachable.
+async def connected(dsn: str, *, purpose: str, most: int = 4, least: int = 1, durable: bool = True) -> AsyncIterator[Pool]:
+    """A pool of at most `most` connections. Raises PostgresUnreachable; with none at `least`, only whoever then asks it hears of that.
 
     Not `durable`: a crash of the server may take the last commits, whole ones only. Enough for what is a fold of the log.
     """
@@ -45,7 +45,7 @@ async def connected(dsn: str, *, purpose: str, most: int = 4, durable: bool = Tr
     }
     try:
         pool = await asyncpg.create_pool(
-            dsn, min_size=1, max_size=most, server_settings=settings, command_timeout=_COMMAND_SECONDS, timeout=_CONNECT_SECONDS
+            dsn, min_size=least, max_size=most, server_settings=settings, command_timeout=_COMMAND_SECONDS, timeout=_CONNECT_SECONDS
         )
     except (*AWAY, asyncpg.PostgresError, ValueError) as cause:
         raise PostgresUnreachable(

@@ -30,7 +30,7 @@ class TestCompose:
         parts = [name for name, service in services.items() if service.get("command") == ["run", name]]
         assert sorted(parts) == sorted(set(get_args(Role)) - {"all"})
 
-    @pytest.mark.parametrize("part", ["api", "commands", "processors", "projections", "realtime"])
+    @pytest.mark.parametrize("part", ["api", "commands", "processors", "projections", "realtime", "relay"])
     def test_sets_only_what_the_program_knows(
         self, services: dict[str, dict[str, object]], monkeypatch: pytest.MonkeyPatch, part: str
     ) -> None:
