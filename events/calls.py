@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from events.registry import Fact, event, type_of
+from events.registry import event, type_of
 from events.sealing import Sealed
 
 
@@ -291,7 +291,7 @@ class LateFact:
     call_ended: CallEnded | None = None
 
     @classmethod
-    def of(cls, incarnation: str, sequence: int, fact: Fact) -> "LateFact":
+    def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":
         """The field that holds a fact has its permanent name."""
         return cls(incarnation=incarnation, sequence=sequence, **{type_of(fact).name.replace("-", "_"): fact})
 

@@ -24,7 +24,7 @@ from realtime.tokens import Tokens
 log = structlog.get_logger()
 
 _NOT_IN_SERVICE = "The number you have dialled is not in service. Goodbye."
-_NOT_NOW = "We are sorry, we cannot take your call at the moment. Please call again in a few minutes. Goodbye."
+NOT_NOW = "We are sorry, we cannot take your call at the moment. Please call again in a few minutes. Goodbye."
 _RETRY_SECONDS = 0.1
 
 
@@ -83,7 +83,7 @@ class Reception:
         except (LogUnavailable, CommitInDoubt, TimeoutError) as cause:
             self._counters["rings-without-log"] += 1
             log.warning("a call could not be taken: the log is away", cause=str(cause))
-            return twiml.say_and_hang_up(_NOT_NOW), None
+            return twiml.say_and_hang_up(NOT_NOW), None
 
     async def _ring(self, call_sid: str, caller: str, number: str) -> tuple[str, Ringing | None]:
         ports = self._ports

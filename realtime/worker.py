@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 
+from commands.spool.spool import Spool
 from events.calls import EndedBy
 from events.streams import StreamId
 from realtime import briefing as briefings
@@ -19,7 +20,7 @@ from realtime.facts_queue import FactsQueue, Sender
 from realtime.media_socket import MediaSocket, StartRefused, Transport
 from realtime.media_streams import Start
 from realtime.ports import Tools
-from realtime.reception import Reception, ReceptionPorts, Ringing
+from realtime.reception import NOT_NOW, Reception, ReceptionPorts, Ringing
 from realtime.webhook import SignatureCheck, router
 
 log = structlog.get_logger()
@@ -31,13 +32,17 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPorts:
-    """`tools` and `models` are made from an organisation's id and an agent's configuration; `models`: logical name to provider's id."""
+    """`tools` and `models` are made from an organisation's id and an agent's configuration; `models`: logical name to provider's id.
+
+    `spool` is where facts wait on disk for a log that is away; without one they wait in memory alone.
+    """
 
     engines: Engines
     reception: ReceptionPorts
     tools: Callable[[str, Mapping[str, Any]], Tools]
     models: Callable[[Mapping[str, Any]], Mapping[str, str]]
     signed: SignatureCheck
+    spool: Spool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +86,17 @@ class CallWorker:
 
     def health(self) -> Mapping[str, int]:
         """Figures for an operator: calls under way, rings without a stream yet, and everything counted so far."""
-        return {"live-calls": len(self._live), "ringing": len(self._ringing), **self.counters}
+        spool = self._ports.spool
+        return {"live-calls": len(self._live), "ringing": len(self._ringing), **self.counters, **(spool.health() if spool else {})}
 
     # --- the webhook's questions ---
 
     async def ring(self, call_sid: str, caller: str, number: str) -> str:
+        spool = self._ports.spool
+        if spool is not None and not spool.accepts_calls:
+            # Its facts could not be kept, should the log go away.
+            self.counters["rings-without-spool"] += 1
+            return twiml.say_and_hang_up(NOT_NOW)
         document, ringing = await self._reception.ring(call_sid, caller, number)
         if ringing is None:
             return document
@@ -135,7 +146,8 @@ class CallWorker:
         if ringing is None:
             raise StartRefused("call-unknown")
         call, sender = self._in_hand(ringing, start.start.stream_sid), self._sender(ringing, start.start.stream_sid)
-        conductor = Conductor(call, self._ports.engines, FactsQueue(ports.dispatch, sender, self.counters), socket, self.counters)
+        facts = FactsQueue(ports.dispatch, sender, self.counters, spool=self._ports.spool)
+        conductor = Conductor(call, self._ports.engines, facts, socket, self.counters)
         task = self._spawn(conductor.run(), f"call {call_id}")
         task.add_done_callback(lambda done: self._call_done(call_id, done))
         self._live[call_id] = _Live(conductor=conductor, socket=socket, task=task)
@@ -167,6 +179,16 @@ class CallWorker:
         if left:
             log.error("calls were cut off before the log had all of them", calls=len(left))
             await asyncio.wait(left)
+        await self._settle_spool()
+
+    async def _settle_spool(self) -> None:
+        if self._ports.spool is None:
+            return
+        try:
+            async with asyncio.timeout(self._settings.stop_within_seconds):
+                await self._ports.spool.settled()
+        except TimeoutError:
+            log.exception("facts of calls were lost: neither the log nor the spool takes them")
 
     # --- within ---
 

@@ -6,6 +6,7 @@ it; a segment goes when the log has all of it, and of those before it. What a de
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -81,6 +82,10 @@ class Spool:
     def accepts_calls(self) -> bool:
         """Whether a new call's facts would find room, should the log go away."""
         return not self._failing and self.used_bytes < self._limits.total_bytes * self._limits.accept_below
+
+    def health(self) -> Mapping[str, int]:
+        """Figures for an operator; those of what is brought home among them, where it counts in the same place."""
+        return {"spool-bytes": self.used_bytes, **self._counters}
 
     def keep(self, stream: StreamId, incarnation: str, sequence: int, order: Order, command: object) -> Kept | None:
         """Hand a command over; None where the spool is full or the disk fails. `incarnation`, `sequence`: its sender's."""

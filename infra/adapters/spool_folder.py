@@ -23,7 +23,7 @@ class SpoolInUse(OSError):
 
 
 class SpoolFolder:
-    """A SpoolDisk: `<folder>/<segment>.spool`. What it does is done in one thread of its own, in order."""
+    """A SpoolDisk: `<folder>/<segment>.spool`. What it does is done in one thread of its own, in order; appending waits for the sync."""
 
     def __init__(self, folder: Path) -> None:
         """Takes the folder's lock, and keeps it until `close` or the process's end. Raises SpoolInUse."""
@@ -31,6 +31,7 @@ class SpoolFolder:
         self._folder = folder
         self._files: dict[str, int] = {}
         self._new: set[str] = set()
+        self._appended: dict[str, list[bytes]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -47,15 +48,16 @@ class SpoolFolder:
         return await self._run(self._segments)
 
     async def append(self, name: str, data: bytes) -> None:
-        await self._run(partial(self._append, name, data))
+        self._appended.setdefault(name, []).append(data)
 
     async def sync(self, name: str) -> None:
-        await self._run(partial(self._sync, name))
+        await self._run(partial(self._sync, name, b"".join(self._appended.pop(name, ()))))
 
     async def read(self, name: str) -> bytes:
         return await self._run(self._path(name).read_bytes)
 
     async def delete(self, name: str) -> None:
+        self._appended.pop(name, None)
         await self._run(partial(self._delete, name))
 
     def close(self) -> None:
@@ -80,7 +82,7 @@ class SpoolFolder:
     def _segments(self) -> list[str]:
         return sorted(path.stem for path in self._folder.glob(f"*{_SUFFIX}"))
 
-    def _append(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes) -> int:
         file = self._files.get(name)
         if file is None:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -89,9 +91,10 @@ class SpoolFolder:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(file, rest) :]
+        return file
 
-    def _sync(self, name: str) -> None:
-        os.fsync(self._files[name])
+    def _sync(self, name: str, data: bytes) -> None:
+        os.fsync(self._write(name, data))
         if name in self._new:
             _sync_folder(self._folder)
             _sync_folder(self._folder.parent)

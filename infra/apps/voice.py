@@ -19,6 +19,7 @@ from infra.apps.alongside import alongside
 from infra.apps.engines import Engines, opened_engines
 from infra.apps.footing import Footing
 from infra.apps.listening import listen
+from infra.apps.spooling import running_spool
 from infra.settings import Settings
 from projections.directory import Directory
 from realtime import conductor
@@ -58,7 +59,10 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
             watch=owners.watch,
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
-        ports = WorkerPorts(engines=call_engines, reception=reception, tools=engines.tools, models=engines.models, signed=signed)
+        spool = await stack.enter_async_context(running_spool(settings, owners))
+        ports = WorkerPorts(
+            engines=call_engines, reception=reception, tools=engines.tools, models=engines.models, signed=signed, spool=spool
+        )  # fmt: skip
         worker = CallWorker(ports, WorkerSettings(name=f"{machine.node()}-{os.getpid()}"))
         media = MediaServer(
             worker.accept, path=_MEDIA_PATH, signed=lambda signature: signed(media_url, {}, signature), counters=worker.counters

@@ -15,6 +15,9 @@ import uvicorn
 from fastapi import FastAPI
 from twilio.request_validator import RequestValidator
 
+from commands.rooms import DECIDERS
+from commands.spool.spool import Spool, SpoolLimits
+from commands.wire import CommandWire
 from events.identifiers import uuid7
 from events.sealing import KeyRing, Sealed
 from events.streams import PLATFORM
@@ -24,8 +27,10 @@ from realtime.media_socket import MediaSocket, Transport
 from realtime.reception import Addresses, ReceptionPorts
 from realtime.tokens import Tokens
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
+from tests.commands.spool.disk import MemoryDisk
 from tests.realtime.world import Carrier, LevelActivity, MemoryLog, Mind, PlainTools, PlainVoice, Shelf, TextEars, Thoughts, keyring
 
+INCARNATION = "1764-ab"
 AUTH_TOKEN = "an-auth-token-that-is-made-up"
 ORGANISATION = "AYB-0000-0000-0000"
 NUMBER, CALLER = "+15550100", "+15550199"
@@ -71,6 +76,8 @@ class Office:
     media_url: str = ""
     worker: CallWorker = None  # type: ignore[assignment] # set before the office opens
     door: Counter[str] = field(default_factory=Counter)
+    disk: MemoryDisk = field(default_factory=MemoryDisk)
+    spool: Spool = None  # type: ignore[assignment] # set before the office opens
 
     @property
     def webhook(self) -> str:
@@ -115,11 +122,13 @@ async def open_office(
         new_call_id=lambda _organisation: f"call_{uuid7(int(datetime.now(UTC).timestamp() * 1000), secrets.randbits(74)).hex}",
         answer_within_seconds=1.0,
     )  # fmt: skip
+    office.spool = Spool(office.disk, CommandWire(DECIDERS), INCARNATION, Counter(), limits=SpoolLimits(retry_seconds=0.01))
+    writing = asyncio.create_task(office.spool.run(), name="spool")
     office.worker = CallWorker(
         WorkerPorts(
             engines=engines, reception=reception, tools=lambda _organisation, _configuration: office.tools,
             models=lambda _configuration: {"default": "model-default", "fast": "model-fast"},
-            signed=lambda url, fields, signature: bool(signer.validate(url, dict(fields), signature)),
+            signed=lambda url, fields, signature: bool(signer.validate(url, dict(fields), signature)), spool=office.spool,
         ),
         settings or WorkerSettings(name="office"),
     )  # fmt: skip
@@ -131,6 +140,7 @@ async def open_office(
         yield office
     finally:
         await office.worker.stop()
+        writing.cancel()
         media.stop()
         server.should_exit = True
         await serving

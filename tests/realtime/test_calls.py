@@ -1,10 +1,14 @@
 """Whole calls: webhook, media socket, machine and log together, with a caller who sends audio only."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
+from commands.rooms import DECIDERS
+from commands.spool.drain import Drain
+from commands.wire import CommandWire
 from events.calls import (
     AgentInterrupted,
     AgentTurn,
@@ -13,6 +17,7 @@ from events.calls import (
     DisclosureSpoken,
     EndedBy,
     EngineFailure,
+    LateFact,
     RecordingStarted,
     RecordingStopped,
     ToolAnswered,
@@ -21,7 +26,8 @@ from events.consents import ConsentGranted, ConsentRevoked
 from infra.emulators.twilio.caller import Caller, Line
 from infra.emulators.twilio.carrier import CarrierCall
 from realtime.ports import ModelEvent, ModelRequest, ModelStopped, TextDelta, TokenUsage, Tool, ToolSpec, ToolUse, Transcript
-from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER, Desk, Office, open_office
+from realtime.worker import WorkerSettings
+from tests.realtime.office import AUTH_TOKEN, CALLER, INCARNATION, NUMBER, Desk, Office, open_office
 from tests.realtime.scene import briefing
 from tests.realtime.world import PlainTools, spoken
 
@@ -122,6 +128,28 @@ class TestCall:
             assert not [fact for fact in facts if isinstance(fact, RecordingStarted)]
             assert len([fact for fact in facts if isinstance(fact, CallerTurn)]) == 3
             assert facts[-1].reason == "goodbye"
+            assert office.disk.syncs
+            await office.worker.idle()
+            async with asyncio.timeout(5):
+                while office.disk.files:
+                    await asyncio.sleep(0.001)
+
+    async def test_cut_off_while_the_log_is_away_is_told_late_by_the_next_worker(self) -> None:
+        stopping = WorkerSettings(name="office", stop_within_seconds=0.2)
+        async with open_office(thoughts, desk=SHORT, settings=stopping) as office:
+            ringing = asyncio.create_task(ring(office, says("yes please"), says("when are you open please"), says("goodbye")))
+            await office.log.until(DisclosureSpoken)
+            office.log.away = True
+            await office.mind.asked_about("open")
+            await office.worker.stop()
+            await ringing
+        office.log.away = False
+        home = Drain(office.log, DECIDERS, CommandWire(DECIDERS), Counter())
+        assert await home.bring_home(INCARNATION, office.disk.crashed())
+        late = [fact.fact for fact in office.log.facts("calls") if isinstance(fact, LateFact)]
+        assert len([fact for fact in late if isinstance(fact, CallerTurn)]) == 2
+        assert isinstance(late[-1], CallEnded)
+        assert office.log.facts("calls")[-1] == late[-1]
 
     async def test_declines_what_cannot_be_undone_in_a_sentence_while_the_log_is_away(self) -> None:
         tools = PlainTools(tools=(BOOK,), answers={"book_slot": "booked"})

@@ -11,6 +11,7 @@ from twilio.request_validator import RequestValidator
 from events.calls import CallEnded, CallReceived, EndedBy, Stage
 from events.numbers import UnassignedNumberCalled
 from realtime.worker import WorkerSettings
+from tests.commands.spool.call import call, failure, order
 from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER, ORGANISATION, Desk, Office, open_office
 
 CALL_SID = "CA" + "0" * 32
@@ -101,6 +102,20 @@ class TestRing:
         office.log.away = True
         assert verbs(await ring(office)) == ["Say", "Hangup"]
         assert office.worker.health()["ringing"] == 0
+
+    async def test_while_facts_could_not_be_kept_is_refused_in_words(self, office: Office) -> None:
+        office.disk.full = True
+        stream, command = call(), failure(1)
+        assert office.spool.keep(stream, "MZ1", 1, order(stream, 1, command), command)
+        async with asyncio.timeout(5):
+            while office.spool.accepts_calls:
+                await asyncio.sleep(0.001)
+        assert verbs(await ring(office)) == ["Say", "Hangup"]
+        assert office.log.streams == {}
+        assert office.worker.health()["rings-without-spool"] == 1
+        office.disk.full = False
+        await office.spool.settled()
+        assert verbs(await ring(office)) == ["Connect", "Redirect"]
 
     async def test_in_doubt_is_seen_through(self, office: Office) -> None:
         office.log.doubtful = 2

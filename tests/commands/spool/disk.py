@@ -39,6 +39,8 @@ class MemoryDisk:
 
     async def read(self, name: str) -> bytes:
         await asyncio.sleep(0)
+        if name not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "there is no such segment")
         return bytes(self.files[name])
 
     async def delete(self, name: str) -> None:
