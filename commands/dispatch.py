@@ -19,6 +19,10 @@ class Order:
 
     `command_id` and `digest` are 16 bytes (`events.identifiers.derived_id`, `events.sealing.digest_of` over what the caller sent).
     `occurred_at` is aware, UTC.
+
+    How long a repeat is known: for ever. The owner has the answers of a stream's last 256 commands at hand, whoever owned the
+    partition then; an older one is looked up in the journal, or on the partition, before anything is decided. That takes as long as
+    loading a stream that nobody used. Refusals are not remembered: asked again, they are decided again.
     """
 
     command_id: bytes
