@@ -10,11 +10,11 @@ from typing import Any
 
 from commands.decider import Decider
 from commands.dispatch import Order
-from commands.dispatching import LocalOwners
 from commands.flags import FLAGS
 from commands.ownership.appending import World
 from commands.ownership.partition import Patience
 from commands.ports import Log, Place
+from commands.routing.owners import Owners
 from events.codec import Codec
 from events.records import RawRecord
 from events.rooms import prepared_codec
@@ -53,12 +53,12 @@ class Corner:
         return KafkaLogReader(self.bootstrap, self.schemas(log, codec))
 
     @asynccontextmanager
-    async def owners(self, log: Log, patience: Patience | None = None, name: str = "test") -> AsyncIterator[LocalOwners]:
+    async def owners(self, log: Log, patience: Patience | None = None, name: str = "test") -> AsyncIterator[Owners]:
         """Owners of all partitions, as a process has them."""
         schemas = self.schemas(log)
         world = World(log=log, schemas=schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
         topics = {"flags": (self.flags, self.partitions)}
-        async with LocalOwners(topics, DECIDERS, schemas.codec, world, address=name, patience=patience) as owners:
+        async with Owners(topics, DECIDERS, schemas.codec, world, address=name, patience=patience) as owners:
             yield owners
 
 

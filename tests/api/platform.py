@@ -16,9 +16,9 @@ from api.auth import hash_of
 from api.ports import Check, Ports
 from commands.decider import Decider
 from commands.dispatch import Committed, Order
-from commands.dispatching import LocalOwners
 from commands.ownership.appending import World
 from commands.rooms import DECIDERS
+from commands.routing.owners import Owners
 from events.identifiers import uuid7
 from events.rooms import ROOMS, prepared_codec
 from events.sealing import KeyRing
@@ -45,7 +45,7 @@ class Platform:
 
     url: str
     prefix: str
-    owners: LocalOwners
+    owners: Owners
     key_ring: KeyRing
     recordings: RecordingFolder
     recordings_folder: Path
@@ -99,7 +99,7 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         codec = prepared_codec()
         schemas = SchemaTopic(kafka, codec, f"{prefix}.schemas")
         world = World(log=kafka, schemas=schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
-        owners = await stack.enter_async_context(LocalOwners(by_room, DECIDERS, codec, world, address="test"))
+        owners = await stack.enter_async_context(Owners(by_room, DECIDERS, codec, world, address="test"))
         reader = KafkaLogReader(addresses.kafka, schemas)
         read_side = await stack.enter_async_context(
             running_read_side(

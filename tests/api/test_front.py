@@ -12,9 +12,9 @@ import pytest
 
 from api.gate import DEEPEST_BODY, LARGEST_BODY_BYTES
 from api.problems import KINDS
-from commands.dispatching import LocalOwners
 from commands.ownership.appending import World
 from commands.rooms import DECIDERS
+from commands.routing.owners import Owners
 from events.rooms import prepared_codec
 from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import ensure_topics, manifests
@@ -149,7 +149,7 @@ class TestOutage:
         topic = f"{unique}.agents.v1"
         async with KafkaLog(stack.kafka) as kafka:
             world = World(log=kafka, schemas=SchemaTopic(kafka, codec, f"{unique}.schemas"), now_ms=lambda: 1, draw=os.urandom)
-            async with LocalOwners({"agents": (topic, counts[topic])}, DECIDERS, codec, world, address="gone") as gone:
+            async with Owners({"agents": (topic, counts[topic])}, DECIDERS, codec, world, address="gone") as gone:
                 pass
         async with AsyncExitStack() as clean_up:
             url = await clean_up.enter_async_context(served(dataclasses.replace(running.ports, dispatch=gone)))

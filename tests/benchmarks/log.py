@@ -14,10 +14,10 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from commands.dispatch import Order
-from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, SetFlag
 from commands.ownership.appending import World
 from commands.rooms import DECIDERS
+from commands.routing.owners import Owners
 from events.headers import Kind
 from events.records import recorded
 from events.rooms import ROOMS, prepared_codec
@@ -41,7 +41,7 @@ DESCRIPTION = "the caller asked whether the shop is open on saturday, and the ag
 
 
 @asynccontextmanager
-async def open_log(kafka: str, prefix: str) -> AsyncIterator[tuple[LocalOwners, KafkaLogReader, float]]:
+async def open_log(kafka: str, prefix: str) -> AsyncIterator[tuple[Owners, KafkaLogReader, float]]:
     """Owners of every partition of every room, a reader, and the seconds in which the owners were ready."""
     topics = await ensure_topics(kafka, manifests(), "local", prefix=prefix)
     async with KafkaLog(kafka) as log:
@@ -49,7 +49,7 @@ async def open_log(kafka: str, prefix: str) -> AsyncIterator[tuple[LocalOwners, 
         world = World(log=log, schemas=schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
         by_room = {room: (f"{prefix}.{room}.v1", topics[f"{prefix}.{room}.v1"]) for room in ROOMS}
         begun = time.perf_counter()
-        async with LocalOwners(by_room, DECIDERS, schemas.codec, world, address="bench") as owners:
+        async with Owners(by_room, DECIDERS, schemas.codec, world, address="bench") as owners:
             ready = time.perf_counter() - begun
             yield owners, KafkaLogReader(kafka, schemas), ready
 
@@ -58,12 +58,12 @@ def order() -> Order:
     return Order(command_id=os.urandom(16), digest=os.urandom(16), actor="bench", occurred_at=datetime.now(UTC))
 
 
-async def commit(owners: LocalOwners, stream: StreamId, version: int) -> int:
+async def commit(owners: Owners, stream: StreamId, version: int) -> int:
     command = SetFlag(enabled=version % 2 == 0, variant="on", description=DESCRIPTION)
     return (await owners(FLAGS, stream, command, order(), expected_version=version)).version
 
 
-async def single(owners: LocalOwners) -> list[float]:
+async def single(owners: Owners) -> list[float]:
     """Milliseconds of one command after another, sorted."""
     taken, version, stream = [], 0, StreamId(TENANT, "flags", uuid.uuid4().hex)
     for _ in range(SINGLE):
@@ -73,7 +73,7 @@ async def single(owners: LocalOwners) -> list[float]:
     return sorted(taken[SINGLE // 10 :])
 
 
-async def grouped(owners: LocalOwners) -> tuple[float, list[float], float]:
+async def grouped(owners: Owners) -> tuple[float, list[float], float]:
     """Commits a second of waiting callers, the milliseconds of each, sorted, and the microseconds of CPU for one."""
     taken: list[float] = []
     begun = time.perf_counter()

@@ -7,9 +7,9 @@ import pytest
 
 from commands.decider import NotFound
 from commands.dispatch import CommandIdReused, Committed, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable, UnknownCategory
-from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, RemoveFlag, SetFlag
 from commands.ownership.partition import Patience
+from commands.routing.owners import Owners
 from events.admission import Verdict
 from events.flags import FlagSet
 from events.headers import Kind
@@ -38,12 +38,12 @@ async def log(here: Corner) -> AsyncIterator[KafkaLog]:
 
 
 @pytest.fixture
-async def owners(here: Corner, log: KafkaLog) -> AsyncIterator[LocalOwners]:
+async def owners(here: Corner, log: KafkaLog) -> AsyncIterator[Owners]:
     async with here.owners(log) as owners:
         yield owners
 
 
-async def insist(owners: LocalOwners, name: str, command: object, at: StreamId | None = None) -> Committed:
+async def insist(owners: Owners, name: str, command: object, at: StreamId | None = None) -> Committed:
     """Send a command as callers do: again while the answer is "try again"."""
     while True:
         try:
@@ -53,7 +53,7 @@ async def insist(owners: LocalOwners, name: str, command: object, at: StreamId |
 
 
 class TestCommand:
-    async def test_is_on_the_log_when_it_is_answered(self, owners: LocalOwners, here: Corner, log: KafkaLog) -> None:
+    async def test_is_on_the_log_when_it_is_answered(self, owners: Owners, here: Corner, log: KafkaLog) -> None:
         committed = await owners(FLAGS, stream(), ON, order("first"))
         reader = here.reader(log)
         (raw,) = [raw for raw in await admitted(reader, here.flags) if raw.header is not None and raw.header.kind is Kind.EVENT]
@@ -61,29 +61,29 @@ class TestCommand:
         assert committed.facts[0].fact == FlagSet(enabled=True, variant="on")
         assert committed.position.offset == raw.offset
 
-    async def test_meets_the_stream_as_the_ones_before_it_left_it(self, owners: LocalOwners) -> None:
+    async def test_meets_the_stream_as_the_ones_before_it_left_it(self, owners: Owners) -> None:
         assert (await owners(FLAGS, stream(), ON, order("first"), expected_version=0)).version == 1
         assert (await owners(FLAGS, stream(), OFF, order("second"), expected_version=1)).version == 2
         with pytest.raises(ExpectedVersionMismatch) as conflict:
             await owners(FLAGS, stream(), ON, order("third"), expected_version=1)
         assert (conflict.value.expected, conflict.value.found) == (1, 2)
 
-    async def test_that_is_refused_says_why_and_leaves_no_fact(self, owners: LocalOwners, here: Corner, log: KafkaLog) -> None:
+    async def test_that_is_refused_says_why_and_leaves_no_fact(self, owners: Owners, here: Corner, log: KafkaLog) -> None:
         with pytest.raises(NotFound):
             await owners(FLAGS, stream(), RemoveFlag(), order("first"))
         kinds = [raw.header.kind for raw in await admitted(here.reader(log), here.flags) if raw.header is not None]
         assert kinds == [Kind.BARRIER]
 
-    async def test_that_is_too_large_is_refused_before_it_is_sent(self, owners: LocalOwners, here: Corner, log: KafkaLog) -> None:
+    async def test_that_is_too_large_is_refused_before_it_is_sent(self, owners: Owners, here: Corner, log: KafkaLog) -> None:
         with pytest.raises(CommitTooLarge):
             await owners(FLAGS, stream(), SetFlag(enabled=True, variant="on", description="x" * 2_000_000), order("first"))
         assert await admitted(here.reader(log), here.flags) == []
 
-    async def test_of_a_stream_that_nobody_decides_about_is_refused(self, owners: LocalOwners) -> None:
+    async def test_of_a_stream_that_nobody_decides_about_is_refused(self, owners: Owners) -> None:
         with pytest.raises(UnknownCategory):
             await owners(FLAGS, StreamId("AYB-TEST-TEST-TEST", "clouds", "one"), ON, order("first"))
 
-    async def test_is_one_of_many_at_once(self, owners: LocalOwners, here: Corner, log: KafkaLog) -> None:
+    async def test_is_one_of_many_at_once(self, owners: Owners, here: Corner, log: KafkaLog) -> None:
         async def caller(number: int) -> list[Committed]:
             at = stream(f"s{number % 20}")
             return [await owners(FLAGS, at, (ON, OFF)[turn % 2], order(f"c{number}t{turn}")) for turn in range(10)]
@@ -115,7 +115,7 @@ class TestRepeat:
             assert (again.position, again.version) == (receipt.position, 1)
             assert (await owners(FLAGS, stream(), OFF, order("fourth"))).version == 2
 
-    async def test_at_the_same_moment_is_one_command(self, owners: LocalOwners, here: Corner, log: KafkaLog) -> None:
+    async def test_at_the_same_moment_is_one_command(self, owners: Owners, here: Corner, log: KafkaLog) -> None:
         async with asyncio.TaskGroup() as tasks:
             both = [tasks.create_task(owners(FLAGS, stream(), ON, order("first"))) for _ in range(2)]
         assert len({str(each.result().position) for each in both}) == 1
@@ -150,7 +150,7 @@ class TestRival:
     async def test_shares_the_work_under_load_without_a_commit_lost_or_doubled(self, here: Corner, log: KafkaLog) -> None:
         streams = streams_on(2, 5)
 
-        async def caller(owners: LocalOwners, name: str) -> list[tuple[StreamId, Committed]]:
+        async def caller(owners: Owners, name: str) -> list[tuple[StreamId, Committed]]:
             return [(at, await insist(owners, f"{name}{turn}{at.id}", (ON, OFF)[turn % 2], at)) for turn in range(4) for at in streams]
 
         async with (
@@ -176,7 +176,7 @@ def is_event(raw: RawRecord) -> bool:
 
 
 class TestWatch:
-    async def test_is_told_of_every_fact_in_order(self, owners: LocalOwners) -> None:
+    async def test_is_told_of_every_fact_in_order(self, owners: Owners) -> None:
         told: list[Recorded[Fact]] = []
         end = owners.watch(stream(), told.append)
         committed = [await owners(FLAGS, stream(), (ON, OFF)[turn % 2], order(f"turn{turn}")) for turn in range(4)]

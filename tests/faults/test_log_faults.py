@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
-from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, SetFlag
 from commands.ownership.partition import Patience
+from commands.routing.owners import Owners
 from events.headers import Kind
 from events.records import RawRecord
 from events.streams import StreamId
@@ -49,7 +49,7 @@ class Load:
     calling: int = 0
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def caller(self, owners: LocalOwners, number: int) -> None:
+    async def caller(self, owners: Owners, number: int) -> None:
         at, turn = stream(f"s{number % 5}"), 0
         self.calling += 1
         while not self.stopping.is_set():
@@ -181,7 +181,7 @@ class TestBroker:
             await asked
 
 
-async def again(owners: LocalOwners, name: str) -> Committed:
+async def again(owners: Owners, name: str) -> Committed:
     """Send a command until it is acknowledged."""
     async with asyncio.timeout(30):
         while True:

@@ -10,9 +10,9 @@ from typing import Any
 
 from commands.decider import Decider
 from commands.dispatch import Committed, Order
-from commands.dispatching import LocalOwners
 from commands.ownership.appending import World
 from commands.rooms import DECIDERS
+from commands.routing.owners import Owners
 from events.codec import Codec
 from events.registry import Fact
 from events.rooms import ROOMS, prepared_codec
@@ -51,7 +51,7 @@ class TestLog:
     __test__ = False
     prefix: str
     kafka: str
-    owners: LocalOwners
+    owners: Owners
     reader: KafkaLogReader
     codec: Codec
 
@@ -84,5 +84,5 @@ async def open_log(kafka: str, prefix: str, *, partitions: int = PARTITIONS) -> 
         schemas = SchemaTopic(log, codec, f"{prefix}.schemas")
         world = World(log=log, schemas=schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
         topics = {room: (f"{prefix}.{room}.v1", counts[f"{prefix}.{room}.v1"]) for room in ROOMS}
-        owners = await stack.enter_async_context(LocalOwners(topics, _FREE, codec, world, address="test"))
+        owners = await stack.enter_async_context(Owners(topics, _FREE, codec, world, address="test"))
         yield TestLog(prefix=prefix, kafka=kafka, owners=owners, reader=KafkaLogReader(kafka, schemas), codec=codec)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable, Order
-from commands.dispatching import LocalOwners
 from commands.guests import GUESTS, StoreGuestEvents
 from commands.ownership.appending import World
 from commands.ports import Place
+from commands.routing.owners import Owners
 from events.codec import Codec
 from events.guests import GuestEventStored, GuestProgressTracked
 from events.headers import Kind
@@ -78,7 +78,7 @@ class Lodging:
         self._read_to = 0
         self._written_to = 0
         self._moved = asyncio.Condition()
-        self._owners: asyncio.Future[LocalOwners] = asyncio.get_running_loop().create_future()
+        self._owners: asyncio.Future[Owners] = asyncio.get_running_loop().create_future()
         self._wanted = asyncio.Event()
 
     async def live(self, opened: Callable[[], None], closing: asyncio.Event) -> None:
@@ -103,9 +103,7 @@ class Lodging:
             if not closed.done():
                 world = World(log=self._log, schemas=self._schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
                 topics = {GUESTS.room: (self._place.topic, 1)}
-                owners = LocalOwners(
-                    topics, {GUESTS.category: GUESTS}, self._schemas.codec, world, address=f"eventsourcing/{lease.application}"
-                )
+                owners = Owners(topics, {GUESTS.category: GUESTS}, self._schemas.codec, world, address=f"eventsourcing/{lease.application}")
                 self._owners.set_result(await stack.enter_async_context(owners))
                 await closed
 

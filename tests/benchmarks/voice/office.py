@@ -25,9 +25,9 @@ from twilio.request_validator import RequestValidator
 
 from commands.decider import Decider
 from commands.dispatch import Committed, Dispatch, Order
-from commands.dispatching import LocalOwners
 from commands.ownership.appending import World
 from commands.rooms import DECIDERS
+from commands.routing.owners import Owners
 from events.calls import AgentTurn, CallEnded, CallerTurn
 from events.identifiers import uuid7
 from events.rooms import ROOMS, prepared_codec
@@ -103,7 +103,7 @@ async def serve(kafka: str) -> None:
         schemas = SchemaTopic(kafka_log, prepared_codec())
         by_room = {each.room: (each.topic(), topics[each.topic()]) for each in manifests() if each.room in ROOMS}
         world = World(log=kafka_log, schemas=schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
-        owners = await stack.enter_async_context(LocalOwners(by_room, DECIDERS, schemas.codec, world, address="local"))
+        owners = await stack.enter_async_context(Owners(by_room, DECIDERS, schemas.codec, world, address="local"))
         kept = Kept(owners, keys)
         folder = RecordingFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())), keys)
         engines = Engines(

@@ -9,12 +9,12 @@ import pytest
 
 from commands.decider import NotFound
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
-from commands.dispatching import LocalOwners
 from commands.flags import FLAGS, RemoveFlag, SetFlag
 from commands.ownership.appending import World
 from commands.ownership.partition import Patience
 from commands.ownership.streams import CannotOwn
 from commands.ports import Place
+from commands.routing.owners import Owners
 from events.codec import Codec
 from events.headers import Kind
 from events.recorded import Recorded
@@ -48,7 +48,7 @@ def kafka() -> PaperKafka:
 
 
 @asynccontextmanager
-async def owning(kafka: PaperKafka, codec: Codec | None = None, register: Register | None = None) -> AsyncIterator[LocalOwners]:
+async def owning(kafka: PaperKafka, codec: Codec | None = None, register: Register | None = None) -> AsyncIterator[Owners]:
     ids = count(1)
     world = World(
         log=kafka,
@@ -57,16 +57,16 @@ async def owning(kafka: PaperKafka, codec: Codec | None = None, register: Regist
         draw=lambda length: next(ids).to_bytes(2, "big").rjust(length, b"x")[-length:],
     )
     topics = {"flags": (PLACE.topic, 1)}
-    async with LocalOwners(topics, DECIDERS, codec or prepared_codec(), world, address="here", patience=PATIENCE) as owners:
+    async with Owners(topics, DECIDERS, codec or prepared_codec(), world, address="here", patience=PATIENCE) as owners:
         yield owners
 
 
-def ask(owners: LocalOwners, name: str, command: object = ON, at: StreamId | None = None) -> asyncio.Task[Committed]:
+def ask(owners: Owners, name: str, command: object = ON, at: StreamId | None = None) -> asyncio.Task[Committed]:
     """Hand a command in; it waits for its answer."""
     return asyncio.create_task(owners(FLAGS, at or stream(), command, order(name)))
 
 
-async def asked(owners: LocalOwners, name: str, command: object = ON) -> asyncio.Task[Committed]:
+async def asked(owners: Owners, name: str, command: object = ON) -> asyncio.Task[Committed]:
     """Hand a command in, and return when it is on its way."""
     task = ask(owners, name, command)
     for _ in range(5):
@@ -183,7 +183,7 @@ class TestLogThatIsAway:
         assert kinds(kafka) == [Kind.CLAIM, Kind.EVENT, Kind.RELEASE]
 
 
-async def until_accepted(owners: LocalOwners, name: str, command: object = ON) -> Committed:
+async def until_accepted(owners: Owners, name: str, command: object = ON) -> Committed:
     """Send a command again while the answer is "try again"."""
     while True:
         try:
