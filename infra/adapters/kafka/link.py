@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from events.reading import LogAway
+from infra.adapters.kafka.producing import Produced, ProduceRequest
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 
 Request: TypeAlias = Any
 Response: TypeAlias = Any
@@ -52,6 +54,21 @@ class Connection:
             self.sever()
             raise Unanswered(f"{type(error).__name__}: {error}") from error
 
+    def post(self, request: ProduceRequest, client_id: bytes) -> asyncio.Future[list[Produced]]:
+        """Send without waiting, several on their way at once; their answers come in their order. Raises NotAsked.
+
+        The future fails with KafkaError when the connection is closed, by `sever` at the latest. It has no deadline of its own.
+        """
+        conn = self._conn
+        if not self.alive:
+            raise NotAsked("the connection is closed")
+        answer: asyncio.Future[list[Produced]] = asyncio.get_running_loop().create_future()
+        # As conn.send() does, which offers no way to give it bytes, or to wait without a timer and two tasks' turns.
+        correlation_id = conn._next_correlation_id()  # noqa: SLF001
+        conn._requests.append((correlation_id, request, answer))  # noqa: SLF001
+        conn._writer.write(request.frame(correlation_id, client_id))  # noqa: SLF001
+        return answer
+
     def sever(self) -> None:
         """Close at once, without sending what still waits in the socket's buffer. Idempotent."""
         # close() alone would go on flushing to a frozen broker; the transport has no public way in.
@@ -64,9 +81,12 @@ class Connection:
 class Link:
     """A client of one purpose, with at most one connection per broker. Use it as an async context manager."""
 
-    def __init__(self, bootstrap_servers: str, purpose: str, *, request_timeout_ms: int = 5_000) -> None:
+    def __init__(
+        self, bootstrap_servers: str, purpose: str, *, request_timeout_ms: int = 5_000, security: KafkaSecurity = IN_CLEAR
+    ) -> None:
+        self.client_id = f"aybiza-{purpose}".encode()
         self._bootstrap_servers = bootstrap_servers
-        self._client_id = f"aybiza-{purpose}"
+        self._security = security
         self._request_timeout_ms = request_timeout_ms
         self._client: Any = None
         self._connections: dict[int, Connection] = {}
@@ -76,8 +96,9 @@ class Link:
         """Raises KafkaUnreachable."""
         # The library says in its log what we say in our errors.
         client = AIOKafkaClient(
-            bootstrap_servers=self._bootstrap_servers, client_id=self._client_id, request_timeout_ms=self._request_timeout_ms
-        )
+            bootstrap_servers=self._bootstrap_servers, client_id=self.client_id.decode(), request_timeout_ms=self._request_timeout_ms,
+            **self._security.options(),
+        )  # fmt: skip
         try:
             await client.bootstrap()
         except KafkaError as error:
@@ -106,12 +127,21 @@ class Link:
 
     async def leader_of(self, topic: str, partition: int) -> int | None:
         """The broker that leads a partition as far as we know, after asking once when we do not. None: it has no leader now."""
-        place = TopicPartition(topic, partition)
-        leader: int | None = self._client.cluster.leader_for_partition(place)
-        if leader is None or leader < 0:
+        leader = self.leader_known(topic, partition)
+        if leader is None:
             await self.refresh(topic)
-            leader = self._client.cluster.leader_for_partition(place)
+            leader = self.leader_known(topic, partition)
+        return leader
+
+    def leader_known(self, topic: str, partition: int) -> int | None:
+        """The broker that leads a partition as far as we know, without asking."""
+        leader: int | None = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
         return None if leader is None or leader < 0 else leader
+
+    def connected(self, node: int) -> Connection | None:
+        """The connection to a broker, where there is one."""
+        known = self._connections.get(node)
+        return known if known is not None and known.alive else None
 
     async def refresh(self, topic: str) -> None:
         """Ask for the metadata anew. Returns when it has been tried."""
@@ -135,7 +165,10 @@ class Link:
             if broker is None:
                 raise NotAsked(f"broker {node} is not known")
             try:
-                conn = await create_conn(broker.host, broker.port, client_id=self._client_id, request_timeout_ms=self._request_timeout_ms)
+                conn = await create_conn(
+                    broker.host, broker.port, client_id=self.client_id.decode(), request_timeout_ms=self._request_timeout_ms,
+                    **self._security.options(),
+                )  # fmt: skip
             except (TimeoutError, KafkaError, OSError) as error:
                 self.outdated()
                 raise NotAsked(f"{broker.host}:{broker.port}: {error}") from error

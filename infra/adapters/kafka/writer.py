@@ -1,49 +1,22 @@
 """The owners' log on Kafka: batches appended whole and once, and partitions read back."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-import structlog
-from aiokafka.errors import for_code
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from commands.ports import BATCH_BYTES, AppendInDoubt, LogAway, NewRecord, Place
 from events.records import RawRecord
 from infra.adapters.kafka.fetching import TryElsewhere, end_offsets, fetch, records_in
-from infra.adapters.kafka.link import Connection, Link, NotAsked, Unanswered
+from infra.adapters.kafka.link import Connection, Link
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
+from infra.adapters.kafka.sending import Broker, Sending
 
-log = structlog.get_logger()
-
-_ALL_REPLICAS = -1
 _MAGIC = 2
 _NO_COMPRESSION = 0
-# Answers by which the broker says that it took nothing: MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED.
-# NOT_LEADER is not among them: a leader that resigned while it waited for its replicas says so of records that may survive.
-_TOOK_NOTHING = frozenset({10, 18, 29})
 _RETRY_SECONDS = 0.05
-
-
-class _Sending:
-    """A batch on its way."""
-
-    __slots__ = ("answer", "buffer", "connection", "place", "taken")
-
-    def __init__(self, place: Place, buffer: bytes, answer: asyncio.Future[int]) -> None:
-        self.place = place
-        self.buffer = buffer
-        self.answer = answer
-        self.taken = False
-        self.connection: Connection | None = None
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-            # Whoever waited may have given up.
-            self.answer.exception()
 
 
 class KafkaLog:
@@ -54,19 +27,25 @@ class KafkaLog:
     """
 
     def __init__(
-        self, bootstrap_servers: str, *, batch_bytes: int = BATCH_BYTES, append_seconds: float = 2.0, read_seconds: float = 5.0
+        self,
+        bootstrap_servers: str,
+        *,
+        batch_bytes: int = BATCH_BYTES,
+        append_seconds: float = 2.0,
+        read_seconds: float = 5.0,
+        security: KafkaSecurity = IN_CLEAR,
     ) -> None:
         # Shorter than our own patience, so that a connection to a host that vanished is cut and another one tried.
-        self._writing = Link(bootstrap_servers, "owner-writes", request_timeout_ms=3_000)
-        self._reading = Link(bootstrap_servers, "owner-reads", request_timeout_ms=2_000)
+        self._writing = Link(bootstrap_servers, "owner-writes", request_timeout_ms=3_000, security=security)
+        self._reading = Link(bootstrap_servers, "owner-reads", request_timeout_ms=2_000, security=security)
         self._batch_bytes = batch_bytes
         self._append_seconds = append_seconds
         self._read_seconds = read_seconds
         self._tasks = asyncio.TaskGroup()
-        self._waiting: defaultdict[int, list[_Sending]] = defaultdict(list)
-        self._pumping: set[int] = set()
+        self._brokers: dict[int, Broker] = {}
         self._doubtful: dict[Place, Connection] = {}
-        self._away: set[int] = set()
+        self._sent: dict[Sending, None] = {}
+        self._expiry: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         """Raises KafkaUnreachable."""
@@ -80,7 +59,9 @@ class KafkaLog:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        # Cut first: nobody waits for an answer any more, and the pumps end with their connections.
+        if self._expiry is not None:
+            self._expiry.cancel()
+        # Cut first: nobody waits for an answer any more.
         await self._writing.__aexit__(None, None, None)
         await self._reading.__aexit__(None, None, None)
         # Our caller's own error passes by as it is; a cancellation may be the group's, which knows its cause.
@@ -89,25 +70,53 @@ class KafkaLog:
 
     async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
         """As the port says. Raises ValueError for records that do not fit one batch."""
-        sending = _Sending(place, self._batch(records), asyncio.get_running_loop().create_future())
-        try:
-            async with asyncio.timeout(self._append_seconds):
-                node = await self._leader(self._writing, place)
-                self._waiting[node].append(sending)
-                if node not in self._pumping:
-                    self._pumping.add(node)
-                    self._tasks.create_task(self._pump(node), name=f"produce to broker {node}")
-                return await sending.answer
-        except TimeoutError:
-            if not sending.taken:
+        loop, buffer = asyncio.get_running_loop(), self._batch(records)
+        deadline = loop.time() + self._append_seconds
+        node = self._writing.leader_known(*place)
+        if node is None:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    node = await self._leader(self._writing, place)
+            except TimeoutError:
                 raise LogAway(f"{place}: no leader took the batch within {self._append_seconds} s") from None
-            raise AppendInDoubt(f"{place}: no answer within {self._append_seconds} s") from None
+        sending = Sending(place, buffer, loop.create_future(), deadline)
+        self._sent[sending] = None
+        if self._expiry is None or self._expiry.when() > deadline:
+            self._expire_at(deadline)
+        self._send(node, sending)
+        try:
+            return await sending.answer
         finally:
+            del self._sent[sending]
             # Given up, by deadline or by cancellation: what was not taken yet is never sent.
-            if not sending.answer.done():
-                sending.answer.cancel()
             if sending.connection is not None and (sending.answer.cancelled() or sending.answer.exception() is not None):
                 self._doubtful[place] = sending.connection
+
+    def _send(self, node: int, sending: Sending) -> None:
+        broker = self._brokers.get(node)
+        if broker is None:
+            timeout_ms = int(self._append_seconds * 1000)
+            broker = self._brokers[node] = Broker(node, self._writing, self._tasks, timeout_ms, self._send)
+        broker.add(sending)
+
+    def _expire_at(self, deadline: float) -> None:
+        """One timer for all batches: setting one for each costs as much as encoding it."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now, later = asyncio.get_running_loop().time(), []
+        for sending in self._sent:
+            if sending.deadline > now:
+                later.append(sending.deadline)
+            elif sending.taken:
+                sending.fail(AppendInDoubt(f"{sending.place}: no answer within {self._append_seconds} s"))
+            else:
+                sending.fail(LogAway(f"{sending.place}: no leader took the batch within {self._append_seconds} s"))
+        if later:
+            self._expire_at(min(later))
 
     async def sever(self, place: Place) -> None:
         connection = self._doubtful.pop(place, None)
@@ -154,69 +163,3 @@ class KafkaLog:
             if builder.append(at, timestamp_ms, key, value, headers) is None:
                 raise ValueError(f"{len(records)} records do not fit a batch of {self._batch_bytes} bytes")
         return bytes(builder.build())
-
-    async def _pump(self, node: int) -> None:
-        """Send what waits for a broker, one request at a time, until nothing does."""
-        try:
-            while any(not sending.answer.done() for sending in self._waiting[node]):
-                await self._produce(node)
-        finally:
-            self._waiting[node].clear()
-            self._pumping.discard(node)
-
-    async def _produce(self, node: int) -> None:
-        try:
-            connection = await self._writing.connection(node)
-        except NotAsked as error:
-            if node not in self._away:
-                log.warning("kafka-broker-away", broker=node, reason=str(error))
-            self._away.add(node)
-            # The batches stay until their own deadline: the broker may come back, or another may lead.
-            await asyncio.sleep(_RETRY_SECONDS)
-            await self._move(node)
-            return
-        self._away.discard(node)
-        batches = {sending.place: sending for sending in self._waiting[node] if not sending.answer.done()}
-        self._waiting[node] = [sending for sending in self._waiting[node] if batches.get(sending.place) is not sending]
-        by_topic: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
-        for sending in batches.values():
-            sending.taken = True
-            sending.connection = connection
-            by_topic[sending.place.topic].append((sending.place.partition, sending.buffer))
-        timeout_ms = int(self._append_seconds * 1000)
-        request = ProduceRequest(transactional_id=None, required_acks=_ALL_REPLICAS, timeout=timeout_ms, topics=list(by_topic.items()))
-        try:
-            response = await connection.ask(request)
-        except (NotAsked, Unanswered) as error:
-            self._writing.outdated()
-            for sending in batches.values():
-                sending.fail(AppendInDoubt(f"{sending.place}: {error}"))
-            return
-        self._answer(batches, response)
-
-    async def _move(self, node: int) -> None:
-        """Hand batches over whose partitions another broker leads by now."""
-        for sending in list(self._waiting[node]):
-            leader = await self._writing.leader_of(*sending.place)
-            if leader is None or leader == node or sending.answer.done():
-                continue
-            self._waiting[node].remove(sending)
-            self._waiting[leader].append(sending)
-            if leader not in self._pumping:
-                self._pumping.add(leader)
-                self._tasks.create_task(self._pump(leader), name=f"produce to broker {leader}")
-
-    def _answer(self, batches: dict[Place, _Sending], response: Any) -> None:
-        for topic, partitions in response.topics:
-            for partition, code, offset, *_rest in partitions:
-                sending = batches.pop(Place(topic, partition))
-                if code in _TOOK_NOTHING:
-                    sending.connection = None
-                    sending.fail(LogAway(f"{sending.place}: the broker refused the batch: {for_code(code).__name__}"))
-                elif code:
-                    self._writing.outdated()
-                    sending.fail(AppendInDoubt(f"{sending.place}: {for_code(code).__name__}"))
-                elif not sending.answer.done():
-                    sending.answer.set_result(offset)
-        for sending in batches.values():
-            sending.fail(AppendInDoubt(f"{sending.place}: the broker's answer leaves it out"))
