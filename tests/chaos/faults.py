@@ -1,0 +1,142 @@
+"""What goes wrong, one thing after the other, drawn from a seed; and how long each affected partition gave no answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from commands.dispatch import Committed
+from tests.chaos.stage import Stage
+from tests.simulator.history import Attempt
+
+CALM_SECONDS = 2.5
+_RECOVERED_SECONDS = 60.0
+_LONGER_THAN_A_SESSION = 5.0
+_LONGER_THAN_A_REQUEST = 7.0
+_HOUR_MS = 3_600_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """`places` are the partitions whose writer or leader was hit; `recovered` says after how many seconds each took a commit again."""
+
+    name: str
+    begun: float
+    healed: float = 0.0
+    places: Sequence[int] = ()
+    recovered: dict[int, float] = field(default_factory=dict)
+
+
+async def owner_killed(stage: Stage, draw: Random, fault: Fault) -> None:
+    worker = draw.choice(stage.workers)
+    fault.places = await stage.owned_by(worker)
+    fault.begun = stage.now()
+    await worker.kill()
+    await asyncio.sleep(2.0)
+    await worker.start()
+
+
+async def owner_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
+    worker = draw.choice(stage.workers)
+    fault.places = await stage.owned_by(worker)
+    fault.begun = stage.now()
+    worker.freeze()
+    await asyncio.sleep(_LONGER_THAN_A_SESSION)
+    worker.thaw()
+
+
+async def owner_stopped(stage: Stage, draw: Random, fault: Fault) -> None:
+    """And started again with a clock that is an hour wrong, as a machine's may be."""
+    worker = draw.choice(stage.workers)
+    fault.places = await stage.owned_by(worker)
+    fault.begun = stage.now()
+    await worker.stop()
+    worker.skew_ms = draw.choice((-_HOUR_MS, 0, _HOUR_MS))
+    await worker.start()
+
+
+async def leader_killed(stage: Stage, draw: Random, fault: Fault) -> None:
+    broker = draw.choice(stage.cluster.brokers)
+    fault.places = await stage.led_by(broker)
+    fault.begun = stage.now()
+    await broker.kill()
+    await asyncio.sleep(3.0)
+    await broker.start()
+    await broker.ready()
+
+
+async def leader_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
+    broker = draw.choice(stage.cluster.brokers)
+    fault.places = await stage.led_by(broker)
+    fault.begun = stage.now()
+    broker.freeze()
+    await asyncio.sleep(_LONGER_THAN_A_REQUEST)
+    broker.thaw()
+
+
+async def broker_restarted(stage: Stage, draw: Random, fault: Fault) -> None:
+    broker = draw.choice(stage.cluster.brokers)
+    fault.places = await stage.led_by(broker)
+    fault.begun = stage.now()
+    await broker.stop()
+    await broker.start()
+    await broker.ready()
+
+
+async def all_brokers_away(stage: Stage, _: Random, fault: Fault) -> None:
+    """Longer than any request is waited for."""
+    fault.places = range(stage.partitions)
+    fault.begun = stage.now()
+    for broker in stage.cluster.brokers:
+        await broker.kill()
+    await asyncio.sleep(_LONGER_THAN_A_REQUEST)
+    for broker in stage.cluster.brokers:
+        await broker.start()
+    for broker in stage.cluster.brokers:
+        await broker.ready()
+
+
+async def owner_killed_while_a_leader_is_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
+    broker, worker = draw.choice(stage.cluster.brokers), draw.choice(stage.workers)
+    fault.places = sorted({*await stage.led_by(broker), *await stage.owned_by(worker)})
+    fault.begun = stage.now()
+    broker.freeze()
+    await worker.kill()
+    await asyncio.sleep(_LONGER_THAN_A_SESSION)
+    broker.thaw()
+    await worker.start()
+
+
+FAULTS: Mapping[str, Callable[[Stage, Random, Fault], Awaitable[None]]] = {
+    "owner kill -9": owner_killed,
+    "owner SIGSTOP 5 s": owner_frozen,
+    "owner stopped, back with another clock": owner_stopped,
+    "leader kill -9": leader_killed,
+    "leader SIGSTOP 7 s": leader_frozen,
+    "broker restarted": broker_restarted,
+    "all brokers away 7 s": all_brokers_away,
+    "owner kill -9, a leader SIGSTOP": owner_killed_while_a_leader_is_frozen,
+}
+
+
+async def inflict(stage: Stage, draw: Random, name: str) -> Fault:
+    """One fault from its begin to its end, and until every partition that it hit takes commits again."""
+    fault = Fault(name=name, begun=stage.now())
+    await FAULTS[name](stage, draw, fault)
+    fault.healed = stage.now()
+    async with asyncio.timeout(_RECOVERED_SECONDS):
+        while not (fault.places and recovered(fault, stage.load.attempts).keys() >= set(fault.places)) and fault.places:
+            await asyncio.sleep(0.05)
+    return fault
+
+
+def recovered(fault: Fault, attempts: Sequence[Attempt]) -> Mapping[int, float]:
+    """From the fault to the first answer that a command got which was asked for after it, by partition."""
+    for attempt in reversed(attempts):
+        if attempt.ended is not None and attempt.ended < fault.begun:
+            break
+        told = attempt.outcome
+        if attempt.begun >= fault.begun and isinstance(told, Committed) and not told.repeated and attempt.ended is not None:
+            partition, seconds = told.position.partition, attempt.ended - fault.begun
+            fault.recovered[partition] = min(fault.recovered.get(partition, seconds), seconds)
+    return fault.recovered
