@@ -27,7 +27,7 @@ def forgetting_the_fence(records: Sequence[RawRecord], start: int = 0, _: Fence 
     return by_rule(records, start)
 
 
-class _Trusting(Appending):
+class Trusting(Appending):
     """Takes every acknowledgement for a confirmation, and does not look at what came between."""
 
     async def read(self, stop: int) -> None:
@@ -36,7 +36,7 @@ class _Trusting(Appending):
         await super().read(stop)
 
 
-class _Careless(Appending):
+class Careless(Appending):
     """Serves as soon as its claim is acknowledged, whatever was written before it."""
 
     async def read(self, stop: int) -> None:
@@ -45,7 +45,7 @@ class _Careless(Appending):
         await super().read(stop)
 
 
-class _Forgetful(Owner):
+class Forgetful(Owner):
     """Remembers no command."""
 
     def group(self, waiting: deque[Submission], now_ms: int) -> Group:
@@ -56,14 +56,14 @@ class _Forgetful(Owner):
         return super().group(waiting, now_ms)
 
 
-class _WithoutReceipts(Streams):
+class WithoutReceipts(Streams):
     """Does not know the commands that changed nothing."""
 
     def fold(self, raw: RawRecord, header: RecordHeader, fence: Fence) -> Recorded[Fact] | None:
         return None if header.kind is Kind.RECEIPT else super().fold(raw, header, fence)
 
 
-class _Hasty(Owner):
+class Hasty(Owner):
     """Answers refusals and conflicts before its batch is confirmed."""
 
     def group(self, waiting: deque[Submission], now_ms: int) -> Group:
@@ -97,11 +97,11 @@ def _streams(kind: type[Streams]) -> Callable[[OwnedPartition], None]:
 
 CONTROLS: Mapping[str, Without] = {
     "fence": Without(admission=unfenced),
-    "contiguity": Without(sabotage=_appending(_Trusting)),
-    "dedup": Without(sabotage=_owner(_Forgetful)),
-    "drain": Without(sabotage=_appending(_Careless)),
-    "receipts": Without(sabotage=_streams(_WithoutReceipts)),
-    "barrier": Without(sabotage=_owner(_Hasty)),
+    "contiguity": Without(sabotage=_appending(Trusting)),
+    "dedup": Without(sabotage=_owner(Forgetful)),
+    "drain": Without(sabotage=_appending(Careless)),
+    "receipts": Without(sabotage=_streams(WithoutReceipts)),
+    "barrier": Without(sabotage=_owner(Hasty)),
     "fence-state": Without(admission=forgetting_the_fence),
     "spool-checksum": Without(checksum=lambda _: bytes(8)),
 }

@@ -75,9 +75,9 @@ class SimulatedSpoolDisk:
             self.files.update((name, data) for name, data in self._deleted.items() if data)
         for name, data in list(self.files.items()):
             synced = self._synced.get(name, len(data) if name in self._deleted else 0)
-            kept = synced + draw.randint(0, len(data) - synced)
+            kept = len(data) if draw.random() < 0.5 else draw.randint(synced, len(data))
             del data[kept:]
-            if kept > synced and draw.random() < 0.5:
+            if kept > synced and draw.random() < 0.7:
                 data[draw.randrange(synced, kept)] ^= 1 << draw.randrange(8)
             self._synced[name] = kept
             if not kept:

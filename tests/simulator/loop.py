@@ -114,6 +114,8 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self.fuse: int | None = None
         self.burnt: Callable[[], None] = lambda: None
         self.bugs: list[BaseException] = []
+        self._begun: list[asyncio.Task[Any]] = []
+        self._many = 100
         self._scheduler = scheduler
 
     def pause(self) -> None:
@@ -127,7 +129,8 @@ class ProcessLoop(asyncio.BaseEventLoop):
 
     def tasks(self) -> list["asyncio.Task[Any]"]:
         """Those that have not ended, by name."""
-        return sorted(asyncio.all_tasks(self), key=lambda task: task.get_name())
+        self._begun = [task for task in self._begun if not task.done()]
+        return sorted(self._begun, key=lambda task: task.get_name())
 
     def time(self) -> float:
         return self._scheduler.now
@@ -154,6 +157,10 @@ class ProcessLoop(asyncio.BaseEventLoop):
         task = asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
         if self.dead:
             bury(task)
+            return task
+        self._begun.append(task)
+        if len(self._begun) > self._many:
+            self._many = 2 * len(self.tasks()) + 100
         return task
 
     def create_future(self) -> "asyncio.Future[Any]":
