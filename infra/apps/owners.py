@@ -37,7 +37,7 @@ from infra.settings import load_settings
 _ASK_SECONDS = 0.5
 _AT_ONCE = 8
 _LAST_RECORDS = 100_000
-_VERDICTS = {Verdict.SUPERSEDED: "superseded", Verdict.LOST_CLAIM: "lost claims", Verdict.FOREIGN: "FOREIGN"}
+_SHORT = {Verdict.SUPERSEDED: "superseded", Verdict.LOST_CLAIM: "late", Verdict.FOREIGN: "FOREIGN"}
 
 Answer: TypeAlias = Literal["yes", "no", "silent", "not the owner", "nobody"]
 _STYLES: Mapping[Answer, str] = {"yes": "green", "no": "yellow", "silent": "red", "not the owner": "red", "nobody": "dim"}
@@ -73,7 +73,7 @@ async def owners(
     settings = load_settings()
     if unknown := sorted(set(rooms or ()) - set(ROOMS)):
         raise VerbFailed(f"There is no room {', '.join(unknown)}. There are: {', '.join(sorted(ROOMS))}")
-    addresses = await addresses_of(settings)
+    addresses, running = await addresses_of(settings), processes(settings.state_dir)
     try:
         async with AsyncExitStack() as stack:
             log = await stack.enter_async_context(KafkaLog(addresses.kafka))
@@ -82,7 +82,7 @@ async def owners(
             index = None if whole else await stack.enter_async_context(ClaimsTopic(addresses.kafka, log, schemas, schemas.codec))
             hands = await _all_hands(log, ends, index)
             peers = await stack.enter_async_context(SocketPeers(identity_of(settings).client))
-            seen = await asked(hands, peers, processes(settings.state_dir))
+            seen = await asked(hands, peers, running)
     except (LogAway, HistoryLost, IdentityUnusable) as error:
         raise VerbFailed(str(error)) from error
     if json:
@@ -91,6 +91,8 @@ async def owners(
     results.print(shown(seen))
     for line in told(seen):
         results.print(line, soft_wrap=True)
+    if not running:
+        results.print("No process of the platform runs here: this is what the log says.", style="yellow")
 
 
 async def _all_hands(log: KafkaLog, ends: Mapping[tuple[str, int], int], index: ClaimIndex | None) -> Sequence[Hands]:
@@ -153,30 +155,29 @@ def as_data(seen: Seen) -> Mapping[str, Any]:
 def shown(seen: Sequence[Seen]) -> Table:
     """The partitions for people: neighbours that stand alike are one line, those that have no record yet none."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("partitions", "term", "owner", "process", "answers", "records", "lag", "dropped"):
-        table.add_column(heading, justify="right" if heading in {"term", "records", "lag"} else "left", overflow="fold")
+    for heading in ("partitions", "term", "owner", "process", "answers", "lag", "dropped"):
+        table.add_column(heading, justify="right" if heading in {"term", "lag"} else "left", overflow="fold",
+                         no_wrap=heading == "partitions")  # fmt: skip
     for _, alike in groupby((each for each in seen if each.hands.end > 0), key=_standing):
         some = list(alike)
         hands, holder, process = some[0].hands, some[0].holder, some[0].process
         last = some[-1].hands.place.partition
         name = short(hands.place) + (f"-{last}" if last > hands.place.partition else "")
         given_up = "given up" if hands.claims else ""
-        counts = {words: sum(each.hands.count(verdict) for each in some) for verdict, words in _VERDICTS.items()}
+        counts = {verdict: sum(each.hands.count(verdict) for each in some) for verdict in _SHORT}
         lags = [each.lag for each in some if each.lag is not None]
         table.add_row(
             name, str(hands.fence.term), given_up if holder is None else holder.address.partition("/")[0],
             "" if process is None else f"{process.role} {process.pid}", Text(some[0].answer, _STYLES[some[0].answer]),
-            str(sum(each.hands.end for each in some)), str(sum(lags)) if lags else "",
-            Text(", ".join(f"{count} {words}" for words, count in counts.items() if count), "yellow"),
+            str(sum(lags)) if lags else "",
+            Text(", ".join(f"{count} {_SHORT[verdict]}" for verdict, count in counts.items() if count), "yellow"),
         )  # fmt: skip
     return table
 
 
 def _standing(seen: Seen) -> tuple[object, ...]:
     hands, holder = seen.hands, seen.holder
-    # What was dropped somewhere stands alone.
-    dropped = hands.place.partition if hands.dropped else None
-    return hands.place.topic, hands.fence.term, None if holder is None else holder.address, seen.answer, dropped
+    return hands.place.topic, hands.fence.term, None if holder is None else holder.address, seen.answer
 
 
 def short(place: Place) -> str:
@@ -185,27 +186,28 @@ def short(place: Place) -> str:
 
 
 def told(seen: Sequence[Seen]) -> Sequence[Text]:
-    """Where the dropped records lie, and what that means."""
+    """Where the records lie that no reader takes, and why."""
     lines = []
     for each in seen:
-        for dropped in each.hands.dropped:
-            where = f"{dropped.first}" if dropped.first == dropped.last else f"{dropped.first} to {dropped.last}"
-            lines.append(Text(f"{short(each.hands.place)} at {where}: {_why(each.hands, dropped)}", "red" if dropped.term is None else ""))
+        if each.hands.dropped:
+            why = "; ".join(_why(each.hands, dropped) for dropped in each.hands.dropped)
+            lines.append(Text(f"{short(each.hands.place)}: {why}", "red" if each.hands.count(Verdict.FOREIGN) else ""))
     untouched = sum(each.hands.end == 0 for each in seen)
     if untouched:
         lines.append(Text(f"{untouched} partitions have no record yet.", "dim"))
-    later = [each.hands for each in seen if each.hands.start > 0]
-    if later:
-        lines.append(Text(f"{len(later)} partitions were read from a late claim on; --whole reads them from 0.", "dim"))
+    late = sum(each.hands.start > 0 for each in seen)
+    if late:
+        lines.append(Text(f"{late} partitions were read from a late claim on; --whole reads them from 0.", "dim"))
     return lines
 
 
 def _why(hands: Hands, dropped: Dropped) -> str:
+    where = f"{dropped.first}" if dropped.first == dropped.last else f"{dropped.first} to {dropped.last}"
     over = max((claim for claim in hands.claims if claim.offset < dropped.first), key=lambda claim: claim.term, default=None)
-    after = "nobody had claimed it" if over is None else f"term {over.term} was claimed at {over.offset}"
+    after = "which nobody had claimed" if over is None else f"after term {over.term} at {over.offset}"
     if dropped.verdict is Verdict.SUPERSEDED:
-        return f"written under term {dropped.term} after {after}; no reader takes it"
+        return f"{where} superseded (term {dropped.term} {after})"
     if dropped.verdict is Verdict.LOST_CLAIM:
-        return f"a claim of term {dropped.term} came after {after}; its process never wrote"
-    said = "no header of ours" if dropped.term is None else f"term {dropped.term}, and {after}"
-    return f"not written by an owner ({said}): look for who else writes"
+        return f"{where} a claim too late (term {dropped.term} {after})"
+    said = "no header of ours" if dropped.term is None else f"term {dropped.term} {after}"
+    return f"{where} FOREIGN ({said}): look for who else writes"

@@ -145,7 +145,6 @@ class TestAnOwner:
         assert "2 superseded, 1 FOREIGN" in out.getvalue()
         assert "flags/4" not in out.getvalue()
         assert [str(line) for line in told(seen)] == [
-            "flags/3 at 3 to 4: written under term 1 after term 2 was claimed at 2; no reader takes it",
-            "flags/3 at 7: not written by an owner (no header of ours): look for who else writes",
+            "flags/3: 3 to 4 superseded (term 1 after term 2 at 2); 7 FOREIGN (no header of ours): look for who else writes",
             "1 partitions have no record yet.",
         ]
