@@ -1,5 +1,7 @@
 """Who counts as the writer of a partition."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,3 +78,15 @@ def test_terms_never_fall(history: list[RecordHeader | None]) -> None:
         after, _ = admit(fence, header)
         assert after.term >= fence.term
         fence = after
+
+
+@given(histories, st.lists(st.integers(0, 40), max_size=6))
+def test_judging_does_not_depend_on_how_the_records_come_in_batches(history: list[RecordHeader | None], cuts: list[int]) -> None:
+    fence, verdicts = UNCLAIMED, []
+    bounds = [0, *sorted(cuts), len(history)]
+    for start, stop in pairwise(bounds):
+        # Whoever takes the next batch knows of those before only the fence.
+        for header in history[start:stop]:
+            fence, verdict = admit(Fence(*fence), header)
+            verdicts.append(verdict)
+    assert verdicts == judged(*history)

@@ -231,6 +231,26 @@ class TestFactsQueueWithASpool:
         assert kinds(log) == [CallAnswered, *[LateFact] * 31, CallEnded]
         assert [fact.fact.turn for fact in log.facts("calls")[2:32]] == list(range(30))
 
+    async def test_passes_nobody_who_found_no_room_while_the_disk_failed(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        async with spooling(log, disk) as (facts, spool):
+            facts.note(ANSWER, essential=True)
+            await facts.drained()
+            log.away = disk.full = True
+            facts.note(failure(1), essential=False)
+            async with asyncio.timeout(2):
+                while spool.accepts_calls:
+                    await asyncio.sleep(0.001)
+            facts.note(failure(2), essential=False)
+            disk.full = False
+            await spool.settled()
+            facts.note(failure(3), essential=False)
+            await spool.settled()
+            crashed = disk.crashed()
+        log.away = False
+        await brought_home(log, crashed)
+        assert [fact.fact.turn for fact in log.facts("calls")[2:]] == [1, 2, 3]
+
     async def test_hands_over_what_is_left_when_the_worker_stops(self, log: MemoryLog) -> None:
         disk = MemoryDisk()
         slow = SlowLog(streams=log.streams)
