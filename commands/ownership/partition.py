@@ -80,7 +80,7 @@ class OwnedPartition:
 
     def assign(self, beyond: int | None = None) -> None:
         """Claim the partition: it is to be ours, whoever holds it, or unless somebody claimed it after the term `beyond`."""
-        if not self.takes and not self._stopping.is_set():
+        if (self._wanted or not self.takes) and not self._stopping.is_set():
             self._wanted, self._needed_beyond = True, beyond
             self._work.set()
 
@@ -178,11 +178,8 @@ class OwnedPartition:
             await self._cold.begin()
             if self.owner.owns:
                 await self._world.log.end_offset(self.owner.place)
-            elif (claimed := await self._appending.claim(self._waiting, self._needed_beyond)) is not Claimed.OURS:
-                self._lose(rest=claimed is Claimed.LOST)
+            elif not await self._claim():
                 return
-            else:
-                self._owned_since = asyncio.get_running_loop().time()
             self._no_longer_wanted()
             self._open()
             while self.owner.owns and (self._waiting or not self._stopping.is_set()):
@@ -206,6 +203,18 @@ class OwnedPartition:
                 # Whoever needs it asks again; by then another process may have it.
                 self._no_longer_wanted()
                 self._open()
+
+    async def _claim(self) -> bool:
+        """Whether the partition is ours from here on."""
+        beyond = self._needed_beyond
+        claimed = await self._appending.claim(self._waiting, beyond)
+        if claimed is Claimed.OURS:
+            self._owned_since = asyncio.get_running_loop().time()
+            return True
+        # It may have been assigned to us while we tried it by need: then it is claimed again.
+        if not (self._wanted and beyond is not None and self._needed_beyond is None):
+            self._lose(rest=claimed is Claimed.LOST)
+        return False
 
     def _lose(self, *, rest: bool) -> None:
         """Another process has it. What waits is sent there by whoever brought it; after a fight we rest before we need it again."""
