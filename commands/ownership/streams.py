@@ -8,7 +8,7 @@ a stream that is not here does not exist. Memory is kept within bounds by forget
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from commands.decider import Decider
 from commands.ownership.remembering import WINDOW, Answered, Tags, shortened
@@ -47,6 +47,18 @@ class Bounds:
 
 
 DEFAULT_BOUNDS = Bounds()
+
+
+class Memory(NamedTuple):
+    """What an owner has in memory, and what came and went: `evicted` streams, `loads` by where from, `snapshots` kept and ignored."""
+
+    streams: int
+    commands: int
+    tail_records: int
+    horizon: int
+    evicted: int
+    loads: Mapping[str, int]
+    snapshots: Mapping[str, int]
 
 
 class Stream:
@@ -102,6 +114,12 @@ class Streams:
 
     def get(self, key: bytes) -> Stream | None:
         return self._by_key.get(key)
+
+    @property
+    def memory(self) -> Memory:
+        """How it stands, for people and metrics."""
+        loads, snapshots = Counter(self.loads), Counter(self.snapshots)
+        return Memory(len(self._by_key), self.remembered, self.tail_records, self.horizon, self.evicted, loads, snapshots)
 
     def begin(self, offset: int) -> None:
         """Forget everything: what lies before `offset` is elsewhere, and reading goes on there."""

@@ -12,7 +12,7 @@ from commands.ownership.appending import World
 from commands.ownership.groups import Limits
 from commands.ownership.owner import Owner
 from commands.ownership.partition import OwnedPartition, Patience
-from commands.ownership.streams import Streams
+from commands.ownership.streams import Memory, Streams
 from commands.ports import Claim, Place
 from commands.routing.claims import Claims
 from commands.routing.watching import Watching
@@ -25,7 +25,8 @@ from events.streams import partition_of
 class Ownership:
     """One partition as this process sees it now. `holder` is the address of the last known claim, empty for nobody.
 
-    `counts` says what was dropped on the way, and why.
+    `counts` says what was dropped on the way, and why; `dropped` where the last of it lies, `superseded` where the last claims do
+    that ended ours.
     """
 
     place: Place
@@ -37,6 +38,9 @@ class Ownership:
     streams: int
     superseded_at: int | None
     counts: Mapping[Verdict, int]
+    dropped: Sequence[tuple[int, Verdict]] = ()
+    superseded: Sequence[int] = ()
+    memory: Memory | None = None
 
 
 class Estate:
@@ -122,6 +126,9 @@ class Estate:
             streams=len(owner.streams),
             superseded_at=owner.superseded_at,
             counts=Counter(owner.counts),
+            dropped=tuple(owner.dropped),
+            superseded=tuple(owner.superseded),
+            memory=owner.streams.memory,
         )
 
 

@@ -25,25 +25,25 @@ SELECT c.next_offset, c.term, c.claim_id, coalesce((
 ), 0)
 FROM {READ_SIDE}.checkpoints c WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
 """
-# Stream by stream by the index, whatever the planner thinks of a table that is too young for statistics.
+# Stream by stream by the index of streams, whatever the planner thinks of a table that is too young for statistics: what follows
+# an OFFSET is not moved before it.
 _LOAD = f"""
 SELECT c.next_offset, c.term, c.claim_id, 0, found.*
 FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
     SELECT entry.* FROM unnest($4::text[], $5::bigint[], $6::bigint[]) since (stream, behind, version) CROSS JOIN LATERAL (
-        SELECT {_ENTRY} FROM {_RELATION} j
-        WHERE j.stream = since.stream AND j.version >= since.version AND j."offset" > since.behind AND j.kind IN (0, 4)
-            AND j.topic = $1 AND j.partition = $2
+        SELECT {_ENTRY} FROM {_RELATION} j WHERE j.stream = since.stream AND j.version >= since.version AND j.kind IN (0, 4)
         ORDER BY j.version, j."offset" OFFSET 0
     ) entry
+    WHERE entry."offset" > since.behind AND entry.topic = $1 AND entry.partition = $2
 ) found ON true
 WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
 """
 _ANSWERED = f"""
 SELECT c.next_offset, c.term, c.claim_id, 0, found.*
 FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
-    SELECT {_ENTRY} FROM {_RELATION} j
-    WHERE j.stream = $4 AND j.kind IN (0, 4) AND j.topic = $1 AND j.partition = $2 AND substring(j.header FROM 71 FOR 16) = $5
-    ORDER BY j."offset" DESC LIMIT 1
+    SELECT entry.* FROM (SELECT {_ENTRY} FROM {_RELATION} j WHERE j.stream = $4 AND j.kind IN (0, 4) OFFSET 0) entry
+    WHERE entry.topic = $1 AND entry.partition = $2 AND substring(entry.header FROM 71 FOR 16) = $5
+    ORDER BY entry."offset" DESC LIMIT 1
 ) found ON true
 WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
 """

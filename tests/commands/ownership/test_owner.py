@@ -10,7 +10,7 @@ from commands.flags import FLAGS, RemoveFlag, SetFlag
 from commands.ownership.groups import Limits
 from commands.ownership.streams import CannotOwn
 from commands.ports import HistoryLost
-from events.admission import Verdict
+from events.admission import UNCLAIMED, Verdict
 from events.flags import FlagSet
 from events.headers import Kind
 from tests.commands.ownership.desk import DECIDERS, OFF, ON, PLACE, Desk, order, stream
@@ -289,6 +289,7 @@ class TestGap:
         desk.confirm(log.append(group.records))
         assert desk.committed("first").position.offset == 2
         assert desk.owner.counts[Verdict.FOREIGN] == 1
+        assert list(desk.owner.dropped) == [(1, Verdict.FOREIGN)]
 
     def test_with_a_claim_in_it_turns_the_batch_away(self, desk: Desk, log: PaperLog) -> None:
         desk.ask("first", ON)
@@ -299,6 +300,7 @@ class TestGap:
         assert isinstance(desk.answers["first"], LogUnavailable)
         assert not desk.owner.owns
         assert desk.owner.superseded_at == 1
+        assert list(desk.owner.superseded) == [1]
         assert log.admitted() == []
 
     def test_with_a_lost_claim_in_it_changes_nothing(self, desk: Desk, log: PaperLog) -> None:
@@ -382,3 +384,62 @@ class TestRelease:
         header = log.admitted()[-1].header
         assert header is not None
         assert header.kind is Kind.RELEASE
+
+
+class TestBeginning:
+    def test_beyond_the_start_judges_by_the_fence_of_the_place(self, desk: Desk, log: PaperLog) -> None:
+        desk.ask("first", ON)
+        records = desk.group().records
+        rival = Desk(log, "b")
+        rival.claim()
+        late = Desk(log, "c")
+        late.owner.begin(len(log.records), rival.owner.fence, 0)
+        log.append(records)
+        rival.ask("second", OFF)
+        rival.work()
+        late.read(len(log.records))
+        assert [raw.version for raw in late.told] == [1]
+        assert late.owner.counts == {Verdict.SUPERSEDED: 1}
+        assert late.claim()
+        assert late.owner.fence.term == 3
+
+    def test_without_that_fence_would_take_everybody_for_a_stranger(self, desk: Desk, log: PaperLog) -> None:
+        """The control."""
+        late = Desk(log, "c")
+        late.owner.begin(len(log.records), UNCLAIMED, 0)
+        desk.ask("first", ON)
+        desk.work()
+        late.read(len(log.records))
+        assert (late.told, late.owner.counts) == ([], {Verdict.FOREIGN: 1})
+
+    def test_is_not_possible_for_who_owns_or_waits_for_an_answer(self, desk: Desk) -> None:
+        with pytest.raises(AssertionError):
+            desk.owner.begin(5, desk.owner.fence, 0)
+
+    def test_beyond_the_end_of_a_log_that_became_shorter_is_an_alarm(self, desk: Desk, log: PaperLog) -> None:
+        late = Desk(log, "c")
+        late.owner.begin(9, desk.owner.fence, 0)
+        with pytest.raises(HistoryLost, match="was expected"):
+            late.claim()
+
+
+class TestStranger:
+    def test_with_a_claim_that_nobody_made_is_passed_and_noted(self, desk: Desk, log: PaperLog) -> None:
+        desk.ask("first", ON)
+        desk.work()
+        header = log.records[-1].header
+        assert header is not None
+        log.records.append(log.records[-1]._replace(offset=2, value=b"broken", packed=header._replace(term=9).pack()))
+        desk.ask("second", OFF)
+        desk.work()
+        assert desk.committed("second").version == 2
+        assert list(desk.owner.dropped) == [(2, Verdict.FOREIGN)]
+
+    def test_names_no_schema_that_anybody_waits_for(self, desk: Desk, log: PaperLog) -> None:
+        desk.ask("first", ON)
+        desk.work()
+        header = log.records[-1].header
+        assert header is not None
+        own = log.records[-1]._replace(offset=2)
+        foreign = own._replace(offset=3, value=b"\xc3\x01unheard.of", packed=header._replace(term=9).pack())
+        assert list(desk.owner.admissible([own, foreign])) == [own]
