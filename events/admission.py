@@ -6,6 +6,8 @@ from typing import NamedTuple
 from events.headers import Kind, RecordHeader
 
 NO_CLAIM = bytes(16)
+LAST_TERM = 2**63 - 1
+"""Who claims this term closes the partition for ever: no claim is valid after it."""
 
 
 class Fence(NamedTuple):
@@ -38,7 +40,7 @@ def admit(fence: Fence, header: RecordHeader | None) -> tuple[Fence, Verdict]:
     if header is None:
         return fence, Verdict.FOREIGN
     if header.kind is Kind.CLAIM:
-        if header.term > fence.term:
+        if fence.term < header.term <= LAST_TERM:
             return Fence(header.term, header.claim_id), Verdict.CLAIM
         return fence, Verdict.LOST_CLAIM
     if header.term == fence.term and header.claim_id == fence.claim_id:

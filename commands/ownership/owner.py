@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from commands.dispatch import LogUnavailable
 from commands.ownership.groups import DEFAULT_LIMITS, Answer, Group, Limits, Submission, commit_id_of
-from commands.ownership.streams import Streams
+from commands.ownership.streams import CannotOwn, Streams
 from commands.ports import HistoryLost, NewRecord, Place
-from events.admission import UNCLAIMED, Fence, Verdict, admit
+from events.admission import LAST_TERM, UNCLAIMED, Fence, Verdict, admit
 from events.headers import Kind, RecordHeader
 from events.ownership import PartitionClaimed, PartitionReleased
 from events.recorded import EventId, Recorded
@@ -85,7 +85,12 @@ class Owner:
                 yield raw
 
     def claim(self, claim_id: bytes, now_ms: int) -> NewRecord:
-        """The record that claims the partition, one term above the highest known. `claim_id` is 16 random bytes."""
+        """The record that claims the partition, one term above the highest known. `claim_id` is 16 random bytes.
+
+        Raises CannotOwn for a partition that was closed for ever.
+        """
+        if self.fence.term >= LAST_TERM:
+            raise CannotOwn(f"{self.place} is closed: its topic goes on in the next generation, with which a newer program writes")
         self._mine = None
         # A claim of ours that was never settled may still come to lie before this one.
         self._highest_term = max(self._highest_term, self.fence.term) + 1

@@ -25,6 +25,7 @@ VERBS: Mapping[str, str] = {
     "doctor": "infra.apps.doctor",
     "fetch": "infra.apps.fetch",
     "schemas": "infra.apps.schemas",
+    "topics": "infra.apps.topics",
     "calls": "infra.apps.calls",
     "events": "infra.apps.events",
     "rebuild": "infra.apps.rebuild",

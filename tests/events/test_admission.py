@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.admission import UNCLAIMED, Fence, Verdict, admit
+from events.admission import LAST_TERM, UNCLAIMED, Fence, Verdict, admit
 from events.headers import Kind, RecordHeader
 
 A, B = b"a" * 16, b"b" * 16
@@ -30,6 +30,13 @@ class TestClaim:
     def test_of_an_equal_or_lower_term_is_lost(self) -> None:
         claims = judged(record(Kind.CLAIM, 3), record(Kind.CLAIM, 3, B), record(Kind.CLAIM, 2, B))
         assert claims == [Verdict.CLAIM, Verdict.LOST_CLAIM, Verdict.LOST_CLAIM]
+
+    def test_of_the_last_term_closes_the_partition_for_every_other(self) -> None:
+        closed = judged(record(Kind.CLAIM, LAST_TERM), record(Kind.CLAIM, LAST_TERM, B), record(Kind.CLAIM, LAST_TERM + 1, B))
+        assert closed == [Verdict.CLAIM, Verdict.LOST_CLAIM, Verdict.LOST_CLAIM]
+
+    def test_above_the_last_term_is_never_valid(self) -> None:
+        assert judged(record(Kind.CLAIM, 2**64 - 1), record(Kind.CLAIM, 1)) == [Verdict.LOST_CLAIM, Verdict.CLAIM]
 
 
 class TestRecord:

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
 from commands.ports import Place
+from infra.adapters.kafka.closing import are_done
 from infra.adapters.kafka.ends import offsets_of
 from infra.adapters.kafka.examining import Doctor, Needed, Surroundings, Trouble
 from infra.adapters.kafka.fetching import LATEST
@@ -53,6 +54,11 @@ class Manifest:
         """Its name on the broker."""
         return f"{prefix}.{self.room}" if self.generation is None else f"{prefix}.{self.room}.v{self.generation}"
 
+    def previous(self, prefix: str = PREFIX) -> tuple[str, str]:
+        """Room, and topic of the generation before; an empty topic where there was none."""
+        older = (self.generation or 1) - 1
+        return self.room, replace(self, generation=older).topic(prefix) if older else ""
+
     def settings(self, surroundings: Surroundings) -> dict[str, str]:
         """The broker's settings without which the log's promise does not hold."""
         return {
@@ -84,16 +90,25 @@ def manifests() -> Sequence[Manifest]:
 
 
 async def ensure_topics(
-    bootstrap_servers: str, wanted: Sequence[Manifest], surroundings: Surroundings, *, prefix: str = PREFIX, writers: Sequence[str] = ()
+    bootstrap_servers: str,
+    wanted: Sequence[Manifest],
+    surroundings: Surroundings,
+    *,
+    prefix: str = PREFIX,
+    writers: Sequence[str] = (),
+    growing: bool = False,
 ) -> Mapping[str, int]:
     """Create what is missing, check everything that is there; returns topics with their partition counts.
 
-    `writers`: the principals who may write, where the brokers check rights. Development settings are said in the log.
+    `writers`: the principals who may write, where the brokers check rights. Development settings are said in the log. A topic whose
+    generation before was not copied to it is refused, unless it is `growing` just now.
     Raises LogAway or TopicsRefused.
     """
     async with _administration(bootstrap_servers) as admin:
         by_topic = {manifest.topic(prefix): manifest for manifest in wanted}
         known = set(await admin.list_topics())
+        if not growing:
+            await _refuse_what_is_not_grown(bootstrap_servers, admin, [each.previous(prefix) for each in wanted], known)
         missing = {topic: manifest for topic, manifest in by_topic.items() if topic not in known}
         await _create(admin, missing, surroundings)
         described = await _describe(admin, list(by_topic))
@@ -105,6 +120,20 @@ async def ensure_topics(
     if troubles:
         log.info("kafka-for-development", settings=[f"{trouble.about} {trouble.words}" for trouble in troubles])
     return {topic: len(partitions) for topic, partitions in described.items()}
+
+
+async def _refuse_what_is_not_grown(
+    bootstrap_servers: str, admin: AIOKafkaAdminClient, previous: Sequence[tuple[str, str]], known: Collection[str]
+) -> None:
+    """An empty new generation beside a full old one would be a log without history."""
+    for room, topic in previous:
+        if topic in known:
+            partitions = (await _describe(admin, [topic]))[topic]
+            async with Link(bootstrap_servers, "topics") as link:
+                if not await are_done(link, [Place(topic, number) for number in range(len(partitions))]):
+                    raise TopicsRefused(
+                        f"{topic} was not copied to its next generation. With the platform stopped, type: aybiza topics grow {room}"
+                    )
 
 
 async def examine_topics(
