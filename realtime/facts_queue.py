@@ -129,7 +129,7 @@ class FactsQueue:
         self._add(item)
 
     async def run(self) -> None:
-        """Send until cancelled. What is left then is in the spool, for whoever comes next."""
+        """Send until cancelled. What is left then is in the spool, for the next process or for `send_rest`."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -148,6 +148,22 @@ class FactsQueue:
                 self._done(item)
         finally:
             self._spool_all()
+            if self._sent is not None:
+                self._items.appendleft(self._sent)
+                self._kept_waiting += self._sent.kept is not None
+                self._sent = None
+
+    async def send_rest(self) -> None:
+        """Send what was left when `run` ended, but for what the talk waited for: there is no talk any more."""
+        for item in list(self._items):
+            item.told = None
+            if item.declinable:
+                self._decline(item)
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(self.run(), name="rest of the facts")
+            if self._items:
+                await self.drained()
+            sending.cancel()
 
     async def drained(self) -> None:
         """Wait until all that was given has been sent."""

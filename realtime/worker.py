@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ class WorkerSettings:
 @dataclass(slots=True, kw_only=True)
 class _Live:
     conductor: Conductor
+    facts: FactsQueue
     socket: MediaSocket
     task: asyncio.Task[None]
 
@@ -150,7 +152,7 @@ class CallWorker:
         conductor = Conductor(call, self._ports.engines, facts, socket, self.counters)
         task = self._spawn(conductor.run(), f"call {call_id}")
         task.add_done_callback(lambda done: self._call_done(call_id, done))
-        self._live[call_id] = _Live(conductor=conductor, socket=socket, task=task)
+        self._live[call_id] = _Live(conductor=conductor, facts=facts, socket=socket, task=task)
         self.counters["calls"] += 1
         return conductor
 
@@ -242,8 +244,12 @@ class CallWorker:
             self.closing(call_id, "")
 
     async def _end_crashed(self, live: _Live) -> None:
-        stage = live.conductor.state.stage
-        await self._reception.end(live.conductor.stream, "worker-crashed", EndedBy.PLATFORM, stage)
+        # What it had to say comes before its end, unless the log is away: then it comes late.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._ports.reception.answer_within_seconds):
+                await live.facts.send_rest()
+        await self._reception.end(live.conductor.stream, "worker-crashed", EndedBy.PLATFORM, live.conductor.state.stage)
+        await live.facts.send_rest()
 
     def _never_connected(self, call_id: str) -> None:
         if ringing := self._ringing.pop(call_id, None):

@@ -19,6 +19,9 @@ from events.streams import StreamId
 
 log = structlog.get_logger()
 
+# A full spool takes nothing until it has some room again, so that it is not said with every fact.
+_STILL_FULL = 0.9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolLimits:
@@ -131,6 +134,7 @@ class Spool:
                 await self._write(group)
             self._idle.set()
             await self._delete_confirmed()
+            self._full = self._full and self.used_bytes > self._limits.total_bytes * _STILL_FULL
 
     def _take_group(self) -> list[Kept]:
         group: list[Kept] = []
@@ -213,4 +217,3 @@ class Spool:
                 return
             self._segments.popleft()
             self._disk_bytes -= segment.size
-            self._full = False

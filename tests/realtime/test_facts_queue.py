@@ -261,6 +261,20 @@ class TestFactsQueueWithASpool:
         await brought_home(log, disk)
         assert kinds(log) == [LateFact, LateFact]
 
+    async def test_sends_what_a_crashed_call_left_without_what_its_talk_waited_for(self, log: MemoryLog) -> None:
+        disk = MemoryDisk()
+        slow = SlowLog(streams=log.streams)
+        async with spooling(slow, disk) as (facts, _):
+            facts.note(ANSWER, essential=True)
+            facts.note(failure(1), essential=False)
+            facts.commit(GRANT, lambda outcome: pytest.fail(f"nobody waits for {outcome}"), declinable=True)
+            await asyncio.sleep(0)
+        slow.answers.set()
+        await facts.send_rest()
+        await facts.send_rest()
+        assert kinds(slow) == [CallAnswered, EngineFailure]
+        assert slow.facts("consents") == []
+
     async def test_writes_down_what_waits_for_a_log_that_does_not_answer(self, log: MemoryLog) -> None:
         disk = MemoryDisk()
         slow = SlowLog(streams=log.streams)
