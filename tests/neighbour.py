@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,14 +96,15 @@ class Child:
 
     async def end(self, by: signal.Signals) -> None:
         """Send it a signal; returns when it has ended."""
+        self.signal(by)
         if self._process is not None:
-            self._process.send_signal(by)
             await self._process.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, and do not wait."""
+        """Send it a signal, and do not wait. Who has ended already gets none."""
         if self._process is not None:
-            self._process.send_signal(number)
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
 
 async def _main(bootstrap: str, prefix: str, folder: str, partitions: str) -> None:
