@@ -18,6 +18,8 @@ from commands.ports import Claim, HistoryLost, LogAway
 
 log = structlog.get_logger()
 
+_HOLDER_BACK_MS = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -102,7 +104,9 @@ class OwnedPartition:
             return
         rests_ms = int((self._rests_until - asyncio.get_running_loop().time()) * 1000)
         if rests_ms > 0:
-            raise LogUnavailable("another owner has claimed the partition, and is left in peace for a while", rests_ms)
+            reason = "another owner has claimed the partition, and is left in peace for a while"
+            # Its holder may be reached much sooner than we would claim.
+            raise LogUnavailable(reason, min(rests_ms, _HOLDER_BACK_MS))
         self._wanted, self._needed_beyond = True, beyond
         self._work.set()
 

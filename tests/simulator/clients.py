@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -36,6 +37,16 @@ class Street:
         self._draw = draw
         self._wanted: list[Wanted] = []
 
+    async def ask_once(self, name: str, stream: StreamId, process: Process) -> Outcome:
+        """Want something new, and hear what comes of it."""
+        wanted = self._new(stream, f"c{len(self.attempts)}".encode().ljust(16, b"."), {})
+        return await self._attempt(name, replace(wanted, expected_version=None), process)
+
+    async def see_through(self, name: str, stream: StreamId) -> None:
+        """Want something until it is answered clearly."""
+        while not self._settled(outcome := await self.ask_once(name, stream, self._draw.choice(self._processes)), {}, stream):
+            await asyncio.sleep(outcome.retry_after_ms / 1000 if isinstance(outcome, LogUnavailable) else 0.02)
+
     async def client(self, name: str, step: Callable[[], bool]) -> None:
         """Wants one thing after the other, until there are no steps left and the last is answered clearly."""
         draw, known = self._draw, dict[StreamId, int]()
@@ -44,7 +55,7 @@ class Street:
             if not step():
                 return
             wanted = self._something(known)
-            while not self._settled(outcome := await self._attempt(name, wanted), known, wanted):
+            while not self._settled(outcome := await self._attempt(name, wanted), known, wanted.stream):
                 if not self.healed and draw.random() < 0.15:
                     break
                 retry_ms = outcome.retry_after_ms if isinstance(outcome, LogUnavailable) else 20
@@ -70,9 +81,10 @@ class Street:
         order = Order(command_id=command_id, digest=draw.randbytes(16), actor="client", occurred_at=_AT)
         return Wanted(stream=stream, command=draw.choice(_COMMANDS), order=order, expected_version=expected)
 
-    async def _attempt(self, name: str, wanted: Wanted) -> Outcome:
+    async def _attempt(self, name: str, wanted: Wanted, process: Process | None = None) -> Outcome:
         cluster, draw = self._cluster, self._draw
-        process = self.favourite if draw.random() < 0.85 else draw.choice(self._processes)
+        if process is None:
+            process = self.favourite if draw.random() < 0.85 else draw.choice(self._processes)
         attempt = Attempt(number=len(self.attempts), client=name, process=process.name, wanted=wanted, begun=cluster.scheduler.now)
         self.attempts.append(attempt)
         told = wanted.expected_version
@@ -95,13 +107,13 @@ class Street:
     def _lost(self) -> bool:
         return self._cluster.scheduler.now < self.lost_until and self._draw.random() < 0.5
 
-    def _settled(self, outcome: Outcome, known: dict[StreamId, int], wanted: Wanted) -> bool:
+    def _settled(self, outcome: Outcome, known: dict[StreamId, int], stream: StreamId) -> bool:
         if outcome is None or isinstance(outcome, LogUnavailable | CommitInDoubt):
             return False
         if isinstance(outcome, Committed):
-            known[wanted.stream] = outcome.version
+            known[stream] = outcome.version
         elif isinstance(outcome, ExpectedVersionMismatch):
-            known[wanted.stream] = outcome.found
+            known[stream] = outcome.found
         return True
 
 

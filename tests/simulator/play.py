@@ -6,14 +6,13 @@ from random import Random
 
 from commands.spool.format import sha
 from tests.simulator.checker import violations, wanted_by
-from tests.simulator.loop import ProcessLoop, bury
-from tests.simulator.process import Process
+from tests.simulator.loop import bury
 from tests.simulator.stage import WHOLE, Stage, Without
 from tests.simulator.truth import truth_of
 from tests.simulator.workers import WorkerStage, witnessed
 
-SETTLE_SECONDS = 90.0
-"""As long as any process leaves another in peace, and a little more."""
+SETTLE_SECONDS = 30.0
+"""Once the faults end, everything is answered within this time."""
 MOST_TURNS = 2_000_000
 
 
@@ -79,7 +78,7 @@ def play(seed: int, steps: int, without: Without = WHOLE, *, keep_lines: bool = 
     report.turns, report.seconds, report.covered = scheduler.turns, scheduler.now, stage.story.covered
     if report.violations or keep_lines:
         report.lines = stage.story.lines()
-    _bury(stage.processes, stage.cluster.loop)
+    bury_all(stage)
     return report
 
 
@@ -92,11 +91,12 @@ def _judge(stage: Stage, report: Report, without: Without) -> None:
     report.commands, report.commits, report.claims = len(attempts), len(truth.effects), truth.claims
 
 
-def _bury(processes: list[Process], living: ProcessLoop) -> None:
+def bury_all(stage: Stage) -> None:
     """Tasks of the dead never end by themselves; let nobody hear of it."""
-    for process in processes:
+    for process in stage.processes:
         if process.alive:
             process.die()
+    living = stage.cluster.loop
     living.dead = True
-    for task in [*living.tasks(), *(task for process in processes for task in process.graveyard)]:
+    for task in [*living.tasks(), *(task for process in stage.processes for task in process.graveyard)]:
         bury(task)

@@ -30,7 +30,7 @@ from tests.simulator.truth import CODEC, Admission, by_rule
 
 TOPIC = "aybiza.flags.v1"
 PARTITIONS = 2
-STREAMS = [StreamId("AYB-TEST-TEST-TEST", "flags", name) for name in ("ant", "bee", "cat", "dog")]
+STREAMS = [StreamId("AYB-TEST-TEST-TEST", "flags", name) for name in ("ant", "bee", "elk", "gnu")]
 WHOLE_RECORDS = 2_000
 CALLS_TOPIC = "aybiza.calls.v1"
 TOPICS = {"flags": (TOPIC, PARTITIONS), "calls": (CALLS_TOPIC, 1)}
@@ -60,9 +60,11 @@ class Stage:
 
     rooms: Sequence[str] = ("flags",)
 
-    def __init__(self, draw: Random, without: Without = WHOLE) -> None:
-        self.together = draw.random() < 0.6
-        self.cold = draw.random() < 0.5
+    def __init__(self, draw: Random, without: Without = WHOLE, *, pair: bool = False) -> None:
+        """`pair`: just two who know of each other and remember all, as a story needs them."""
+        self.together = draw.random() < 0.6 or pair
+        self.cold = draw.random() < 0.5 and not pair
+        self.patience = impatient(0 if self.cold else WHOLE_RECORDS)
         self.draw = draw
         self._topics = {room: TOPICS[room] for room in self.rooms}
         self.scheduler = Scheduler()
@@ -73,9 +75,9 @@ class Stage:
         self.journal = Journal(self.cluster)
         self.network = Network(self.cluster)
         self.coordinator = Coordinator(self.cluster, fixed=draw.random() < 0.2)
-        count = draw.choice((2, 2, 3))
+        count = 2 if pair else draw.choice((2, 2, 3))
         # Who is no member owns only what it must take over.
-        self._members = "ABC"[: count if draw.random() < 0.7 else count - 1]
+        self._members = "ABC"[: count if draw.random() < 0.7 or pair else count - 1]
         self.processes = [self.process(name) for name in "ABC"[:count]]
         if self.cold:
             for process in self.processes:
@@ -106,7 +108,7 @@ class Stage:
 
     def owners(self, process: Process) -> Owners:
         """What a process begins with, each time that it starts."""
-        topics, patience = self._topics, impatient(0 if self.cold else WHOLE_RECORDS)
+        topics, patience = self._topics, self.patience
         address, loop = process.title, process.loop
         if self.together:
             address = f"{process.name}:1/{process.incarnation:08x}"
