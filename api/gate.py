@@ -50,9 +50,14 @@ class Gate:
         admitted: str | None = None
 
         async def traced(message: Message) -> None:
+            nonlocal admitted
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 answer.update(standing)
+                if admitted is not None and answer.get("Content-Type", "").startswith("text/event-stream"):
+                    # Who listens for hours does not keep others of the key from asking.
+                    self._limiter.leave(admitted)
+                    admitted = None
                 answer[HEADER] = trace.trace_id.hex()
                 answer.setdefault("Cache-Control", "no-store")
                 answer["X-Content-Type-Options"] = "nosniff"

@@ -26,6 +26,7 @@ TAGS = [
     {"name": "calls", "description": "What was said and heard, second by second, and what can be done in a call."},
     {"name": "usage", "description": "What calls used, and what that costs."},
     {"name": "flags", "description": "Switches that calls read when they begin."},
+    {"name": "events", "description": "What happens, as it happens."},
     {"name": "health", "description": "How the process is."},
 ]
 _PROBLEM = {

@@ -13,6 +13,7 @@ from events.rooms import ROOMS
 from events.sealing import KeyRing
 from events.streams import topic_of
 from projections.directory import KnownKey
+from projections.feed import Feed
 from projections.queries import JournalRows, Rows
 
 
@@ -77,6 +78,7 @@ class Ports:
     clock: Clock
     draw: Draw
     operator_key_hash: bytes | None = None
+    feed: Feed | None = None
     limits: Limits = field(default_factory=lambda: ProcessLimits(time.monotonic))
     reads: Policy = READS
     writes: Policy = WRITES

@@ -30,11 +30,15 @@ from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import open_key_ring
 from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.recording_folder import RecordingFolder
+from infra.adapters.redis import connected as redis_connected
+from infra.adapters.redis_vectors import RedisVectors
+from infra.apps.alongside import alongside
 from infra.apps.listening import listen
 from infra.apps.read_side import running_read_side
 from infra.apps.recordings import StoredRecordings
 from infra.apps.web import serving
 from infra.local.stack import Addresses
+from projections.feed import Feed
 
 OPERATOR_KEY = f"aybiza_operator_{'o' * 40}"
 
@@ -108,9 +112,12 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         )
         await read_side.directory.caught_up.wait()
         recordings = RecordingFolder(kept_in := folder / "recordings", key_ring)
+        client = await stack.enter_async_context(redis_connected(addresses.redis))
+        feed = Feed(reader, list(map(topic_of, ROOMS)), read_side.rows.progress, RedisVectors(client, prefix=f"{prefix}:"))
+        await stack.enter_async_context(alongside({"feed": feed.run}))
         ports = Ports(
             dispatch=owners, rows=read_side.rows, journal=read_side.journal, api_keys=read_side.directory, keyring=key_ring,
-            recordings=StoredRecordings(rows=read_side.rows, store=recordings), health=all_is_well,
+            recordings=StoredRecordings(rows=read_side.rows, store=recordings), feed=feed, health=all_is_well,
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)),
         )  # fmt: skip

@@ -91,6 +91,9 @@ def throw_at(url: str, headers: dict[str, str]) -> None:
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
             def each(case: schemathesis.Case[Any]) -> None:
+                if case.operation.path == "/v1/events":
+                    # A stream that goes on is no answer that could be looked at.
+                    case.query = {**(case.query or {}), "wait_seconds": 0}
                 case.validate_response(case.call(headers=headers, timeout=30), checks=CHECKS)
 
             # Where nothing can be given, nothing can be given wrongly.

@@ -61,6 +61,10 @@ class PaperReader:
         self._records[place].append(RawRecord(*place, offset, self._ms, stream.key, value, ce_type, header))
         self._grown.set()
 
+    def all_records(self) -> list[RawRecord]:
+        """Everything but the claims."""
+        return [raw for records in self._records.values() for raw in records if raw is not None]
+
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[tuple[str, int], int]:
         return {place: len(records) for place, records in self._records.items() if place[0] in topics}
 
