@@ -16,13 +16,14 @@ from infra.apps.health import HealthOf, of_directory, of_log, of_read_models
 from infra.apps.installation import Installation
 from infra.apps.listening import listen
 from infra.apps.owning import running_owners
-from infra.apps.read_side import ReadModels, caught_up, opened_read_models, running_directory
+from infra.apps.read_side import ReadModels, caught_up, opened_read_models, running_directory, running_feed
 from infra.apps.recordings import StoredRecordings
 from infra.apps.web import serving
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
 from infra.settings import Settings
 from projections.directory import Directory
+from projections.feed import Feed
 
 FAILURES = ANY_PROCESS
 
@@ -40,19 +41,22 @@ async def running(settings: Settings, services: Addresses, installation: Install
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         health = HealthOf([of_log(owning, footing.reader), of_directory(directory), of_read_models(models.progress, directory)])
-        app = create_app(ports_of(footing, owners, models, directory, health))
+        feed = await stack.enter_async_context(running_feed(footing.reader, models))
+        app = create_app(ports_of(footing, owners, models, directory, feed, health))
         await caught_up(directory)
         await stack.enter_async_context(serving(app, listening))
+        # Who listens is told that it ends, else the web server would wait for them.
+        stack.callback(feed.close)
         stack.enter_context(remembered(settings.state_dir, "api", api=url, peer=owning.address))
         yield f"{url}   API, its documentation at /docs, how it is at /health"
 
 
-def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory: Directory, health: Health) -> Ports:
+def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory: Directory, feed: Feed, health: Health) -> Ports:
     """What the API is wired with."""
     installation = footing.installation
     return Ports(
         dispatch=dispatch, rows=models.rows, journal=models.journal, api_keys=directory, keyring=installation.key_ring,
-        recordings=recordings_of(footing, models), health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
+        recordings=recordings_of(footing, models), feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix),
     )  # fmt: skip

@@ -20,6 +20,7 @@ from infra.apps.read_side import (
     caught_up,
     opened_read_models,
     running_directory,
+    running_feed,
     running_processors,
     running_projections,
 )
@@ -82,10 +83,13 @@ async def running_platform(settings: Settings, services: Services, installation:
         voice = await stack.enter_async_context(running_voice(footing, owners, side.directory, url))
         parts = [of_parts(side.projecting.waits_for), of_parts(side.managing.waits_for)]
         health = HealthOf([of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker)])
-        app = create_app(ports_of(footing, owners, models, side.directory, health))
+        feed = await stack.enter_async_context(running_feed(reader, models))
+        app = create_app(ports_of(footing, owners, models, side.directory, feed, health))
         app.include_router(voice.worker.router)
         await caught_up(side.directory)
         await stack.enter_async_context(serving(app, listening))
+        # Who listens is told that it ends, else the web server would wait for them.
+        stack.callback(feed.close)
         # Calls end before the web server stops: the carrier asks it what follows.
         stack.push_async_callback(voice.worker.stop)
         stack.enter_context(remembered(settings.state_dir, "all", api=url, voice=url, peer=owning.address))

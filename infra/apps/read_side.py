@@ -25,10 +25,12 @@ from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import RedisLiveRows, RedisStore
 from infra.adapters.redis import connected as redis_connected
+from infra.adapters.redis_vectors import RedisVectors
 from infra.apps.alongside import alongside
 from infra.apps.rebuild import ReadStores
 from infra.apps.sharing import PartOfTheLog, keep, share
 from projections.directory import Directory, follow
+from projections.feed import Feed
 from projections.ports import LogReader, Projection, Store, TopicOf
 from projections.registry import LIVE, STORED
 from projections.runner import Runner
@@ -158,6 +160,15 @@ async def running_directory(reader: LogReader, *, topic_of: TopicOf = topic_of) 
     directory = Directory(topic_of=topic_of)
     async with alongside({"read side: directory": lambda: keep(lambda: follow(reader, directory))}):
         yield directory
+
+
+@asynccontextmanager
+async def running_feed(reader: KafkaLogReader, models: ReadModels, *, topic_of: TopicOf = topic_of) -> AsyncIterator[Feed]:
+    """What programs listen to. It begins where the tables stand, when the first one listens; close it before the web server stops."""
+    vectors = RedisVectors(models.stores.redis, prefix=models.stores.prefix)
+    feed = Feed(reader, [topic_of(room) for room in ROOMS], models.rows.progress, vectors)
+    async with alongside({"read side: feed": lambda: keep(feed.run)}):
+        yield feed
 
 
 async def caught_up(directory: Directory) -> None:

@@ -14,6 +14,7 @@ from events.admission import Fence
 from events.codec import Codec
 from events.records import AdmittedBatch
 from projections.ports import LogReader, Superseded
+from projections.queries import RowsUnavailable
 from projections.runner import apart, was_cancelled
 
 log = structlog.get_logger()
@@ -24,13 +25,13 @@ _WELL_SECONDS = 60.0
 
 
 async def keep(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run for ever, again after each time that another took over or the log was away."""
+    """Run for ever, again after each time that another took over, or the log or the tables were away."""
     failures = 0
     while True:
         begun = time.monotonic()
         try:
             await apart(run())
-        except* (Superseded, LogAway) as causes:
+        except* (Superseded, LogAway, RowsUnavailable) as causes:
             failures = 0 if time.monotonic() - begun > _WELL_SECONDS else failures + 1
             log.warning("read-side-started-again", reason=str(causes.exceptions))
         if was_cancelled():
