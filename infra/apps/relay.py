@@ -26,7 +26,8 @@ async def running(settings: Settings, services: Addresses, installation: Install
         footing = await stack.enter_async_context(opened_footing("relay", settings, services, installation))
         rooms = [manifest for manifest in manifests() if manifest.room in ROOMS]
         writers = settings.log_writers.split(",")
-        await ensure_topics(services.kafka, [relayed(room) for room in rooms], settings.surroundings, writers=writers)
+        # The relay of a new generation begins anew: nothing is copied from the one before.
+        await ensure_topics(services.kafka, [relayed(room) for room in rooms], settings.surroundings, writers=writers, growing=True)
         topics = {room.topic(): relayed(room).topic() for room in rooms}
         relay = Relay(services.kafka, footing.reader, footing.kafka, topics)
 

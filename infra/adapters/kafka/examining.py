@@ -13,6 +13,7 @@ from commands.ports import Place
 from infra.adapters.kafka.ends import offsets_of
 from infra.adapters.kafka.fetching import EARLIEST
 from infra.adapters.kafka.link import Link, NotAsked, Unanswered
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 
 Surroundings: TypeAlias = Literal["local", "production"]
 # Settings of which more is as good.
@@ -73,10 +74,13 @@ class Right:
 class Doctor:
     """Looks at one cluster. `writers` are the principals who may write: the owners of the log."""
 
-    def __init__(self, bootstrap_servers: str, surroundings: Surroundings, writers: Iterable[str] = ()) -> None:
+    def __init__(
+        self, bootstrap_servers: str, surroundings: Surroundings, writers: Iterable[str] = (), security: KafkaSecurity = IN_CLEAR
+    ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._surroundings = surroundings
         self._writers = frozenset(writers)
+        self._security = security
 
     async def examine(self, admin: AIOKafkaAdminClient, needed: Mapping[str, Needed]) -> list[Trouble]:
         """Everything that is wrong with brokers and topics, the gravest first. Raises LogAway."""
@@ -84,7 +88,7 @@ class Doctor:
         there = {topic: described[topic]["partitions"] for topic in needed if described[topic]["error_code"] == 0}
         settings = await _settings(admin, ConfigResourceType.TOPIC, there)
         brokers = [broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]]
-        async with Link(self._bootstrap_servers, "doctor") as link:
+        async with Link(self._bootstrap_servers, "doctor", security=self._security) as link:
             places = [Place(topic, number) for topic, partitions in there.items() for number in range(len(partitions))]
             begins = await offsets_of(link, places, EARLIEST)
             rights = await self._rights(link, brokers)

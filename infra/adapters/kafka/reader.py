@@ -38,6 +38,7 @@ from infra.adapters.kafka.fetching import EARLIEST, LATEST, TryElsewhere, fetch
 from infra.adapters.kafka.fetching_ahead import FetchingAhead
 from infra.adapters.kafka.link import KafkaUnreachable, Link
 from infra.adapters.kafka.schemas import SchemaTopic
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 from infra.adapters.kafka.topics import PREFIX
 from infra.adapters.kafka.writer import KafkaLog
 
@@ -74,7 +75,13 @@ class KafkaLogReader:
     `on_foreign` hears of too; `away` what the brokers said that do not answer at present.
     """
 
-    def __init__(self, bootstrap_servers: str, schemas: SchemaTopic, on_foreign: Callable[[ForeignRecord], None] | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        schemas: SchemaTopic,
+        on_foreign: Callable[[ForeignRecord], None] | None = None,
+        security: KafkaSecurity = IN_CLEAR,
+    ) -> None:
         self.codec: Codec = schemas.codec
         self.counts: defaultdict[tuple[str, int], Counter[Verdict]] = defaultdict(Counter)
         self.foreign: deque[ForeignRecord] = deque(maxlen=_FOREIGN_KEPT)
@@ -82,6 +89,7 @@ class KafkaLogReader:
         self._bootstrap_servers = bootstrap_servers
         self._schemas = schemas
         self._on_foreign = on_foreign
+        self._security = security
 
     async def batches(
         self,
@@ -103,7 +111,7 @@ class KafkaLogReader:
         Raises LogAway when no broker answers at the beginning; afterwards it waits while they are away, as it waits for a schema that
         is not on the log yet. Raises HistoryLost, at any time, instead of passing over what is not there.
         """
-        async with Link(self._bootstrap_servers, "reader") as link:
+        async with Link(self._bootstrap_servers, "reader", security=self._security) as link:
             passages = await self._passages(link, topics, start, places, select)
             try:
                 await self._set_stops(link, passages, stop, stop_at_end=stop_at_end)
@@ -124,7 +132,7 @@ class KafkaLogReader:
         """
         place = Place(topic, partition)
         offset = at if isinstance(at, int) else (await self.first_since(topic, at))[place]
-        async with Link(self._bootstrap_servers, "reader-position") as link:
+        async with Link(self._bootstrap_servers, "reader-position", security=self._security) as link:
             if not 0 <= offset <= (await offsets_of(link, [place], LATEST))[place]:
                 raise InvalidPosition(f"{place} has no offset {offset} yet")
             known: tuple[int, Fence] | None = (offset, UNCLAIMED)
@@ -180,7 +188,7 @@ class KafkaLogReader:
 
     async def end_offsets(self, topics: Sequence[str]) -> Mapping[tuple[str, int], int]:
         """The offset after the last record of each partition, now. Raises LogAway."""
-        async with Link(self._bootstrap_servers, "reader-ends") as link:
+        async with Link(self._bootstrap_servers, "reader-ends", security=self._security) as link:
             places = [place for topic in topics for place in await self._places(link, topic)]
             return {(place.topic, place.partition): end for place, end in (await offsets_of(link, places, LATEST)).items()}
 
@@ -189,7 +197,7 @@ class KafkaLogReader:
 
         Owners keep append times monotone; a superseded writer's clock does not count, so it may begin a little early.
         """
-        async with Link(self._bootstrap_servers, "reader-times") as link:
+        async with Link(self._bootstrap_servers, "reader-times", security=self._security) as link:
             places = await self._places(link, topic)
             ends = await offsets_of(link, places, LATEST)
             found = await offsets_of(link, places, int(since.timestamp() * 1000))
@@ -265,9 +273,14 @@ class KafkaLogReader:
 
 @asynccontextmanager
 async def open_reader(
-    bootstrap_servers: str, *, prefix: str = PREFIX, codec: Codec | None = None, on_foreign: Callable[[ForeignRecord], None] | None = None
+    bootstrap_servers: str,
+    *,
+    prefix: str = PREFIX,
+    codec: Codec | None = None,
+    on_foreign: Callable[[ForeignRecord], None] | None = None,
+    security: KafkaSecurity = IN_CLEAR,
 ) -> AsyncIterator[KafkaLogReader]:
     """A reader that needs nothing but the brokers' addresses. Raises LogAway."""
-    async with KafkaLog(bootstrap_servers) as kafka:
+    async with KafkaLog(bootstrap_servers, security=security) as kafka:
         schemas = SchemaTopic(kafka, codec or prepared_codec(), f"{prefix}.schemas")
-        yield KafkaLogReader(bootstrap_servers, schemas, on_foreign)
+        yield KafkaLogReader(bootstrap_servers, schemas, on_foreign, security)

@@ -25,6 +25,7 @@ from events.streams import room_of
 from infra.adapters.kafka.fetching import Fetched, TryElsewhere, fetch
 from infra.adapters.kafka.link import Link
 from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 from infra.adapters.kafka.topics import Manifest
 
 log = structlog.get_logger()
@@ -54,11 +55,14 @@ def origin_of(headers: Iterable[tuple[str, bytes | None]]) -> Position | None:
 class Relay:
     """Relays topics (the relay topic of each is in `topics`) for as long as it runs. One `run` at a time."""
 
-    def __init__(self, bootstrap_servers: str, reader: KafkaLogReader, kafka: Log, topics: Mapping[str, str]) -> None:
+    def __init__(
+        self, bootstrap_servers: str, reader: KafkaLogReader, kafka: Log, topics: Mapping[str, str], security: KafkaSecurity = IN_CLEAR
+    ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._reader = reader
         self._kafka = kafka
         self._topics = topics
+        self._security = security
         self._expected: dict[Place, int] = {}
 
     async def run(self, places: Collection[tuple[str, int]] | None = None, *, stop_at_end: bool = False) -> None:
@@ -88,7 +92,7 @@ class Relay:
     async def _resumed(self, places: Sequence[Place]) -> Mapping[tuple[str, int], tuple[int, Fence]]:
         """Behind the last record that was relayed, for each partition."""
         start: dict[tuple[str, int], tuple[int, Fence]] = {}
-        async with Link(self._bootstrap_servers, "relay") as link:
+        async with Link(self._bootstrap_servers, "relay", security=self._security) as link:
             for place in places:
                 relay = Place(self._topics[place.topic], place.partition)
                 end = self._expected[relay] = await self._kafka.end_offset(relay)

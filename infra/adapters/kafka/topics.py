@@ -18,6 +18,7 @@ from infra.adapters.kafka.ends import offsets_of
 from infra.adapters.kafka.examining import Doctor, Needed, Surroundings, Trouble
 from infra.adapters.kafka.fetching import LATEST
 from infra.adapters.kafka.link import KafkaUnreachable, Link
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 
 log = structlog.get_logger()
 
@@ -97,6 +98,7 @@ async def ensure_topics(
     prefix: str = PREFIX,
     writers: Sequence[str] = (),
     growing: bool = False,
+    security: KafkaSecurity = IN_CLEAR,
 ) -> Mapping[str, int]:
     """Create what is missing, check everything that is there; returns topics with their partition counts.
 
@@ -104,16 +106,17 @@ async def ensure_topics(
     generation before was not copied to it is refused, unless it is `growing` just now.
     Raises LogAway or TopicsRefused.
     """
-    async with _administration(bootstrap_servers) as admin:
+    async with _administration(bootstrap_servers, security) as admin, Link(bootstrap_servers, "topics", security=security) as link:
         by_topic = {manifest.topic(prefix): manifest for manifest in wanted}
         known = set(await admin.list_topics())
         if not growing:
-            await _refuse_what_is_not_grown(bootstrap_servers, admin, [each.previous(prefix) for each in wanted], known)
+            await _refuse_what_is_not_grown(link, [each.previous(prefix) for each in wanted], known)
         missing = {topic: manifest for topic, manifest in by_topic.items() if topic not in known}
         await _create(admin, missing, surroundings)
         described = await _describe(admin, list(by_topic))
-        await _await_served(bootstrap_servers, [Place(topic, number) for topic in missing for number in range(len(described[topic]))])
-        doctor = Doctor(bootstrap_servers, surroundings, writers)
+        # A broker names itself leader of a new partition a moment before it takes records for it.
+        await offsets_of(link, [Place(topic, number) for topic in missing for number in range(len(described[topic]))], LATEST)
+        doctor = Doctor(bootstrap_servers, surroundings, writers, security)
         troubles = await doctor.examine(admin, {topic: manifest.needed(surroundings) for topic, manifest in by_topic.items()})
     if grave := [str(trouble) for trouble in troubles if trouble.grave]:
         raise TopicsRefused("\n".join(grave))
@@ -122,32 +125,36 @@ async def ensure_topics(
     return {topic: len(partitions) for topic, partitions in described.items()}
 
 
-async def _refuse_what_is_not_grown(
-    bootstrap_servers: str, admin: AIOKafkaAdminClient, previous: Sequence[tuple[str, str]], known: Collection[str]
-) -> None:
+async def _refuse_what_is_not_grown(link: Link, previous: Sequence[tuple[str, str]], known: Collection[str]) -> None:
     """An empty new generation beside a full old one would be a log without history."""
     for room, topic in previous:
-        if topic in known:
-            partitions = (await _describe(admin, [topic]))[topic]
-            async with Link(bootstrap_servers, "topics") as link:
-                if not await are_done(link, [Place(topic, number) for number in range(len(partitions))]):
-                    raise TopicsRefused(
-                        f"{topic} was not copied to its next generation. With the platform stopped, type: aybiza topics grow {room}"
-                    )
+        count = await link.partitions_of(topic) if topic in known else None
+        if count is not None and not await are_done(link, [Place(topic, number) for number in range(count)]):
+            raise TopicsRefused(
+                f"{topic} was not copied to its next generation. With the platform stopped, type: aybiza topics grow {room}"
+            )
 
 
 async def examine_topics(
-    bootstrap_servers: str, wanted: Sequence[Manifest], surroundings: Surroundings, *, prefix: str = PREFIX, writers: Sequence[str] = ()
+    bootstrap_servers: str,
+    wanted: Sequence[Manifest],
+    surroundings: Surroundings,
+    *,
+    prefix: str = PREFIX,
+    writers: Sequence[str] = (),
+    security: KafkaSecurity = IN_CLEAR,
 ) -> Sequence[Trouble]:
     """What a start would complain of, the gravest first. Changes nothing. Raises LogAway."""
-    async with _administration(bootstrap_servers) as admin:
+    async with _administration(bootstrap_servers, security) as admin:
         needed = {manifest.topic(prefix): manifest.needed(surroundings) for manifest in wanted}
-        return await Doctor(bootstrap_servers, surroundings, writers).examine(admin, needed)
+        return await Doctor(bootstrap_servers, surroundings, writers, security).examine(admin, needed)
 
 
 @asynccontextmanager
-async def _administration(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, client_id="aybiza-topics", request_timeout_ms=_REQUEST_MS)
+async def _administration(bootstrap_servers: str, security: KafkaSecurity) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=bootstrap_servers, client_id="aybiza-topics", request_timeout_ms=_REQUEST_MS, **security.options()
+    )
     try:
         await admin.start()
         yield admin
@@ -182,12 +189,6 @@ async def _describe(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[s
             if all(_is_led(described[topic]) for topic in topics):
                 return {topic: described[topic]["partitions"] for topic in topics}
             await asyncio.sleep(0.02)
-
-
-async def _await_served(bootstrap_servers: str, places: Sequence[Place]) -> None:
-    """A broker names itself leader of a new partition a moment before it takes records for it."""
-    async with Link(bootstrap_servers, "topics") as link:
-        await offsets_of(link, places, LATEST)
 
 
 def _is_led(entry: Mapping[str, Any]) -> bool:
