@@ -90,7 +90,7 @@ class Cold:
             async with asyncio.timeout(self._patience.start_seconds):
                 reached = await self._histories.reached(owner.place)
         except (HistoryAway, TimeoutError) as error:
-            log.info("journal-away", topic=owner.place.topic, partition=owner.place.partition, reason=str(error) or "it is too slow")
+            log.debug("journal-away", topic=owner.place.topic, partition=owner.place.partition, reason=str(error) or "it is too slow")
             return
         if reached.offset - owner.next_offset > self._patience.whole_records:
             owner.begin(*reached)

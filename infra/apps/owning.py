@@ -15,7 +15,9 @@ from commands.routing.owners import Owners
 from commands.routing.ports import Assignment, Assignments
 from infra.adapters.kafka.claims import ClaimsTopic
 from infra.adapters.kafka.membership import FixedAssignments, Share
+from infra.adapters.kafka.snapshots import KafkaSnapshots
 from infra.adapters.kafka.tails import KafkaTails
+from infra.adapters.kafka.topics import manifests
 from infra.adapters.peer_identity import PeerIdentity, local_identity, read_identity
 from infra.adapters.peers import PeerServer, SocketPeers
 from infra.adapters.postgres.connections import connected
@@ -49,9 +51,12 @@ async def running_owners(footing: Footing) -> AsyncIterator[Owning]:
     async with AsyncExitStack() as stack:
         # Without the journal owners go on, and read more of the log.
         pool = await stack.enter_async_context(connected(footing.services.postgres, purpose="owners", least=0))
+        (manifest,) = [each for each in manifests() if each.room == "snapshots"]
+        snapshots = KafkaSnapshots(footing.kafka, manifest.partitions[settings.surroundings], manifest.topic())
+        await stack.enter_async_context(alongside({"learn where snapshots are": snapshots.follow}))
         world = World(
             log=footing.kafka, schemas=footing.schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom,
-            histories=PostgresHistories(pool),
+            histories=PostgresHistories(pool), snapshots=snapshots,
         )  # fmt: skip
         claims = await stack.enter_async_context(ClaimsTopic(footing.services.kafka, footing.kafka, footing.schemas, footing.schemas.codec))
         listening = listen(settings.peer_host, settings.peer_port, setting="AYBIZA_PEER_PORT")

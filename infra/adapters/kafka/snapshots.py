@@ -27,12 +27,14 @@ class KafkaSnapshots:
         self._places = [Place(topic, number) for number in range(partitions)]
         self._offsets: dict[bytes, int] = {}
         self._read_to = [0] * partitions
+        self._asked = asyncio.Event()
 
     def __len__(self) -> int:
         """How many streams are known to have one."""
         return len(self._offsets)
 
     async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        self._asked.set()
         found: dict[bytes, bytes] = {}
         for key in keys:
             offset = self._offsets.get(key)
@@ -61,7 +63,8 @@ class KafkaSnapshots:
                 await self._append(place, keys, snapshots)
 
     async def follow(self) -> None:
-        """Learn where snapshots are. Runs until cancelled."""
+        """Learn where snapshots are, once somebody has asked for one: a process that owns nothing reads nothing. Runs until cancelled."""
+        await self._asked.wait()
         while True:
             for place in self._places:
                 try:
