@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import fastavro
@@ -57,6 +58,10 @@ def _through(read: Callable[[Any], Fact], cls: type) -> Callable[[Any], Fact]:
     """What was read, as the newest version of its event."""
     lift = upcaster(cls)
     return read if lift is None else lambda value: lift(read(value))
+
+
+# Compiling takes milliseconds, and a process has several codecs.
+_compiled = cache(_Kind)
 
 
 class Codec:
@@ -117,7 +122,7 @@ class Codec:
     def _kind(self, kind: EventType) -> _Kind:
         compiled = self._kinds.get(kind.ce_type)
         if compiled is None:
-            compiled = self._kinds[kind.ce_type] = _Kind(kind)
+            compiled = self._kinds[kind.ce_type] = _compiled(kind)
             self._by_mark[compiled.mark] = self._by_class[kind.cls] = compiled
         return compiled
 

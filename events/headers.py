@@ -30,8 +30,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 HEADER = "aybiza"
-_LAYOUT = struct.Struct(">BBQ16sQ16sHH16s16sq16sH16s16s8sBB")
-_VERSION = 1
+LAYOUT = struct.Struct(">BBQ16sQ16sHH16s16sq16sH16s16s8sBB")
+VERSION = 1
 ZERO_16 = bytes(16)
 ZERO_8 = bytes(8)
 
@@ -48,9 +48,9 @@ class Kind(IntEnum):
 
 _KINDS = {int(kind): kind for kind in Kind}
 _HEAD = struct.Struct(">BBQ16s")
-_FIRST = bytes([_VERSION])
+_FIRST = bytes([VERSION])
 # The actors that were seen, by their length and name as they lie at the header's end.
-_ACTOR_AT = _LAYOUT.size - 1
+_ACTOR_AT = LAYOUT.size - 1
 _ACTORS: dict[bytes, str] = {}
 _MANY_ACTORS = 10_000
 
@@ -98,14 +98,14 @@ class RecordHeader(NamedTuple):
 def fields_of(packed: bytes) -> tuple[tuple[Any, ...], str]:
     """All fields in the order of the layout, the kind as a number, and the actor; for the reader's hot path. Raises BrokenHeader."""
     try:
-        fields = _LAYOUT.unpack_from(packed)
+        fields = LAYOUT.unpack_from(packed)
         actor = _ACTORS.get(packed[_ACTOR_AT:])
         if actor is None:
             actor = _actor_of(packed)
     # TypeError: Kafka lets a header be null.
     except (struct.error, TypeError, UnicodeDecodeError) as cause:
         raise BrokenHeader(str(cause)) from cause
-    if fields[0] != _VERSION or fields[1] not in _KINDS:
+    if fields[0] != VERSION or fields[1] not in _KINDS:
         raise BrokenHeader(f"layout {fields[0]}, kind {fields[1]}, {len(packed)} bytes")
     return fields, actor
 
@@ -138,7 +138,7 @@ def heads_of(term: int, claim_id: bytes) -> frozenset[bytes]:
     """How the headers begin that a claim's holder writes after it, up to where their claim ends."""
     if not 0 <= term < 2**64 or len(claim_id) != 16:
         return frozenset()
-    return frozenset(_HEAD.pack(_VERSION, kind, term, claim_id) for kind in Kind if kind is not Kind.CLAIM)
+    return frozenset(_HEAD.pack(VERSION, kind, term, claim_id) for kind in Kind if kind is not Kind.CLAIM)
 
 
 def begins_with(packed: bytes | None, heads: frozenset[bytes]) -> bool:
@@ -156,8 +156,8 @@ def pack(  # noqa: PLR0913, PLR0917 - the layout has as many fields
     """The header's bytes from its fields in the order of the layout, for the writer's hot path. Raises ValueError for a long actor."""
     if len(actor) > 255:
         raise ValueError("an actor's name may have 255 bytes")
-    packed = _LAYOUT.pack(
-        _VERSION, kind, term, claim_id, version, commit_id, index, count, command_id, digest, occurred_at_us, causation_id,
+    packed = LAYOUT.pack(
+        VERSION, kind, term, claim_id, version, commit_id, index, count, command_id, digest, occurred_at_us, causation_id,
         causation_index, correlation_id, trace_id, span_id, depth, len(actor),
     )  # fmt: skip
     return packed + actor

@@ -15,9 +15,9 @@ from events.registry import Fact
 from events.streams import StreamId
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SPEC_VERSION = ("ce_specversion", b"1.0")
+SPEC_VERSION = ("ce_specversion", b"1.0")
 _EVENT = bytes([Kind.EVENT])
-_CONTENT_TYPE = ("content-type", b"application/avro")
+CONTENT_TYPE = ("content-type", b"application/avro")
 
 
 class _Stored(NamedTuple):
@@ -101,12 +101,13 @@ def read_header(headers: Iterable[tuple[str, bytes | None]]) -> tuple[str, Recor
 
 def write_headers(room: str, ce_type: str, event_id: str, packed: bytes) -> list[tuple[str, bytes]]:
     """A record's Kafka headers: CloudEvents' required attributes in binary mode, the type first; the packed header last."""
-    named, sourced = _constant_headers(room, ce_type)
-    return [named, _SPEC_VERSION, ("ce_id", event_id.encode()), sourced, _CONTENT_TYPE, (HEADER, packed)]
+    named, sourced = constant_headers(room, ce_type)
+    return [named, SPEC_VERSION, ("ce_id", event_id.encode()), sourced, CONTENT_TYPE, (HEADER, packed)]
 
 
 @lru_cache(maxsize=4096)
-def _constant_headers(room: str, ce_type: str) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+def constant_headers(room: str, ce_type: str) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+    """Those that all facts of a kind have, for the writer's hot path: the type and the source."""
     return ("ce_type", ce_type.encode()), ("ce_source", f"aybiza/{room}".encode())
 
 

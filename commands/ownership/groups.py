@@ -1,5 +1,6 @@
 """Waiting commands decided together, against confirmed state and what the group itself brings about, into one batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias, assert_never
@@ -10,13 +11,17 @@ from commands.ownership.remembering import Answered
 from commands.ownership.streams import Streams
 from commands.ports import BATCH_BYTES, NewRecord, Place
 from events.admission import Fence
-from events.headers import ZERO_16, Kind, RecordHeader, pack
+from events.headers import HEADER, LAYOUT, VERSION, ZERO_16, Kind, RecordHeader
 from events.positions import Position
 from events.recorded import EventId, Recorded
-from events.records import write_headers
+from events.records import CONTENT_TYPE, SPEC_VERSION, constant_headers, write_headers
 from events.registry import EventType, Fact, type_of
 from events.streams import StreamId, room_of
 
+# As the named tuples' own constructors make them, in a third of the time.
+_make = tuple.__new__
+_pack = LAYOUT.pack
+_EVENT, _RECEIPT = int(Kind.EVENT), int(Kind.RECEIPT)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # More than Kafka's framing and our headers ever take, without the parts counted by their length.
 _ENVELOPE_BYTES = 384
@@ -112,23 +117,24 @@ class Group:
         self._bytes = _BATCH_HEADER_BYTES
         self._states: dict[bytes, Folded] = {}
         self._commands: dict[tuple[bytes, bytes], Accepted] = {}
-        self._samples: dict[type, Fact] = {}
+        self._kinds: dict[type, EventType] = {}
+        self._commit_prefix = fence.claim_id[:10]
 
     @property
     def kinds(self) -> set[EventType]:
         """The kinds of its facts, whose schemas must be on the log before them."""
-        return set(map(type_of, self._samples.values()))
+        return set(self._kinds.values())
 
     @property
     def submissions(self) -> list[Submission]:
         """The commands that wait for the batch, in the order of their arrival."""
         return [entry.submission for entry in self.entries]
 
-    def add(self, submission: Submission) -> bool:
+    def add(self, submission: Submission) -> bool:  # noqa: PLR0915 - each call would cost a hundredth of a commit
         """Decide a command. False: it is for the next group, for this one is full."""
         if len(self.entries) >= self._limits.group_commands:
             return False
-        key, command_id = submission.key, submission.order.command_id
+        key, command_id, decider = submission.key, submission.order.command_id, submission.decider
         stream = self._streams.get(key)
         if stream is not None and command_id in stream.answered:
             self._repeat_confirmed(submission, stream.answered[command_id])
@@ -137,11 +143,13 @@ class Group:
         if earlier is not None:
             self._repeat_waiting(submission, earlier)
             return True
-        decider, state, version = submission.decider, submission.decider.initial, 0
-        if key in self._states:
-            _, state, version = self._states[key]
+        folded = self._states.get(key)
+        if folded is not None:
+            _, state, version = folded
         elif stream is not None:
             state, version = stream.state, stream.version
+        else:
+            state, version = decider.initial, 0
         expected = submission.expected_version
         if expected is not None and expected != version:
             self.entries.append(Declined(submission, ExpectedVersionMismatch(expected, version)))
@@ -150,7 +158,7 @@ class Group:
             facts = tuple(decider.decide(submission.command, state))
             for fact in facts:
                 state = decider.evolve(state, fact)
-            commit_id = commit_id_of(self.fence, self.commits + 1)
+            commit_id = self._commit_prefix + (self.commits + 1).to_bytes(6, "big")
             records, size = self._encoded(submission, facts, version, commit_id)
         except CommandRefused as refusal:
             self.entries.append(Declined(submission, refusal))
@@ -162,12 +170,18 @@ class Group:
         if self._bytes + size > (self._limits.group_bytes if self.records else self._limits.batch_bytes):
             if self.records:
                 return False
-            self.answers.append(Answer(submission, CommitTooLarge(f"{len(facts)} facts of one command do not fit a batch; send fewer")))
+            self.answers.append(_too_large(submission, facts))
             return True
         version += len(facts)
-        accepted = Accepted(submission, facts, len(self.records), version, commit_id)
+        accepted = _make(Accepted, (submission, facts, len(self.records), version, commit_id))
         self._states[key] = (decider, state, version)
-        self._take(accepted, records, size)
+        self._commands[key, command_id] = accepted
+        self.entries.append(accepted)
+        if not self.records:
+            self.first_commit_id = commit_id
+        self.records += records
+        self.commits += 1
+        self._bytes += size
         return True
 
     def barrier(self) -> None:
@@ -187,26 +201,36 @@ class Group:
         told: list[Recorded[Fact]] = []
         remembered: list[tuple[bytes, bytes, Answered]] = []
         appended_at = _EPOCH + timedelta(milliseconds=self.timestamp_ms)
+        fence, place = self.fence, tuple(self._place)
         for entry in self.entries:
             if isinstance(entry, Accepted):
                 submission, _, first, version, _ = entry
                 facts = self._recorded(entry, base, appended_at)
                 told += facts
-                position = facts[-1].position if facts else Position(*self._place, base + first, self.fence)
-                answers.append(Answer(submission, Committed(position, version, facts)))
+                position = facts[-1].position if facts else _make(Position, (*place, base + first, fence))
+                answers.append(_make(Answer, (submission, _make(Committed, (position, version, facts, False)))))
                 order = submission.order
-                answered = Answered(order.digest, position.offset, version, self.fence)
+                answered = _make(Answered, (order.digest, position.offset, version, fence))
                 remembered.append((submission.key, order.command_id, answered))
-            elif isinstance(entry, Repeated):
-                (same,) = [outcome for each, outcome in answers if each is entry.first.submission]
-                answers.append(Answer(entry.submission, same._replace(repeated=True) if isinstance(same, Committed) else same))
             elif isinstance(entry, Declined):
                 answers.append(Answer(*entry))
+            elif isinstance(entry, Repeated):
+                # Answered below, when the first one's answer is known.
+                answers.append(Answer(entry.submission, CommandIdReused(_REUSED)))
             else:
                 assert_never(entry)
+        if len(remembered) < len(self.entries):
+            self._answer_repeats(answers)
         if not folded:
             self._streams.commit(self._states, remembered)
         return answers, told
+
+    def _answer_repeats(self, answers: list[Answer]) -> None:
+        outcomes = {id(answer.submission): answer.outcome for answer in answers}
+        for at, entry in enumerate(self.entries):
+            if isinstance(entry, Repeated):
+                same = outcomes[id(entry.first.submission)]
+                answers[at] = Answer(entry.submission, same._replace(repeated=True) if isinstance(same, Committed) else same)
 
     def _repeat_confirmed(self, submission: Submission, answered: Answered) -> None:
         # What was confirmed once stays so, whoever owns the partition now.
@@ -221,49 +245,49 @@ class Group:
         self.entries.append(Repeated(submission, earlier) if same else Declined(submission, CommandIdReused(_REUSED)))
 
     def _encoded(self, submission: Submission, facts: tuple[Fact, ...], version: int, commit_id: bytes) -> tuple[list[NewRecord], int]:
-        order, (term, claim_id), key = submission.order, self.fence, submission.key
-        room, name, encode = submission.decider.room, commit_id.hex(), self._streams.codec.encode
+        order, (term, claim_id), key, room, count = submission.order, self.fence, submission.key, submission.decider.room, len(facts) or 1
+        name, encode, timestamp_ms, kinds = commit_id.hex(), self._streams.codec.encode, self.timestamp_ms, self._kinds
         cause_id, cause_index = (ZERO_16, 0) if order.causation is None else order.causation
         since = order.occurred_at - _EPOCH
         occurred_at_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-        actor, count = order.actor.encode(), len(facts) or 1
-        records, size = [], 0
+        actor = order.actor.encode()
+        if len(actor) > 255:
+            raise ValueError("an actor's name may have 255 bytes")
+        records: list[NewRecord] = []
+        size = count * (_ENVELOPE_BYTES + len(key))
         for index in range(count):
             if facts:
                 fact = facts[index]
-                kind, at_version, value, ce_type = Kind.EVENT, version + index + 1, encode(fact), type_of(fact).ce_type
+                declared = kinds.get(fact.__class__) or kinds.setdefault(fact.__class__, type_of(fact))
+                kind, at_version, value, ce_type = _EVENT, version + index + 1, encode(fact), declared.ce_type
             else:
-                kind, at_version, value, ce_type = Kind.RECEIPT, version, b"", "receipt"
-            packed = pack(
-                kind, term, claim_id, at_version, commit_id, index, count, order.command_id, order.digest, occurred_at_us, cause_id,
-                cause_index, order.correlation_id, order.trace_id, order.span_id, order.depth, actor,
-            )  # fmt: skip
-            records.append(NewRecord(key, value, self.timestamp_ms, write_headers(room, ce_type, f"{name}-{index}", packed)))
-            size += _ENVELOPE_BYTES + len(key) + len(value) + len(packed)
+                kind, at_version, value, ce_type = _RECEIPT, version, b"", "receipt"
+            packed = _pack(
+                VERSION, kind, term, claim_id, at_version, commit_id, index, count, order.command_id, order.digest, occurred_at_us,
+                cause_id, cause_index, order.correlation_id, order.trace_id, order.span_id, order.depth, len(actor),
+            ) + actor  # fmt: skip
+            # As write_headers orders them.
+            named, sourced = constant_headers(room, ce_type)
+            headers = [named, SPEC_VERSION, ("ce_id", f"{name}-{index}".encode()), sourced, CONTENT_TYPE, (HEADER, packed)]
+            records.append(_make(NewRecord, (key, value, timestamp_ms, headers)))
+            size += len(value) + len(packed)
         return records, size
-
-    def _take(self, accepted: Accepted, records: list[NewRecord], size: int) -> None:
-        if not self.records:
-            self.first_commit_id = accepted.commit_id
-        self.commits += 1
-        self.entries.append(accepted)
-        self._commands[accepted.submission.key, accepted.submission.order.command_id] = accepted
-        self.records += records
-        self._bytes += size
-        for fact in accepted.facts:
-            self._samples[type(fact)] = fact
 
     def _recorded(self, entry: Accepted, base: int, appended_at: datetime) -> tuple[Recorded[Fact], ...]:
         submission, facts, first, version, commit_id = entry
-        order, stream, (topic, partition), fence = submission.order, submission.stream, self._place, self.fence
-        offset, before, count = base + first, version - len(facts), len(facts)
-        return tuple([
-            Recorded(
-                fact, stream, before + index + 1, Position(topic, partition, offset + index, fence), EventId(commit_id, index), count,
-                order.command_id, order.occurred_at, appended_at, order.causation, order.correlation_id, order.depth, order.actor,
-            )
-            for index, fact in enumerate(facts)
-        ])  # fmt: skip
+        order, stream, (topic, partition), fence, count = submission.order, submission.stream, self._place, self.fence, len(facts)
+        told, offset, at_version = [], base + first, version - count
+        for index, fact in enumerate(facts):
+            position = _make(Position, (topic, partition, offset + index, fence))
+            told.append(_make(Recorded, (
+                fact, stream, at_version + index + 1, position, _make(EventId, (commit_id, index)), count, order.command_id,
+                order.occurred_at, appended_at, order.causation, order.correlation_id, order.depth, order.actor,
+            )))  # fmt: skip
+        return tuple(told)
+
+
+def _too_large(submission: Submission, facts: Sequence[Fact]) -> Answer:
+    return Answer(submission, CommitTooLarge(f"{len(facts)} facts of one command do not fit a batch; send fewer"))
 
 
 def commit_id_of(claim: Fence, commits: int) -> bytes:

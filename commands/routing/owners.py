@@ -77,6 +77,7 @@ class Owners:
 
     async def __aenter__(self) -> Self:
         """Where everything is ours, returns when it was claimed, and raises CannotOwn or HistoryLost for what must not be."""
+        self._loop = asyncio.get_running_loop()
         await self._tasks.__aenter__()
         self._watching.open(self._tasks)
         self._ending.append(self._tasks.create_task(self._sweep(), name="sweep what waits too long"))
@@ -107,7 +108,7 @@ class Owners:
         """As `commands.dispatch.Dispatch` says. Raises UnknownCategory for a stream that nobody decides about."""
         if stream.category != decider.category or self._deciders.get(decider.category) is not decider:
             raise UnknownCategory(f"{stream} is no stream of a registered decider")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         answer: asyncio.Future[Committed] = loop.create_future()
         ticket = Ticket(answer, loop.time() + self._patience.answer_seconds)
         submission = Submission(decider, stream, command, order, expected_version, ticket)

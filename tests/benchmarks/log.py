@@ -55,7 +55,8 @@ async def open_log(kafka: str, prefix: str) -> AsyncIterator[tuple[Owners, Kafka
 
 
 def order() -> Order:
-    return Order(command_id=os.urandom(16), digest=os.urandom(16), actor="bench", occurred_at=datetime.now(UTC))
+    drawn = os.urandom(32)
+    return Order(command_id=drawn[:16], digest=drawn[16:], actor="bench", occurred_at=datetime.now(UTC))
 
 
 async def commit(owners: Owners, stream: StreamId, version: int) -> int:

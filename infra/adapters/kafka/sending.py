@@ -50,6 +50,8 @@ class Broker:
         self._tasks = tasks
         self._timeout_ms = timeout_ms
         self._moved = moved
+        # Asking for it costs a call into the kernel.
+        self._loop = asyncio.get_running_loop()
         self._waiting: list[Sending] = []
         self._under_way = 0
         self._scheduled = False
@@ -64,7 +66,7 @@ class Broker:
     def _schedule(self) -> None:
         if not self._scheduled and self._under_way < _UNDER_WAY:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._send)
+            self._loop.call_soon(self._send)
 
     def _send(self) -> None:
         self._scheduled = False
