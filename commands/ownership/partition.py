@@ -68,7 +68,7 @@ class OwnedPartition:
         self._closed: tuple[str, int] | None = None
         self._away = False
         self._away_ms = int(patience.away_seconds * 1000)
-        self._wanted = False
+        self._wanted = self._suspected = False
         self._settled: list[asyncio.Future[None]] = []
         self._needed_beyond: int | None = None
         self._losses = 0
@@ -82,9 +82,14 @@ class OwnedPartition:
 
     def assign(self, beyond: int | None = None) -> None:
         """Claim the partition: it is to be ours, whoever holds it, or unless somebody claimed it after the term `beyond`."""
-        if (self._wanted or not self.takes) and not self._stopping.is_set():
+        if self._stopping.is_set():
+            return
+        if self._wanted or not self.takes:
             self._wanted, self._needed_beyond = True, beyond
-            self._work.set()
+        else:
+            # It may have been claimed by another while nobody asked for it: nothing told us.
+            self._suspected = self._suspected or beyond is None
+        self._work.set()
 
     async def settled(self) -> None:
         """Returns when the claim that is under way has ended, in whatever way; at once when none is."""
@@ -187,6 +192,10 @@ class OwnedPartition:
             self._no_longer_wanted()
             self._open()
             while self.owner.owns and (self._waiting or not self._stopping.is_set()):
+                if self._suspected and not await self._still_ours():
+                    # Assigned to us: what waits stays, and is dealt with once we have claimed it.
+                    self._wanted = True
+                    return
                 if self._waiting:
                     await self._appending.commit(self._waiting)
                 else:
@@ -208,12 +217,19 @@ class OwnedPartition:
                 self._no_longer_wanted()
                 self._open()
 
+    async def _still_ours(self) -> bool:
+        """As the log has it, to its present end."""
+        self._suspected = False
+        await self._appending.read(await self._world.log.end_offset(self.owner.place))
+        return self.owner.owns
+
     async def _claim(self) -> bool:
         """Whether the partition is ours from here on."""
         beyond = self._needed_beyond
         claimed = await self._appending.claim(self._waiting, beyond)
         if claimed is Claimed.OURS:
             self._owned_since = asyncio.get_running_loop().time()
+            self._cold.followed = True
             return True
         # It may have been assigned to us while we tried it by need: then it is claimed again.
         if not (self._wanted and beyond is not None and self._needed_beyond is None):
@@ -236,6 +252,7 @@ class OwnedPartition:
         answer_all(Answer(submission, Superseded()) for submission in self._waiting)
         self._waiting.clear()
         self._cold.turn_away(Superseded)
+        self._cold.followed = False
         if self._witness is not None:
             self._witness.lost(owner.place)
 

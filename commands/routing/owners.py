@@ -170,13 +170,26 @@ class Owners:
                     log.info("partitions-assigned", generation=generation, count=len(self._estate.assigned))
 
     def _assign(self, places: frozenset[Place]) -> None:
-        """Claim what is newly ours. What was ours before, and somebody took who needed it, stays there until it is assigned anew.
+        """Claim what is newly ours. What was ours before, and somebody took who needed it, stays there for as long as they live.
 
         What is no longer ours stays in our hands until its new owner claims it: so nobody goes without an owner meanwhile.
         """
         before, self._estate.assigned = self._estate.assigned, places
-        for place in sorted(places - before):
-            self._estate.by_place[place].assign()
+        elsewhere: dict[str, list[OwnedPartition]] = {}
+        for place in sorted(places):
+            partition, known = self._estate.by_place[place], self._claims.of(place)
+            if place not in before:
+                partition.assign()
+            elif known is not None and known.address not in {"", self._estate.address}:
+                elsewhere.setdefault(known.address, []).append(partition)
+        if elsewhere:
+            self._tasks.create_task(self._relieve(elsewhere), name="claim what is assigned to us and held by the dead")
+
+    async def _relieve(self, elsewhere: Mapping[str, Sequence[OwnedPartition]]) -> None:
+        for address, partitions in elsewhere.items():
+            if not await self._lines.lives(address):
+                for partition in partitions:
+                    partition.assign()
 
     async def _run(self, partition: OwnedPartition) -> None:
         try:

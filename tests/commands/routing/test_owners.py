@@ -280,6 +280,32 @@ class TestAssignment:
             assert (await ask(a, "second", OFF)).version == 2
             assert (owned(a), owned(guest)) == ({OTHER}, {PLACE})
 
+    async def test_anew_is_claimed_again_where_another_had_it_meanwhile_unheard(self, village: Village) -> None:
+        plan = Plan(PLACE)
+        async with village.build(A, plan) as a:
+            await until(lambda: owned(a) == {PLACE})
+            plan.say(2)
+            await village.enter(B, PLACE)
+            village.net.dead.add(B)
+            plan.say(3, PLACE)
+            await until(lambda: village.claimed() == 3)
+            await until(lambda: owned(a) == {PLACE})
+            assert (await ask(a, "first")).version == 1
+
+    async def test_takes_back_what_was_taken_by_need_once_who_took_it_is_dead(self, village: Village) -> None:
+        plan = Plan(PLACE)
+        async with village.build(A, plan) as a:
+            await until(lambda: owned(a) == {PLACE})
+            village.net.dead.add(A)
+            guest = await village.enter(B)
+            village.tell()
+            await ask(guest, "first")
+            village.tell()
+            village.net.dead = {B}
+            plan.say(2, PLACE)
+            await until(lambda: village.claimed() == 3)
+            assert (await ask(a, "second", OFF)).version == 2
+
 
 class TestStop:
     async def test_hands_over_to_a_process_that_owns_something(self, village: Village) -> None:
