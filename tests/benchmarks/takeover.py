@@ -111,6 +111,23 @@ async def without_an_answer(here: Neighbour, where: Corner, folder: Path, by: si
     return silence, load.unanswered
 
 
+async def moved(here: Neighbour, where: Corner, folder: Path) -> tuple[float, int]:
+    """A partition is assigned to another process under load: as `without_an_answer`, the longest time between two answers."""
+    before, after = Child(where, folder, [_PARTITION]), Child(where, folder, [_PARTITION])
+    await before.start()
+    load = Load(here, streams_on(_PARTITION, _CALLERS, f"t{uuid.uuid4().hex[:8]}-"))
+    load.start()
+    await asyncio.sleep(1.0)
+    moment = time.perf_counter()
+    # Most of this time it starts, while the other one goes on answering.
+    await after.start()
+    await asyncio.sleep(0.5)
+    await load.stop()
+    await before.end(signal.SIGKILL)
+    await after.end(signal.SIGKILL)
+    return longest_silence(load.answered, moment), load.unanswered
+
+
 def longest_silence(answered: Sequence[float], since: float) -> float:
     """The longest time between two answers after a moment, in ms."""
     later = [since, *(at for at in answered if at > since)]
@@ -129,6 +146,7 @@ async def measure(kafka: str, folder: Path) -> list[Figure]:
         killed = [await without_an_answer(here, where, folder, signal.SIGKILL) for _ in range(_ROUNDS)]
         frozen = [await without_an_answer(here, where, folder, signal.SIGSTOP) for _ in range(_ROUNDS)]
         stopped = [await without_an_answer(here, where, folder, signal.SIGTERM) for _ in range(_ROUNDS)]
+        moves = [await moved(here, where, folder) for _ in range(_ROUNDS)]
     return [
         _ms("local_p50", _at(local, 50), 0.4),
         _ms("local_p99", _at(local, 99), 1),
@@ -137,6 +155,7 @@ async def measure(kafka: str, folder: Path) -> list[Figure]:
         *_worst("after_kill", killed, 1_000),
         *_worst("after_freeze", frozen, None),
         *_worst("at_clean_stop", stopped, 200),
+        *_worst("at_move", moves, None),
     ]
 
 
