@@ -37,7 +37,7 @@ from infra.settings import load_settings
 _ASK_SECONDS = 0.5
 _AT_ONCE = 8
 _LAST_RECORDS = 100_000
-_SHORT = {Verdict.SUPERSEDED: "superseded", Verdict.LOST_CLAIM: "late", Verdict.FOREIGN: "FOREIGN"}
+_DROPPED = (Verdict.SUPERSEDED, Verdict.LOST_CLAIM)
 
 Answer: TypeAlias = Literal["yes", "no", "silent", "not the owner", "nobody"]
 _STYLES: Mapping[Answer, str] = {"yes": "green", "no": "yellow", "silent": "red", "not the owner": "red", "nobody": "dim"}
@@ -156,21 +156,21 @@ def shown(seen: Sequence[Seen]) -> Table:
     """The partitions for people: neighbours that stand alike are one line, those that have no record yet none."""
     table = Table(box=None, pad_edge=False)
     for heading in ("partitions", "term", "owner", "process", "answers", "lag", "dropped"):
-        table.add_column(heading, justify="right" if heading in {"term", "lag"} else "left", overflow="fold",
-                         no_wrap=heading == "partitions")  # fmt: skip
+        table.add_column(heading, justify="right" if heading in {"term", "lag", "dropped"} else "left", no_wrap=True)
     for _, alike in groupby((each for each in seen if each.hands.end > 0), key=_standing):
         some = list(alike)
         hands, holder, process = some[0].hands, some[0].holder, some[0].process
         last = some[-1].hands.place.partition
         name = short(hands.place) + (f"-{last}" if last > hands.place.partition else "")
         given_up = "given up" if hands.claims else ""
-        counts = {verdict: sum(each.hands.count(verdict) for each in some) for verdict in _SHORT}
+        dropped = sum(each.hands.count(verdict) for each in some for verdict in _DROPPED)
+        foreign = sum(each.hands.count(Verdict.FOREIGN) for each in some)
         lags = [each.lag for each in some if each.lag is not None]
         table.add_row(
             name, str(hands.fence.term), given_up if holder is None else holder.address.partition("/")[0],
             "" if process is None else f"{process.role} {process.pid}", Text(some[0].answer, _STYLES[some[0].answer]),
             str(sum(lags)) if lags else "",
-            Text(", ".join(f"{count} {_SHORT[verdict]}" for verdict, count in counts.items() if count), "yellow"),
+            Text(f"{foreign} FOREIGN, {dropped}", "red") if foreign else Text(str(dropped or ""), "yellow"),
         )  # fmt: skip
     return table
 

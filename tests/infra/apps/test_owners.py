@@ -142,7 +142,7 @@ class TestAnOwner:
         out = io.StringIO()
         Console(width=120, file=out).print(shown(seen))
         assert "flags/3" in out.getvalue()
-        assert "2 superseded, 1 FOREIGN" in out.getvalue()
+        assert "1 FOREIGN, 2" in out.getvalue()
         assert "flags/4" not in out.getvalue()
         assert [str(line) for line in told(seen)] == [
             "flags/3: 3 to 4 superseded (term 1 after term 2 at 2); 7 FOREIGN (no header of ours): look for who else writes",
