@@ -25,7 +25,8 @@ _SLOW = "the stream's history did not come in time"
 class Cold:
     """What the owner sets aside until its stream was loaded, or its command looked up; then it goes before all that waits.
 
-    `wake` tells the owner's loop that there is something to decide again. All of it belongs to one event loop.
+    `wake` tells the owner's loop that there is something to decide again. `followed`: watchers count on the owner to read on from where
+    it is, and to tell all that it reads. All of it belongs to one event loop.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Cold:
         snapping: Snapping | None = None,
     ) -> None:
         owner.hold = self.hold
+        self.followed = False
         self._owner = owner
         self._loader = loader
         self._histories = histories
@@ -84,7 +86,7 @@ class Cold:
     async def begin(self) -> None:
         """Before a claim: leave to the journal what it has, unless little was written, or something of ours is in doubt."""
         owner = self._owner
-        if self._histories is None or owner.owns or owner.under_way is not None:
+        if self._histories is None or self.followed or owner.owns or owner.under_way is not None:
             return
         try:
             async with asyncio.timeout(self._patience.start_seconds):
