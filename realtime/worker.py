@@ -95,7 +95,8 @@ class CallWorker:
 
     async def ring(self, call_sid: str, caller: str, number: str) -> str:
         spool = self._ports.spool
-        if spool is not None and not spool.accepts_calls:
+        taken = any(each.call_sid == call_sid for each in self._ringing.values())
+        if spool is not None and not spool.accepts_calls and not taken:
             # Its facts could not be kept, should the log go away.
             self.counters["rings-without-spool"] += 1
             return twiml.say_and_hang_up(NOT_NOW)

@@ -117,6 +117,17 @@ class TestRing:
         await office.spool.settled()
         assert verbs(await ring(office)) == ["Connect", "Redirect"]
 
+    async def test_that_was_taken_before_that_is_taken_still(self, office: Office) -> None:
+        assert verbs(await ring(office)) == ["Connect", "Redirect"]
+        office.disk.full = True
+        stream, command = call(), failure(1)
+        office.spool.keep(stream, "MZ1", 1, order(stream, 1, command), command)
+        async with asyncio.timeout(5):
+            while office.spool.accepts_calls:
+                await asyncio.sleep(0.001)
+        assert verbs(await ring(office)) == ["Connect", "Redirect"]
+        office.disk.full = False
+
     async def test_in_doubt_is_seen_through(self, office: Office) -> None:
         office.log.doubtful = 2
         assert verbs(await ring(office)) == ["Connect", "Redirect"]

@@ -2,9 +2,12 @@
 
 import asyncio
 import dataclasses
+import io
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,17 +16,21 @@ from commands.calls import EndCall, Witness
 from commands.consents import CONSENTS, GrantConsent, RevokeConsent
 from commands.rooms import DECIDERS
 from commands.spool.drain import Drain, DrainPace
-from commands.spool.format import Checksum, sha
+from commands.spool.format import Checksum, Entry, framed, payload_of, segment_header, sha
 from commands.spool.spool import Spool, SpoolLimits
 from commands.wire import CommandWire
-from events.calls import CallEnded, EndedBy, EngineFailure, LateFact, RecordingStopped, Stage
+from events.calls import CallEnded, EndedBy, EngineFailure, LateFact, RecordingStopped, Stage, ToolRequested
+from events.codec import MARKER, fingerprint_of
 from events.consents import ConsentRevoked, Purpose
+from events.registry import type_of
+from events.rooms import prepared_codec
 from events.streams import StreamId
 from tests.commands.spool.call import ANSWER, call, failure, order, received
 from tests.commands.spool.disk import LeftDisks, MemoryDisk
 from tests.given import sealed
 from tests.realtime.world import MemoryLog
 
+CODEC = prepared_codec()
 WIRE = CommandWire(DECIDERS)
 PACE = DrainPace(doubt_seconds=0, longest_retry_seconds=0.001, look_again_seconds=0.001)
 OWNER = "1764-ab"
@@ -50,6 +57,12 @@ async def left_by_a_crash(
 
 def drain(log: MemoryLog, counters: Counter[str] | None = None, checksum: Checksum = sha) -> Drain:
     return Drain(log, DECIDERS, WIRE, Counter() if counters is None else counters, pace=PACE, checksum=checksum)
+
+
+def written(schema: Any, value: Any) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema, {}), value)
+    return out.getvalue()
 
 
 def turns(log: MemoryLog, stream: StreamId) -> list[int]:
@@ -189,6 +202,25 @@ class TestDrain:
         older = CommandWire({"calls": dataclasses.replace(calls, decide=decide)})
         assert not await Drain(log, DECIDERS, older, counters, pace=PACE).bring_home(OWNER, disk)
         assert (turns(log, call()), counters["spools-of-another-version"]) == ([], 1)
+
+    @pytest.mark.parametrize("told", [True, False])
+    async def test_reads_an_older_programs_facts_by_the_schemas_in_the_spool(self, *, told: bool) -> None:
+        log, counters = MemoryLog(), Counter[str]()
+        await received(log, call())
+        asked = ToolRequested(turn=1, tool_use_id="t", tool="find", arguments=sealed("{}"), idempotent=True, at_ms=1)
+        older = CODEC.schema_of(type_of(asked))[1]
+        older = {**older, "fields": [each for each in older["fields"] if each["name"] != "filler"]}
+        fact = MARKER + fingerprint_of(older) + written(older, {**dataclasses.asdict(asked), "arguments": dataclasses.asdict(sealed("{}"))})
+        head = WIRE.encode("calls", failure(1))[: 10 + len("Witness")]
+        command = head + written("bytes", fact)
+        entry = Entry(str(call()), "MZ1", 1, WIRE.encode_order(order(call(), 1, asked)), command)
+        disk = MemoryDisk()
+        header = segment_header(OWNER, 1, {}, [older] if told else [])
+        disk.files["00000001"] = bytearray(header + framed(payload_of(entry), 1, 0, OWNER.encode()))
+        home = Drain(log, DECIDERS, CommandWire(DECIDERS), counters, pace=PACE)
+        assert await home.bring_home(OWNER, disk) == told
+        assert [each.fact for each in log.facts("calls") if isinstance(each, LateFact)] == ([asked] if told else [])
+        assert counters["spools-of-another-version"] == (not told)
 
     async def test_goes_on_with_the_other_spools_and_looks_again(self) -> None:
         log, counters = MemoryLog(), Counter[str]()
