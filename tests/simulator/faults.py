@@ -28,7 +28,7 @@ class Faults:
         ]  # fmt: skip
         self._kinds += [self._disk_full, self._disk_failing] if stage.disks else [self._deaf, self._turn]
         if stage.cold:
-            self._kinds += [self._journal_late, self._journal_away, self._journal_damaged]
+            self._kinds += [self._journal_late, self._journal_away, self._journal_damaged, self._shelf_away, self._shelf_bad]
         if stage.together:
             self._kinds += [self._wall, self._wall, self._lossy, self._slow, self._assigned_anew]
 
@@ -45,6 +45,7 @@ class Faults:
     def heal(self) -> None:
         self._cluster.heal()
         self._stage.journal.heal()
+        self._stage.shelf.heal()
         self._stage.network.heal()
         for disk in self._stage.disks:
             disk.heal()
@@ -115,6 +116,12 @@ class Faults:
 
     def _journal_damaged(self) -> None:
         self._stage.journal.damaged_until = self._until()
+
+    def _shelf_away(self) -> None:
+        self._stage.shelf.away_until = self._until()
+
+    def _shelf_bad(self) -> None:
+        self._stage.shelf.bad_until = self._until()
 
     def _disk_full(self) -> None:
         disk = self._draw.choice(self._stage.disks)

@@ -1,9 +1,9 @@
-"""A journal that follows the log: behind it by more or less, slow, or away; and an owner's memory that is far too small."""
+"""A journal that follows the log: behind it by more or less, slow, or away; snapshots; and an owner's memory that is far too small."""
 
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from commands.ownership import remembering, streams
 from commands.ownership.loading import LoadingPatience
 from commands.ownership.partition import Patience
 from commands.ownership.streams import Bounds
-from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
+from commands.ports import History, HistoryAway, HistoryDamaged, LogAway, Place, Reached, Remembered, Since
 from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.headers import Kind
 from events.records import RawRecord
@@ -20,6 +20,7 @@ from tests.simulator.loop import ProcessLoop
 
 SMALL = Bounds(streams=2, commands=5, tail=3)
 FORGETFUL_AFTER = 3
+SNAPSHOT_EVERY = 3
 
 
 class _Journaled:
@@ -65,6 +66,54 @@ class Journal:
         journaled = self._partitions[place]
         journaled.follow(len(journaled.partition.records) - (self.cluster.draw.randint(0, self.behind) if self.behind else 0))
         return journaled
+
+
+class Shelf:
+    """Where snapshots lie, for all processes. What is found there may be old, damaged, or gone."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.kept: dict[bytes, list[bytes]] = defaultdict(list)
+        self.away_until = 0.0
+        self.bad_until = 0.0
+        self.cluster = cluster
+
+    def heal(self) -> None:
+        self.away_until = self.bad_until = 0.0
+
+
+class SimulatedSnapshots:
+    """`commands.ports.Snapshots` as one process has it."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    async def find(self, keys: Sequence[bytes]) -> Mapping[bytes, bytes]:
+        await self._answer("find")
+        return {key: self._one(self._shelf.kept[key]) for key in keys if self._shelf.kept.get(key)}
+
+    async def keep(self, snapshots: Mapping[bytes, bytes]) -> None:
+        await self._answer("keep")
+        for key, packed in snapshots.items():
+            self._shelf.kept[key].append(packed)
+
+    def _one(self, kept: Sequence[bytes]) -> bytes:
+        shelf, draw = self._shelf, self._shelf.cluster.draw
+        if shelf.bad_until <= shelf.cluster.scheduler.now or draw.random() < 0.3:
+            return kept[-1]
+        packed = bytearray(draw.choice(kept))
+        if draw.random() < 0.5:
+            shelf.cluster.story.met("snapshot damaged", "Snapping.find > find")
+            packed[draw.randrange(len(packed))] ^= 1 << draw.randrange(8)
+        else:
+            shelf.cluster.story.met("snapshot old", "Snapping.find > find")
+        return bytes(packed)
+
+    async def _answer(self, call: str) -> None:
+        shelf = self._shelf
+        await asyncio.sleep(shelf.cluster.delay())
+        if shelf.away_until > shelf.cluster.scheduler.now:
+            shelf.cluster.story.met("snapshots away", _site(call, 2))
+            raise LogAway("no snapshots now")
 
 
 class SimulatedHistories:
@@ -117,7 +166,8 @@ def _site(call: str, deep: int = 1) -> str:
 def impatient(whole_records: int) -> Patience:
     """As the product waits, except that it reads no long partitions whole."""
     patience = Patience()
-    return replace(patience, loading=LoadingPatience(whole_records=whole_records))
+    # Snapshots are due soon, and memory is looked after often.
+    return replace(patience, loading=LoadingPatience(whole_records=whole_records, refresh_seconds=0.1 if not whole_records else 1.0))
 
 
 @contextmanager

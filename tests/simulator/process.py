@@ -23,7 +23,7 @@ from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from tests.simulator.history import Attempt, Outcome
-from tests.simulator.journal import Journal, SimulatedHistories
+from tests.simulator.journal import Journal, Shelf, SimulatedHistories, SimulatedSnapshots
 from tests.simulator.log import Cluster, SimulatedLog
 from tests.simulator.loop import ProcessLoop, site_of
 
@@ -35,6 +35,7 @@ class Process:
 
     def __init__(self, name: str, cluster: Cluster, draw: Random, watched: list[StreamId], build: "Build") -> None:
         self.journal: Journal | None = None
+        self.shelf: Shelf | None = None
         self.at_end: Callable[[], None] = lambda: None
         self.name = name
         self.cluster = cluster
@@ -73,7 +74,8 @@ class Process:
 
     def world(self) -> World:
         histories = SimulatedHistories(self.journal, self.loop) if self.journal is not None else None
-        return World(log=self.log, schemas=self.log, now_ms=self.now_ms, draw=self.draw.randbytes, histories=histories)
+        snapshots = SimulatedSnapshots(self.shelf) if self.shelf is not None else None
+        return World(log=self.log, schemas=self.log, now_ms=self.now_ms, draw=self.draw.randbytes, histories=histories, snapshots=snapshots)
 
     def now_ms(self) -> int:
         return _EPOCH_MS + int(self.loop.time() * 1000) + self.skew_ms

@@ -20,7 +20,7 @@ from events.streams import StreamId
 from tests.simulator.clients import Street
 from tests.simulator.disk import Disk
 from tests.simulator.faults import Faults
-from tests.simulator.journal import SMALL, Journal, impatient
+from tests.simulator.journal import SMALL, SNAPSHOT_EVERY, Journal, Shelf, impatient
 from tests.simulator.log import Cluster
 from tests.simulator.loop import Scheduler
 from tests.simulator.network import Coordinator, Network, SimulatedAssignments, SimulatedPeers, SimulatedTails
@@ -73,6 +73,7 @@ class Stage:
             [Place(topic, number) for topic, count in self._topics.values() for number in range(count)], self.scheduler, draw, self.story
         )
         self.journal = Journal(self.cluster)
+        self.shelf = Shelf(self.cluster)
         self.network = Network(self.cluster)
         self.coordinator = Coordinator(self.cluster, fixed=draw.random() < 0.2)
         count = 2 if pair else draw.choice((2, 2, 3))
@@ -81,7 +82,7 @@ class Stage:
         self.processes = [self.process(name) for name in "ABC"[:count]]
         if self.cold:
             for process in self.processes:
-                process.journal = self.journal
+                process.journal, process.shelf = self.journal, self.shelf
         self.street = Street(STREAMS, self.processes, self.cluster, draw)
         self.faults = Faults(self)
         self._without = without
@@ -127,6 +128,7 @@ class Stage:
         for partition in owners._estate:
             if self.cold:
                 partition.owner.streams._bounds = SMALL
+                partition.owner.streams.snapshot_every = SNAPSHOT_EVERY
             if self._without.sabotage is not None:
                 self._without.sabotage(partition)
         return owners
