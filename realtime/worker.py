@@ -86,6 +86,11 @@ class CallWorker:
     def live_calls(self) -> int:
         return len(self._live)
 
+    @property
+    def takes_calls(self) -> bool:
+        """Not while the facts of a new call could not be kept, should the log go away."""
+        return self._ports.spool is None or self._ports.spool.accepts_calls
+
     def health(self) -> Mapping[str, int]:
         """Figures for an operator: calls under way, rings without a stream yet, and everything counted so far."""
         spool = self._ports.spool
@@ -94,10 +99,8 @@ class CallWorker:
     # --- the webhook's questions ---
 
     async def ring(self, call_sid: str, caller: str, number: str) -> str:
-        spool = self._ports.spool
         taken = any(each.call_sid == call_sid for each in self._ringing.values())
-        if spool is not None and not spool.accepts_calls and not taken:
-            # Its facts could not be kept, should the log go away.
+        if not self.takes_calls and not taken:
             self.counters["rings-without-spool"] += 1
             return twiml.say_and_hang_up(NOT_NOW)
         document, ringing = await self._reception.ring(call_sid, caller, number)
