@@ -24,7 +24,7 @@ _pack = LAYOUT.pack
 _EVENT, _RECEIPT = int(Kind.EVENT), int(Kind.RECEIPT)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # More than Kafka's framing and our headers ever take, without the parts counted by their length.
-_ENVELOPE_BYTES = 384
+_ENVELOPE_BYTES = 256
 _BATCH_HEADER_BYTES = 61
 
 _REUSED = "this command id was used on this stream with another body; take a new id for another command"

@@ -70,7 +70,7 @@ class KafkaLog:
 
     async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
         """As the port says. Raises ValueError for records that do not fit one batch."""
-        loop, buffer = asyncio.get_running_loop(), self._batch(records)
+        loop, buffer = asyncio.get_running_loop(), self.batch(records)
         deadline = loop.time() + self._append_seconds
         node = self._writing.leader_known(*place)
         if node is None:
@@ -157,7 +157,8 @@ class KafkaLog:
             await asyncio.sleep(_RETRY_SECONDS)
         return leader
 
-    def _batch(self, records: Sequence[NewRecord]) -> bytes:
+    def batch(self, records: Sequence[NewRecord]) -> bytes:
+        """The record batch as it is sent. Raises ValueError for records that do not fit one."""
         builder = DefaultRecordBatchBuilder(_MAGIC, _NO_COMPRESSION, 0, -1, -1, -1, self._batch_bytes)
         for at, (key, value, timestamp_ms, headers) in enumerate(records):
             if builder.append(at, timestamp_ms, key, value, headers) is None:
