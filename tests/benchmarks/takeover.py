@@ -32,6 +32,7 @@ _WARM_UP = 200
 _CALLERS = 16
 _PARTITION = 1
 _ROUNDS = 3
+_YOUNG = (3, 4, 5)
 
 
 def _order() -> Order:
@@ -111,11 +112,14 @@ async def without_an_answer(here: Neighbour, where: Corner, folder: Path, by: si
     return silence, load.unanswered
 
 
-async def moved(here: Neighbour, where: Corner, folder: Path) -> tuple[float, int]:
-    """A partition is assigned to another process under load: as `without_an_answer`, the longest time between two answers."""
-    before, after = Child(where, folder, [_PARTITION]), Child(where, folder, [_PARTITION])
+async def moved(here: Neighbour, where: Corner, folder: Path, partition: int) -> tuple[float, int]:
+    """A partition is assigned to another process under load: as `without_an_answer`, the longest time between two answers.
+
+    The partition is a young one: the new owner has no journal here, and would read a long one through for each stream.
+    """
+    before, after = Child(where, folder, [partition]), Child(where, folder, [partition])
     await before.start()
-    load = Load(here, streams_on(_PARTITION, _CALLERS, f"t{uuid.uuid4().hex[:8]}-"))
+    load = Load(here, streams_on(partition, _CALLERS, f"t{uuid.uuid4().hex[:8]}-"))
     load.start()
     await asyncio.sleep(1.0)
     moment = time.perf_counter()
@@ -146,7 +150,7 @@ async def measure(kafka: str, folder: Path) -> list[Figure]:
         killed = [await without_an_answer(here, where, folder, signal.SIGKILL) for _ in range(_ROUNDS)]
         frozen = [await without_an_answer(here, where, folder, signal.SIGSTOP) for _ in range(_ROUNDS)]
         stopped = [await without_an_answer(here, where, folder, signal.SIGTERM) for _ in range(_ROUNDS)]
-        moves = [await moved(here, where, folder) for _ in range(_ROUNDS)]
+        moves = [await moved(here, where, folder, partition) for partition in _YOUNG]
     return [
         _ms("local_p50", _at(local, 50), 0.4),
         _ms("local_p99", _at(local, 99), 1),
