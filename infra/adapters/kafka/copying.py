@@ -15,7 +15,7 @@ from events.recorded import EventId
 from events.records import RawRecord, position_of, write_headers
 from events.registry import type_of
 from events.streams import room_of
-from infra.adapters.kafka.relay import ORIGIN
+from infra.adapters.kafka.origins import ORIGIN
 
 BATCH_BYTES = 1_040_000
 """What a log must take as one batch for a copy: the largest commit there is, and its origin."""

@@ -6,50 +6,36 @@ that partition has each admitted event once and in order.** For a relay appends 
 behind the origin of the last record that it finds: so whatever lies on the relay topic, all that precedes it lies before it.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 import structlog
-from aiokafka.errors import CorruptRecordException
-from aiokafka.record.memory_records import MemoryRecords
 
 from commands.ports import AppendInDoubt, Log, LogAway, NewRecord, Place
 from events.admission import UNCLAIMED, Fence
-from events.positions import InvalidPosition, Position
+from events.positions import Position
 from events.recorded import EventId
 from events.records import AdmittedBatch, RawRecord, position_of, write_headers
 from events.selecting import Select
 from events.streams import room_of
-from infra.adapters.kafka.fetching import Fetched, TryElsewhere, fetch
 from infra.adapters.kafka.link import Link
+from infra.adapters.kafka.origins import ORIGIN, origins_in, parts_of
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 from infra.adapters.kafka.topics import Manifest
 
 log = structlog.get_logger()
 
-ORIGIN = "aybiza_origin"
 _PORTION_BYTES = 500_000
 # Around key and value: the packed header, CloudEvents' attributes and the origin.
 _AROUND_BYTES = 600
 _FIRST_LOOK_BACK = 16
-_RETRY_SECONDS = 0.1
 
 
 def relayed(manifest: Manifest) -> Manifest:
     """The relay topic of a room's topic: alike in everything by which records are found and kept."""
     return replace(manifest, room=f"{manifest.room}.admitted", owner="relay", holds=f"admitted events of: {manifest.holds}")
-
-
-def origin_of(headers: Iterable[tuple[str, bytes | None]]) -> Position | None:
-    """Where a relayed record lies on the room's topic; None for one that no relay wrote."""
-    said = dict(headers).get(ORIGIN)
-    try:
-        return None if said is None else Position.parse(said.decode())
-    except (InvalidPosition, UnicodeDecodeError):
-        return None
 
 
 class Relay:
@@ -130,39 +116,12 @@ async def _last_origin(link: Link, relay: Place, end: int, place: Place) -> Posi
     stop, step = end, _FIRST_LOOK_BACK
     while stop > 0:
         begin = max(0, stop - step)
-        found = [origin async for origin in _origins(link, relay, begin, stop) if (origin.topic, origin.partition) == place]
-        if found:
-            return found[-1]
+        found = None
+        async for part in parts_of(link, relay, begin, stop):
+            for offset, origin in origins_in(part).items():
+                if offset < stop and (origin.topic, origin.partition) == place:
+                    found = origin
+        if found is not None:
+            return found
         stop, step = begin, step * 16
     return None
-
-
-async def _origins(link: Link, relay: Place, start: int, stop: int) -> AsyncIterator[Position]:
-    while start < stop:
-        leader = await link.leader_of(*relay)
-        try:
-            fetched = [] if leader is None else await fetch(link, leader, {relay: start}, wait_ms=50)
-        except TryElsewhere:
-            fetched = []
-        if not fetched:
-            await asyncio.sleep(_RETRY_SECONDS)
-        for part in fetched:
-            records, start = _headers_in(part)
-            for offset, headers in records:
-                if offset < stop and (origin := origin_of(headers)):
-                    yield origin
-
-
-def _headers_in(fetched: Fetched) -> tuple[list[tuple[int, Sequence[tuple[str, bytes | None]]]], int]:
-    """Offsets and Kafka headers of what was fetched, and the offset after it."""
-    found: list[tuple[int, Sequence[tuple[str, bytes | None]]]] = []
-    reached = fetched.offset
-    batches = MemoryRecords(fetched.data)
-    while batches.has_next():
-        batch = batches.next_batch()
-        try:
-            found += [(record.offset, record.headers) for record in batch if record.offset >= fetched.offset]
-        except (CorruptRecordException, UnicodeDecodeError):
-            log.warning("foreign-record", topic=fetched.place.topic, partition=fetched.place.partition, offset=batch.base_offset)
-        reached = batch.next_offset
-    return found, reached

@@ -18,14 +18,17 @@ from commands.flags import FLAGS, RemoveFlag, SetFlag
 from commands.ownership.appending import World
 from commands.ports import AppendInDoubt, LogAway, NewRecord, Place
 from commands.routing.owners import Owners
-from events.admission import LAST_TERM, Verdict, admit
+from events.admission import LAST_TERM, Fence, Verdict, admit
 from events.headers import Kind, RecordHeader
-from events.positions import Position
+from events.positions import Cursor, Position
 from events.rooms import ROOMS, prepared_codec
+from events.selecting import Select
 from events.streams import StreamId, partition_of, topic_of
+from infra.adapters.kafka.carrying import carried_over
 from infra.adapters.kafka.copying import BATCH_BYTES, CannotGrow, Hands
 from infra.adapters.kafka.growing import Generations, grow
-from infra.adapters.kafka.relay import origin_of
+from infra.adapters.kafka.origins import origin_of
+from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.topics import TopicsRefused, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from tests.kafka_corner import DECIDERS, Corner, admitted, corner, everything, order, stream
@@ -153,6 +156,7 @@ class TestGrow:
             await written(owners, 4)
         died = 0
         async with Dying(growing.here.bootstrap, batch_bytes=BATCH_BYTES) as dying:
+            dying.on_its_way = []
             for left in (0, 1, 2, 3, 4, 5, 7, 9, 11):
                 dying.left, dying.arrives = left, left % 2 == 0
                 with suppress(LogAway):
@@ -186,6 +190,44 @@ class TestGrow:
         assert await growing.by_stream(growing.new) != await growing.by_stream(growing.here.flags)
 
 
+class TestCursor:
+    async def test_carried_over_goes_on_with_what_was_not_read_and_with_that_only(self, growing: Growing) -> None:
+        reader = growing.here.reader(growing.log)
+        async with growing.owners(growing.here.flags, 8) as owners:
+            await written(owners, 3)
+            cursor, read = await following(reader, growing.here.flags, Cursor({("elsewhere", 1): (5, Fence(1, b"e" * 16))}))
+            await written(owners, 5)
+        async with Dying(growing.here.bootstrap, batch_bytes=BATCH_BYTES) as dying:
+            # What arrives behind the next growth's claim is on the topic, and counts for nobody.
+            dying.left, dying.on_its_way = 7, []
+            with suppress(LogAway):
+                await growing.grow(dying)
+            await growing.grow()
+            for place, records in dying.on_its_way:
+                await growing.log.append(place, records)
+        async with growing.owners(growing.new, 16) as owners:
+            await written(owners, 6)
+        carried = await carried_over(growing.here.bootstrap, cursor, growing.here.flags, growing.new)
+        assert {place[0] for place in carried} == {"elsewhere", growing.new}
+        end, rest = await following(reader, growing.new, carried)
+        expected = [told for records in (await growing.by_stream(growing.new)).values() for *_, told in records]
+        assert sorted(read + rest) == sorted(told.commit_id for told in expected if told.kind is Kind.EVENT)
+        assert len(rest) > 0 < len(read)
+        # At the end there is nothing left, from the beginning there is everything.
+        assert (await following(reader, growing.new, end))[1] == []
+        whole = await carried_over(growing.here.bootstrap, Cursor(), growing.here.flags, growing.new)
+        assert sorted((await following(reader, growing.new, whole))[1]) == sorted(read + rest)
+
+
+async def following(reader: KafkaLogReader, topic: str, cursor: Cursor) -> tuple[Cursor, list[bytes]]:
+    """Read to the end; the cursor there, and the commits that were met."""
+    met: list[bytes] = []
+    async for batch in reader.batches([topic], cursor, stop_at_end=True, select=Select()):
+        met += [raw.header.commit_id for raw in batch.records if raw.header is not None]
+        cursor = cursor.after(batch)
+    return cursor, met
+
+
 class TestRefusals:
     async def test_of_partitions_that_are_no_multiple(self, growing: Growing) -> None:
         with pytest.raises(CannotGrow, match="12 partitions are no multiple of 8"):
@@ -210,7 +252,8 @@ class Dying(KafkaLog):
     """A log on which one append is in doubt, after so many that were well."""
 
     left = 0
-    arrives = True
+    arrives = False
+    on_its_way: list[tuple[Place, Sequence[NewRecord]]]
 
     async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
         self.left -= 1
@@ -218,6 +261,8 @@ class Dying(KafkaLog):
             return await super().append(place, records)
         if self.arrives:
             await super().append(place, records)
+        else:
+            self.on_its_way.append((place, records))
         raise AppendInDoubt("nobody heard")
 
 

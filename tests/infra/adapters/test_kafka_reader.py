@@ -3,6 +3,7 @@
 import asyncio
 import json
 import struct
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -110,6 +111,27 @@ class TestBatches:
         await log.append(place, [event(9)])
         found = [raw async for batch in reader.batches([here.flags], Cursor.parse(str(cursor)), stop_at_end=True) for raw in batch.records]
         assert [(raw.partition, raw.offset) for raw in found] == [(2, 2)]
+
+
+class TestMemory:
+    @pytest.mark.parametrize("keeps", [False, True])
+    async def test_holds_two_answers_of_a_broker_and_no_more(
+        self, log: KafkaLog, here: Corner, reader: KafkaLogReader, *, keeps: bool
+    ) -> None:
+        for partition in range(8):
+            await log.append(Place(here.flags, partition), [claim(1)])
+            for number in range(6):
+                await log.append(Place(here.flags, partition), [event(number, value=bytes(240_000))] * 4)
+        kept: list[object] = []
+        tracemalloc.start()
+        async with aclosing(reader.batches([here.flags], {}, stop_at_end=True)) as batches:
+            async for batch in batches:
+                kept += [batch] if keeps else []
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        # 46 MB of history. Two answers, the records of one of them, and what is under way in between.
+        assert (peak > 40_000_000) == keeps
+        assert peak < 24_000_000 or keeps
 
 
 class TestForeignRecords:
@@ -227,7 +249,9 @@ class TestPositionAt:
             assert {offset: await reader.position_at(*place, offset, index) for offset in positions} == positions
 
     @pytest.mark.usefixtures("history")
-    async def test_rests_on_an_index_as_far_as_the_log_does_not_contradict_it(self, log: KafkaLog, here: Corner, place: Place, reader: KafkaLogReader) -> None:
+    async def test_rests_on_an_index_as_far_as_the_log_does_not_contradict_it(
+        self, log: KafkaLog, here: Corner, place: Place, reader: KafkaLogReader
+    ) -> None:
         # Only who does not read the beginning can be deceived by a claim that an index names.
         await log.append(
             Place(here.flags, 5), [claim(9), event(1, term=9), claim(8, B), event(2, term=8, claim=B), event(3, term=8, claim=B)]

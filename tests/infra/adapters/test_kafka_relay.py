@@ -19,7 +19,8 @@ from events.records import write_headers
 from events.registry import type_of
 from events.rooms import prepared_codec
 from events.streams import topic_of
-from infra.adapters.kafka.relay import ORIGIN, Relay, origin_of, relayed
+from infra.adapters.kafka.origins import ORIGIN, origin_of
+from infra.adapters.kafka.relay import Relay, relayed
 from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from tests.kafka_corner import Corner, corner
