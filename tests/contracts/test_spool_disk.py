@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import signal
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from commands.spool.format import read_segment
 from commands.spool.ports import SpoolDisk
 from infra.adapters.spool_folder import SpoolFolder, SpoolFolders, SpoolInUse
 from tests.commands.spool.disk import MemoryDisk
+from tests.faults.spool_on_a_full_disk import INCARNATION
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -132,3 +135,22 @@ class TestSpoolFolders:
         await folder.delete("00000001")
         folder.close()
         assert below(tmp_path) == []
+
+
+class TestFullDisk:
+    async def test_costs_no_fact_that_was_kept_and_takes_none_until_there_is_room(self, tmp_path: Path) -> None:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.faults.spool_on_a_full_disk", str(tmp_path), stdout=asyncio.subprocess.PIPE
+        )
+        answer, _ = await program.communicate()
+        seen = json.loads(answer.splitlines()[-1])
+        assert not seen["kept_while_full"]
+        assert not seen["takes_calls_while_full"]
+        assert seen["takes_calls_after"]
+        assert seen["kept_after"]
+        assert 0 < seen["durable"] < seen["durable_after"] == seen["kept"]
+        ((_, disk),) = await SpoolFolders(tmp_path).adopt()
+        found: dict[int, int] = {}
+        for name in await disk.segments():
+            found |= {number: each.sequence for number, each in read_segment(await disk.read(name), INCARNATION).entries.items()}
+        assert found == {n + 1: n for n in range(seen["kept"])}
