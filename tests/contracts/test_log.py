@@ -21,7 +21,7 @@ from events.rooms import prepared_codec
 from infra.adapters.kafka.link import KafkaUnreachable
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.topics import TopicsRefused, ensure_topics, manifests
-from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.kafka.writer import Compression, KafkaLog
 from tests.kafka_corner import WANTED, Corner, admitted, corner, everything, stream
 from tests.paper_log import PaperKafka
 
@@ -87,6 +87,14 @@ class TestAppend:
             appends = [tasks.create_task(either.append(Place(here.flags, number), commit(0, number + 1))) for number in range(8)]
         assert [each.result() for each in appends] == [0] * 8
         assert [await either.end_offset(Place(here.flags, number)) for number in range(8)] == list(range(1, 9))
+
+    @pytest.mark.parametrize("compression", ["lz4", "zstd"])
+    async def test_of_less_bytes_is_read_all_the_same(self, here: Corner, place: Place, compression: Compression) -> None:
+        async with KafkaLog(here.bootstrap, compression=compression) as small:
+            await small.append(place, commit(0, 30))
+            raws = [raw for part in [part async for part in small.read(place, 0, 30)] for raw in part]
+        assert [(raw.offset, raw.value) for raw in raws] == [(offset, CODEC.encode(FACT)) for offset in range(30)]
+        assert len(small.batch(commit(0, 30))) * 4 < len(KafkaLog(here.bootstrap).batch(commit(0, 30)))
 
     async def test_of_too_much_sends_nothing(self, either: Log, place: Place) -> None:
         huge = FOREIGN._replace(value=bytes(700_000))

@@ -24,7 +24,9 @@ from tests.instances import instances
 FENCE = Fence(2**63, b"c" * 16)
 CODEC = prepared_codec()
 FLAG = FlagSet(enabled=True, variant="on", description="x" * 90)
-facts_of_any_kind = st.sampled_from(list(known_types())).flatmap(lambda kind: st.tuples(st.just(kind.room), instances(kind.cls)))
+facts_of_any_kind: st.SearchStrategy[tuple[str, Any]] = st.sampled_from(list(known_types())).flatmap(
+    lambda kind: st.tuples(st.just(kind.room), instances(kind.cls))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
