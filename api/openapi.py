@@ -27,6 +27,7 @@ TAGS = [
     {"name": "usage", "description": "What calls used, and what that costs."},
     {"name": "flags", "description": "Switches that calls read when they begin."},
     {"name": "events", "description": "What happens, as it happens."},
+    {"name": "lookup", "description": "Any name that a thing has leads to it."},
     {"name": "health", "description": "How the process is."},
 ]
 _PROBLEM = {
