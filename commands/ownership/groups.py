@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias, assert_never
 
 from commands.decider import CommandRefused, Decider
 from commands.dispatch import CommandIdReused, Committed, CommitTooLarge, ExpectedVersionMismatch, Order
-from commands.ownership.remembering import Answered
+from commands.ownership.remembering import Answered, pack_answered
 from commands.ownership.streams import Streams
 from commands.ports import BATCH_BYTES, NewRecord, Place
 from events.admission import Fence
@@ -137,7 +137,7 @@ class Group:
         key, command_id, decider = submission.key, submission.order.command_id, submission.decider
         stream = self._streams.get(key)
         if stream is not None and command_id in stream.answered:
-            self._repeat_confirmed(submission, stream.answered[command_id])
+            self._repeat_confirmed(submission, Answered.unpack(stream.answered[command_id]))
             return True
         earlier = self._commands.get((key, command_id))
         if earlier is not None:
@@ -199,7 +199,7 @@ class Group:
         """
         answers: list[Answer] = []
         told: list[Recorded[Fact]] = []
-        remembered: list[tuple[bytes, bytes, Answered]] = []
+        remembered: list[tuple[bytes, bytes, int, bytes]] = []
         appended_at = _EPOCH + timedelta(milliseconds=self.timestamp_ms)
         fence, place = self.fence, tuple(self._place)
         for entry in self.entries:
@@ -210,8 +210,8 @@ class Group:
                 position = facts[-1].position if facts else _make(Position, (*place, base + first, fence))
                 answers.append(_make(Answer, (submission, _make(Committed, (position, version, facts, False)))))
                 order = submission.order
-                answered = _make(Answered, (order.digest, position.offset, version, fence))
-                remembered.append((submission.key, order.command_id, answered))
+                offset = position.offset
+                remembered.append((submission.key, order.command_id, offset, pack_answered(order.digest, offset, version, fence)))
             elif isinstance(entry, Declined):
                 answers.append(Answer(*entry))
             elif isinstance(entry, Repeated):

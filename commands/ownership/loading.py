@@ -10,7 +10,7 @@ import structlog
 
 from commands.dispatch import LogUnavailable
 from commands.ownership.owner import Owner
-from commands.ownership.remembering import Answered
+from commands.ownership.remembering import pack_answered
 from commands.ownership.streams import CannotOwn, NotUnderstood, Stream
 from commands.ports import Histories, History, HistoryAway, HistoryDamaged, HistoryLost, Log, LogAway, Place, SchemaRegister, Since
 from events.admission import UNCLAIMED, Fence, Verdict, admit
@@ -270,8 +270,8 @@ class Scan:
         self.offset = stop
 
 
-def _answered(raw: RawRecord | None) -> Answered | None:
+def _answered(raw: RawRecord | None) -> bytes | None:
     if raw is None or raw.header is None:
         return None
     header = raw.header
-    return Answered(header.digest, raw.offset, header.version, Fence(header.term, header.claim_id))
+    return pack_answered(header.digest, raw.offset, header.version, Fence(header.term, header.claim_id))

@@ -25,7 +25,7 @@ from events.records import RawRecord
 
 _MAGIC = b"AYS1"
 _LENGTH = struct.Struct(">I")
-_COMMAND = struct.Struct(">16s16sQQQ16s")
+_COMMAND = struct.Struct("16s56s")
 _QUICKLY = 1
 
 
@@ -44,7 +44,7 @@ class Snapshot:
     leaf: bytes
     version: int
     state: Any
-    answered: Mapping[bytes, Answered]
+    answered: Mapping[bytes, bytes]
     tags: "array[int]"
 
     def stream(self) -> Stream:
@@ -67,7 +67,7 @@ def leaf_of(raw: RawRecord) -> bytes:
 
 def taken(key: bytes, place: Place, stream: Stream) -> Snapshot | None:
     """A picture of a stream as it is confirmed now, but for the leaf; None for one that remembers no command with its last record."""
-    last = next((each for each in reversed(stream.answered.values()) if each.offset == stream.last_offset), None)
+    last = next((each for each in map(Answered.unpack, reversed(stream.answered.values())) if each.offset == stream.last_offset), None)
     if last is None:
         return None
     runs = [] if stream.older is None else stream.older.runs
@@ -93,9 +93,7 @@ def pack(snapshot: Snapshot, decider: Decider[Any, Any, Any]) -> bytes:
         "state": state_shape(decider).lower(snapshot.state),
     }
     text = json.dumps(document, separators=(",", ":")).encode()
-    commands = b"".join(
-        _COMMAND.pack(name, digest, offset, version, *fence) for name, (digest, offset, version, fence) in snapshot.answered.items()
-    )
+    commands = b"".join(name + packed for name, packed in snapshot.answered.items())
     body = zlib.compress(b"".join((_LENGTH.pack(len(text)), text, commands, _big_endian(snapshot.tags).tobytes())), _QUICKLY)
     return _MAGIC + hashlib.sha256(body).digest()[:16] + body
 
@@ -121,10 +119,7 @@ def _unpacked(body: bytes, key: bytes, place: Place, decider: Decider[Any, Any, 
     if document["fold"] != fold_version(decider).hex():
         raise SnapshotIgnored("it was folded by another program")
     commands_end = 4 + length + document["commands"] * _COMMAND.size
-    answered = {
-        name: Answered(digest, offset, version, Fence(term, claim_id))
-        for name, digest, offset, version, term, claim_id in _COMMAND.iter_unpack(body[4 + length : commands_end])
-    }
+    answered = dict(_COMMAND.iter_unpack(body[4 + length : commands_end]))
     tags = array("Q")
     tags.frombytes(body[commands_end:])
     return Snapshot(

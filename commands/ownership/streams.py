@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from commands.decider import Decider
-from commands.ownership.remembering import WINDOW, Answered, Tags, shortened
+from commands.ownership.remembering import WINDOW, Tags, pack_answered, shortened
 from events.admission import Fence
 from events.codec import BrokenBody, Codec
 from events.headers import Kind, RecordHeader
@@ -62,7 +62,7 @@ class Memory(NamedTuple):
 
 
 class Stream:
-    """One stream's confirmed state. `answered` holds the last commands it took, by their id; `older` tags of those before them.
+    """One stream's confirmed state. `answered` has the last commands' answers by their id, packed; `older` tags of those before them.
 
     `last_offset` is that of its last event or receipt, `snapped` the version that its last snapshot holds. `waits`: a command of
     its is being looked up, and all others behind it.
@@ -73,7 +73,7 @@ class Stream:
     def __init__(self, state: Any) -> None:
         self.state = state
         self.version = 0
-        self.answered: dict[bytes, Answered] = {}
+        self.answered: dict[bytes, bytes] = {}
         self.older: Tags | None = None
         self.last_offset = -1
         self.snapped = 0
@@ -189,7 +189,7 @@ class Streams:
             stream.state = self.deciders[category_of(raw.key)].evolve(stream.state, fact.fact)
             stream.version = header.version
         # A command's last record overwrites the ones before it: its answer is where all of it can be read.
-        stream.answered[header.command_id] = Answered(header.digest, raw.offset, header.version, fence)
+        stream.answered[header.command_id] = pack_answered(header.digest, raw.offset, header.version, fence)
         stream.last_offset = raw.offset
         if len(stream.answered) >= 2 * WINDOW:
             stream.answered, stream.older = shortened(stream.answered, stream.older)
@@ -217,7 +217,7 @@ class Streams:
         self.loads[source if found or not later else "tail"] += 1
         return True
 
-    def recalled(self, key: bytes, command_id: bytes, answered: Answered | None) -> None:
+    def recalled(self, key: bytes, command_id: bytes, answered: bytes | None) -> None:
         """What became of a command that `ready` had doubts about. None: there was no such command."""
         stream = self._by_key.get(key)
         if stream is None:
@@ -232,9 +232,9 @@ class Streams:
             stream.answered = {command_id: answered, **stream.answered}
 
     def commit(
-        self, states: Mapping[bytes, tuple[Decider[Any, Any, Any], Any, int]], answers: Iterable[tuple[bytes, bytes, Answered]]
+        self, states: Mapping[bytes, tuple[Decider[Any, Any, Any], Any, int]], answers: Iterable[tuple[bytes, bytes, int, bytes]]
     ) -> None:
-        """Take what our own confirmed batch brought about: per key the decider, state and version; per command its answer."""
+        """Take what our own confirmed batch brought about: per key decider, state and version; per command offset and answer."""
         by_key = self._by_key
         for key, (decider, state, version) in states.items():
             stream = by_key.get(key)
@@ -244,10 +244,10 @@ class Streams:
             stream.version = version
             if version - stream.snapped >= self.snapshot_every:
                 self.due[key] = None
-        for key, command_id, answered in answers:
+        for key, command_id, offset, answered in answers:
             stream = by_key[key]
             stream.answered[command_id] = answered
-            stream.last_offset = answered.offset
+            stream.last_offset = offset
             self.remembered += 1
             if len(stream.answered) >= 2 * WINDOW:
                 before = len(stream.answered)

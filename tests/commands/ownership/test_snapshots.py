@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from commands.decider import CommandRefused, Decider
 from commands.ownership.loading import Bases, Loader
 from commands.ownership.owner import Owner
-from commands.ownership.remembering import WINDOW, Answered
+from commands.ownership.remembering import WINDOW, pack_answered
 from commands.ownership.shapes import NotSnapshotable, fold_version, state_shape
 from commands.ownership.snapping import Snapping
 from commands.ownership.snapshots import Snapshot, SnapshotIgnored, pack, taken, unpack
@@ -35,7 +35,7 @@ FENCE = Fence(3, b"f" * 16)
 
 def snapshot_of(decider: Decider[Any, Any, Any], state: Any) -> Snapshot:
     key = f"t/{decider.category}/one".encode()
-    answered = {command_id("last"): Answered(b"d" * 16, 41, 7, FENCE)}
+    answered = {command_id("last"): pack_answered(b"d" * 16, 41, 7, FENCE)}
     return Snapshot(
         key=key, place=PLACE, offset=41, fence=FENCE, leaf=b"l" * 32, version=7, state=state, answered=answered,
         tags=array("Q", [1, 2**64 - 1]),
