@@ -72,7 +72,7 @@ def play(seed: int, steps: int, without: Without = WHOLE, *, keep_lines: bool = 
     if isinstance(stage, WorkerStage):
         report.violations += witnessed(stage)
         report.commands = sum(len(worker.noted) for worker in stage.workers)
-        report.commits = len({command_id for command_id, _, _ in stage.facts()})
+        report.commits = len({command_id for command_id, *_ in stage.facts()})
     else:
         _judge(stage, report, without)
     report.turns, report.seconds, report.covered = scheduler.turns, scheduler.now, stage.story.covered

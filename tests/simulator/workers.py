@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
+from typing import cast
 
-from commands.calls import CALLS, AnswerCall, ReceiveCall, Witness
+from commands.calls import CALLS, AnswerCall, Call, ReceiveCall, Witness
 from commands.dispatch import CommitInDoubt, LogUnavailable, Order
 from commands.routing.owners import Owners
 from commands.spool.drain import Drain, DrainPace
@@ -16,7 +17,6 @@ from commands.spool.spool import Spool, SpoolLimits
 from events.calls import CallAnswered, CallEvent, EngineFailure, LateFact
 from events.headers import Kind
 from events.identifiers import derived_id
-from events.registry import Fact
 from events.streams import StreamId
 from realtime.facts_queue import FactsQueue, QueueLimits, Sender
 from tests.given import sealed
@@ -161,12 +161,12 @@ class WorkerStage(Stage):
             process.start()
         return []
 
-    def facts(self) -> Iterator[tuple[bytes, int, Fact]]:
-        """What readers take from the log, by command id and offset."""
+    def facts(self) -> Iterator[tuple[bytes, int, StreamId, CallEvent]]:
+        """What readers take from the log: by which command, where, on which stream."""
         (partition,) = self.cluster.partitions.values()
         for raw in by_rule(partition.records):
             if raw.header is not None and raw.header.kind is Kind.EVENT:
-                yield raw.header.command_id, raw.offset, CODEC.decode(raw.value)
+                yield raw.header.command_id, raw.offset, StreamId.parse(raw.key), cast(CallEvent, CODEC.decode(raw.value))
 
     def quiet(self) -> bool:
         """Whether all that was noted is on the log, as far as the workers know."""
@@ -179,7 +179,12 @@ def witnessed(stage: WorkerStage) -> list[str]:
     noted = {command_id: each for worker in stage.workers for command_id, each in worker.noted.items()}
     seen: Counter[bytes] = Counter()
     last: dict[tuple[StreamId, str], int] = {}
-    for command_id, offset, fact in stage.facts():
+    calls: dict[StreamId, Call] = {}
+    for command_id, offset, stream, fact in stage.facts():
+        before = calls.get(stream, CALLS.initial)
+        calls[stream] = CALLS.evolve(before, fact)
+        if isinstance(fact, LateFact) and replace(calls[stream], late=before.late) != before:
+            found.append(f"offset {offset} came late and changed the call: {fact}")
         about = noted.get(command_id)
         if about is None:
             continue
