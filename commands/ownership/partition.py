@@ -68,7 +68,7 @@ class OwnedPartition:
         self._closed: tuple[str, int] | None = None
         self._away = False
         self._away_ms = int(patience.away_seconds * 1000)
-        self._wanted = self._suspected = False
+        self._wanted = self._suspected = self._preparing = self._ended = False
         self._settled: list[asyncio.Future[None]] = []
         self._needed_beyond: int | None = None
         self._losses = 0
@@ -91,9 +91,16 @@ class OwnedPartition:
             self._suspected = self._suspected or beyond is None
         self._work.set()
 
+    async def prepare(self) -> None:
+        """Read to the present end, so that a claim that follows is quick. Returns when that has been tried."""
+        if not self.takes and not self._ended:
+            self._preparing = True
+            self._work.set()
+        await self.settled()
+
     async def settled(self) -> None:
-        """Returns when the claim that is under way has ended, in whatever way; at once when none is."""
-        if self._wanted:
+        """Returns when the claim or the reading that is under way has ended, in whatever way; at once when none is."""
+        if self._wanted or self._preparing:
             ended = asyncio.get_running_loop().create_future()
             self._settled.append(ended)
             await ended
@@ -163,6 +170,8 @@ class OwnedPartition:
             while not self._stopping.is_set():
                 if self.takes:
                     await self._own()
+                elif self._preparing:
+                    await self._read_up()
                 else:
                     self._work.clear()
                     await self._work.wait()
@@ -176,6 +185,7 @@ class OwnedPartition:
                 # Several partitions may fail; one of them is raised.
                 self.started.exception()
         finally:
+            self._ended = True
             self._no_longer_wanted()
             self._turn_away(*(self._closed or ("this process is stopping", self._patience.full_retry_ms)))
             if self.owner.under_way is not None:
@@ -223,6 +233,16 @@ class OwnedPartition:
         await self._appending.read(await self._world.log.end_offset(self.owner.place))
         return self.owner.owns
 
+    async def _read_up(self) -> None:
+        try:
+            await self._cold.begin()
+            await self._appending.read(await self._world.log.end_offset(self.owner.place))
+        except LogAway as error:
+            log.warning("log-away", topic=self.owner.place.topic, partition=self.owner.place.partition, reason=str(error))
+        self._preparing = False
+        if not self._wanted:
+            self._no_longer_wanted()
+
     async def _claim(self) -> bool:
         """Whether the partition is ours from here on."""
         beyond = self._needed_beyond
@@ -257,7 +277,7 @@ class OwnedPartition:
             self._witness.lost(owner.place)
 
     def _no_longer_wanted(self) -> None:
-        self._wanted, self._needed_beyond = False, None
+        self._wanted, self._needed_beyond, self._preparing = False, None, False
         for ended in self._settled:
             if not ended.done():
                 ended.set_result(None)

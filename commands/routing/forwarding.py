@@ -1,6 +1,7 @@
 """A command's way to the process that holds its partition, and back: one request, and whatever answer the owner gave."""
 
 import asyncio
+from contextlib import suppress
 
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
 from commands.ownership.groups import Submission
@@ -15,6 +16,7 @@ from commands.routing.frames import (
     Done,
     Moved,
     NotUnderstood,
+    Prepare,
     Raised,
     Request,
     Standing,
@@ -71,6 +73,12 @@ class Forwarding:
         if isinstance(answer, NotUnderstood):
             raise LogUnavailable(f"the process that owns the stream runs another version of the program: {answer.text}")
         raise BrokenFrame(f"{type(answer).__name__} is no answer to a command")
+
+    async def prepare(self, place: Place, successor: str, seconds: float) -> None:
+        """Have a successor read what it will be handed; returns when it has, or when it is of no use to wait."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        with suppress(Dead, Overdue, PeerBusy):
+            await self._lines.ask(successor, encode_request(Prepare(successor, place)), deadline)
 
     async def hand_over(self, place: Place, released: Claim, seconds: float) -> None:
         """Tell the successor that it may claim; returns when it has, or when it is of no use to wait."""

@@ -63,7 +63,14 @@ class AskStanding(NamedTuple):
     place: Place
 
 
-Request: TypeAlias = Carry | Look | TakeOver | AskStanding
+class Prepare(NamedTuple):
+    """I shall release this partition to you: read it up to its end now."""
+
+    to: str
+    place: Place
+
+
+Request: TypeAlias = Carry | Look | TakeOver | AskStanding | Prepare
 
 
 class Done(NamedTuple):
@@ -110,7 +117,7 @@ class NotUnderstood(NamedTuple):
 
 
 Answer: TypeAlias = Done | Raised | Moved | Alive | Taken | Standing | NotUnderstood
-_REQUESTS: tuple[type, ...] = (Carry, Look, TakeOver, AskStanding)
+_REQUESTS: tuple[type, ...] = (Carry, Look, TakeOver, AskStanding, Prepare)
 _ANSWERS: tuple[type, ...] = (Done, Raised, Moved, Alive, Taken, Standing, NotUnderstood)
 
 
@@ -122,7 +129,7 @@ def encode_request(request: Request) -> bytes:
         return b"".join((head, _COMMAND.pack(within_ms, term, -1 if expected is None else expected), _text(key), _text(order), command))
     if isinstance(request, TakeOver):
         return head + _place(request.place) + _U64.pack(request.term)
-    if isinstance(request, AskStanding):
+    if isinstance(request, AskStanding | Prepare):
         return head + _place(request.place)
     if isinstance(request, Look):
         return head
@@ -139,7 +146,9 @@ def decode_request(data: bytes) -> Request:
             return Carry(to, within_ms, term, None if expected < 0 else expected, cut.text(), cut.text(), cut.rest())
         if kind is TakeOver:
             return TakeOver(to, cut.place(), cut.fields(_U64)[0])
-        return AskStanding(to, cut.place()) if kind is AskStanding else Look(to)
+        if kind is Look:
+            return Look(to)
+        return AskStanding(to, cut.place()) if kind is AskStanding else Prepare(to, cut.place())
     except (struct.error, UnicodeDecodeError) as cause:
         raise BrokenFrame(f"a request of another process is cut short: {cause}") from cause
 

@@ -206,17 +206,24 @@ class Owners:
         cancelled = error if isinstance(error, asyncio.CancelledError) else None
         successors = [] if cancelled else await self._successors()
         owned = [partition for partition in self._estate if partition.owner.owns] if successors else []
-        for number, partition in enumerate(owned):
-            self._estate.leave(partition, successors[number % len(successors)])
+        heirs = {partition.owner.place: successors[number % len(successors)] for number, partition in enumerate(owned)}
         for partition in self._estate:
-            if partition.owner.place not in self._estate.leaving:
+            if partition.owner.place not in heirs:
                 partition.stop()
+        handed = [self._tasks.create_task(self._hand_on(self._estate.by_place[place], heir)) for place, heir in heirs.items()]
+        if handed:
+            await asyncio.wait(handed)
         self._watching.close()
         if self._running and cancelled is None:
             await asyncio.wait(self._running)
         for task in self._ending:
             task.cancel()
         await self._tasks.__aexit__(None if cancelled is None else type(cancelled), cancelled, None)
+
+    async def _hand_on(self, partition: OwnedPartition, successor: str) -> None:
+        """Go on answering until the successor has read what there is; then give the partition up to it."""
+        await self._forwarding.prepare(partition.owner.place, successor, self._patience.hand_over_seconds)
+        self._estate.leave(partition, successor)
 
     async def _successors(self) -> list[str]:
         """The other processes that own something and live."""

@@ -21,6 +21,7 @@ from commands.routing.frames import (
     Look,
     Moved,
     NotUnderstood,
+    Prepare,
     Raised,
     Standing,
     Taken,
@@ -58,6 +59,8 @@ class Serving:
             answer = await self._carry(request)
         elif isinstance(request, TakeOver):
             answer = await self._take_over(request)
+        elif isinstance(request, Prepare):
+            answer = await self._prepare(request)
         elif isinstance(request, AskStanding):
             answer = self._standing(request)
         elif isinstance(request, Look):
@@ -114,6 +117,12 @@ class Serving:
         await partition.settled()
         known = self._estate.claims.of(request.place) or _NOBODY
         return Taken(known) if partition.owner.owns else Moved(known)
+
+    async def _prepare(self, request: Prepare) -> Answer:
+        partition = self._estate.by_place.get(request.place)
+        if partition is not None:
+            await partition.prepare()
+        return Alive(self._estate.address)
 
     def _standing(self, request: AskStanding) -> Answer:
         partition = self._estate.by_place.get(request.place)

@@ -15,6 +15,7 @@ from commands.routing.frames import (
     Look,
     Moved,
     NotUnderstood,
+    Prepare,
     Raised,
     Request,
     Standing,
@@ -40,6 +41,7 @@ REQUESTS: list[Request] = [
     Look("here"),
     TakeOver("here", PLACES, 7),
     AskStanding("here", PLACES),
+    Prepare("here", PLACES),
 ]
 ANSWERS: list[Answer] = [
     Done(b"commit"), Raised(b"error"), Moved(CLAIM), Alive("here"), Taken(CLAIM), Standing(12, Fence(7, b"c" * 16)), NotUnderstood("why"),
