@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import asyncpg
 
@@ -12,6 +12,7 @@ from events.flags import FlagSet
 from events.streams import StreamId
 from infra.adapters.kafka.membership import GroupAssignments
 from infra.apps.alongside import alongside
+from infra.apps.owning import Together
 from infra.apps.read_side import Projecting, opened_read_models, running_projections
 from infra.apps.sharing import share
 from projections.flags import FLAGS
@@ -115,3 +116,20 @@ class TestProjections:
             assert await connection.fetchval("SELECT max(epoch) FROM read_side.checkpoints") <= 3
         finally:
             await connection.close()
+
+
+class TestGroupsTogether:
+    async def test_assign_once_all_have_spoken_and_at_each_word_of_one(self) -> None:
+        first, second = Told(), Told()
+        async with aclosing(Together([first, second]).changes()) as changes:
+            first.says.put_nowait((0,))
+            second.says.put_nowait((1,))
+            assert numbers(await anext(changes)) == (1, [0, 1])
+            second.says.put_nowait((1, 2))
+            assert numbers(await anext(changes)) == (2, [0, 1, 2])
+            first.says.put_nowait(())
+            assert numbers(await anext(changes)) == (3, [1, 2])
+
+
+def numbers(assignment: Assignment) -> tuple[int, list[int]]:
+    return assignment.generation, sorted(place.partition for place in assignment.places)
