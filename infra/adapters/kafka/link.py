@@ -20,6 +20,7 @@ from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 
 Request: TypeAlias = Any
 Response: TypeAlias = Any
+_OPENING_SECONDS = 1.0
 
 
 class KafkaUnreachable(LogAway):
@@ -99,8 +100,16 @@ class Link:
             bootstrap_servers=self._bootstrap_servers, client_id=self.client_id.decode(), request_timeout_ms=self._request_timeout_ms,
             **self._security.options(),
         )  # fmt: skip
+        opening = asyncio.create_task(client.bootstrap(), name="open a connection to Kafka")
         try:
-            await client.bootstrap()
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # Cancelled itself, it would forget a connection that stays open, and uvloop does not close while there is one.
+            await asyncio.wait([opening], timeout=_OPENING_SECONDS)
+            opening.cancel()
+            await asyncio.wait([opening])
+            await client.close()
+            raise
         except KafkaError as error:
             await client.close()
             raise KafkaUnreachable(
