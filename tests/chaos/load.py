@@ -58,7 +58,7 @@ class Line:
     async def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any] | None:
         """None: no answer came, and none will be heard."""
         writer = self._writer
-        if writer is None:
+        if writer is None or writer.is_closing():
             await asyncio.sleep(_AGAIN_SECONDS)
             return {"outcome": "unavailable", "retry_ms": 0, "reason": "nobody listens there"}
         number = next(self._numbers)
