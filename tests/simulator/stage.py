@@ -33,7 +33,7 @@ PARTITIONS = 2
 STREAMS = [StreamId("AYB-TEST-TEST-TEST", "flags", name) for name in ("ant", "bee", "elk", "gnu")]
 WHOLE_RECORDS = 2_000
 CALLS_TOPIC = "aybiza.calls.v1"
-TOPICS = {"flags": (TOPIC, PARTITIONS), "calls": (CALLS_TOPIC, 1)}
+TOPICS = {"flags": (TOPIC, PARTITIONS), "calls": (CALLS_TOPIC, PARTITIONS)}
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {"flags": FLAGS, "calls": CALLS}
 WIRE = CommandWire(DECIDERS)
 # It compiles every schema anew, and thousands of processes are started here.

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from random import Random
 from typing import cast
 
@@ -32,6 +33,7 @@ _RECEIVE = ReceiveCall(
     call_sid="", caller=sealed("+1"), caller_ref="ref", number=sealed("+2"), number_ref="n", agent_id="a", agent_version="1",
     agent_version_hash="h",
 )  # fmt: skip
+_TENANT = "AYB-TEST-TEST-TEST"
 _LIMITS = SpoolLimits(segment_bytes=9_000, group_bytes=1_000, total_bytes=400_000)
 
 
@@ -101,7 +103,10 @@ class Worker(Process):
 
     async def _call(self, owners: Owners, spool: Spool, number: int) -> None:
         incarnation = f"MZ{self.title}.{number}"
-        stream = StreamId("AYB-TEST-TEST-TEST", "calls", f"call_{self.title}.{number}")
+        ids = count()
+        # Where we own a partition, the call falls on it.
+        call_id = owners.mint("calls", _TENANT, "calls", lambda: f"call_{self.title}.{number}.{next(ids)}")
+        stream = StreamId(_TENANT, "calls", call_id)
         order = Order(command_id=derived_id("received", stream.id), digest=bytes(16), actor="worker", occurred_at=_AT)
         received = False
         while not received:
@@ -163,8 +168,7 @@ class WorkerStage(Stage):
 
     def facts(self) -> Iterator[tuple[bytes, int, StreamId, CallEvent]]:
         """What readers take from the log: by which command, where, on which stream."""
-        (partition,) = self.cluster.partitions.values()
-        for raw in by_rule(partition.records):
+        for raw in chain.from_iterable(by_rule(partition.records) for partition in self.cluster.partitions.values()):
             if raw.header is not None and raw.header.kind is Kind.EVENT:
                 yield raw.header.command_id, raw.offset, StreamId.parse(raw.key), cast(CallEvent, CODEC.decode(raw.value))
 
