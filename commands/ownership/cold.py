@@ -12,7 +12,9 @@ from commands.ownership.groups import Submission
 from commands.ownership.loading import Loader, LoadingPatience
 from commands.ownership.owner import Owner
 from commands.ownership.snapping import Snapping
-from commands.ports import Histories, HistoryAway
+from commands.ports import Claim, Histories, HistoryAway, HistoryLost, LogAway, Reached
+from events.admission import Fence
+from events.headers import Kind
 
 log = structlog.get_logger()
 
@@ -83,21 +85,45 @@ class Cold:
             while held:
                 self._refuse(held.popleft(), reason())
 
-    async def begin(self) -> None:
-        """Before a claim: leave to the journal what it has, unless little was written, or something of ours is in doubt."""
-        owner = self._owner
-        if self._histories is None or self.followed or owner.owns or owner.under_way is not None:
+    async def begin(self, known: Claim | None = None) -> None:
+        """Before a claim: leave to the journal what it has; where that is little, or it is away, begin at the last claim that is known.
+
+        Everything is read where little was written, or where something of ours is in doubt.
+        """
+        owner, patience = self._owner, self._patience
+        if self.followed or owner.owns or owner.under_way is not None:
             return
+        start = await self._journal()
+        behind = owner.next_offset if start is None else max(start.offset, owner.next_offset)
+        if known is not None and known.offset - behind > patience.far_records:
+            start = await self._at(known) or start
+        if start is not None and start.offset - owner.next_offset > patience.whole_records:
+            owner.begin(*start)
+
+    async def _journal(self) -> Reached | None:
+        if self._histories is None:
+            return None
         try:
             async with asyncio.timeout(self._patience.start_seconds):
-                reached = await self._histories.reached(owner.place)
+                reached = await self._histories.reached(self._owner.place)
         except (HistoryAway, TimeoutError) as error:
-            log.debug("journal-away", topic=owner.place.topic, partition=owner.place.partition, reason=str(error) or "it is too slow")
-            return
-        if reached.offset - owner.next_offset > self._patience.whole_records:
-            owner.begin(*reached)
-        else:
-            owner.streams.journal_reached(reached.offset)
+            place = self._owner.place
+            log.debug("journal-away", topic=place.topic, partition=place.partition, reason=str(error) or "it is too slow")
+            return None
+        self._owner.streams.journal_reached(reached.offset)
+        return reached
+
+    async def _at(self, known: Claim) -> Reached | None:
+        """Behind a claim, its own fence holds. What was told is a hint, so the claim is looked at where it lies."""
+        try:
+            async with asyncio.timeout(self._patience.start_seconds):
+                raw = await self._loader.record(known.offset)
+        except (LogAway, HistoryLost, TimeoutError):
+            return None
+        header = None if raw is None else raw.header
+        if raw is None or header is None or (header.kind, header.term, header.claim_id) != (Kind.CLAIM, known.term, known.claim_id):
+            return None
+        return Reached(known.offset + 1, Fence(known.term, known.claim_id), raw.timestamp_ms)
 
     async def run(self) -> None:
         """Load what is waited for, until cancelled."""

@@ -27,7 +27,11 @@ _NOT_UNDERSTOOD_MS = 5_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadingPatience:
-    """How long each source of a stream is waited for. `whole_records`: a partition no longer than that is read whole by who claims it."""
+    """How long each source of a stream is waited for.
+
+    `whole_records`: a partition no longer than that is read whole by who claims it. `far_records`: a journal that is farther than that
+    behind the last known claim is not waited for.
+    """
 
     start_seconds: float = 0.3
     journal_seconds: float = 1.0
@@ -35,6 +39,7 @@ class LoadingPatience:
     schema_seconds: float = 2.0
     refresh_seconds: float = 1.0
     whole_records: int = 2_000
+    far_records: int = 20_000
 
 
 DEFAULT_LOADING = LoadingPatience()
@@ -87,6 +92,15 @@ class Loader:
             async with self._scanning:
                 await self._from_partition([key for key in wanted if self._streams.get(key) is None], refused)
         return refused
+
+    async def record(self, offset: int) -> RawRecord | None:
+        """What lies at an offset of the partition. Raises LogAway or HistoryLost."""
+        async with aclosing(self._log.read(self._owner.place, offset, offset + 1)) as parts:
+            async for records in parts:
+                for raw in records:
+                    if raw.offset == offset:
+                        return raw
+        return None
 
     async def recall(self, key: bytes, command_id: bytes) -> LogUnavailable | None:
         """Look a command up that its stream may have taken long ago; returns why that cannot be said now."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +15,7 @@ from commands.ownership.loading import DEFAULT_LOADING, Bases, Loader, LoadingPa
 from commands.ownership.owner import Owner
 from commands.ownership.snapping import Snapping
 from commands.ownership.streams import CannotOwn
-from commands.ports import Claim, HistoryLost, LogAway
+from commands.ports import Claim, HistoryLost, LogAway, Place
 
 log = structlog.get_logger()
 
@@ -49,7 +50,15 @@ class OwnedPartition:
     """
 
     def __init__(
-        self, owner: Owner, world: World, patience: Patience, tell: Tell, *, address: str = "", witness: Witness | None = None
+        self,
+        owner: Owner,
+        world: World,
+        patience: Patience,
+        tell: Tell,
+        *,
+        address: str = "",
+        witness: Witness | None = None,
+        known: Callable[[Place], Claim | None] | None = None,
     ) -> None:
         self.owner = owner
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -57,6 +66,7 @@ class OwnedPartition:
         self._world = world
         self._patience = patience
         self._witness = witness
+        self._known = known
         self._appending = Appending(owner, world, tell, int(patience.away_seconds * 1000), address=address, witness=witness)
         self._waiting: deque[Submission] = deque()
         self._work = asyncio.Event()
@@ -194,7 +204,11 @@ class OwnedPartition:
     async def _own(self) -> None:
         """Claim unless we own; then serve until stopped, superseded, or in doubt. What is in doubt is claimed again at once."""
         try:
-            await self._cold.begin()
+            known = None if self._known is None else self._known(self.owner.place)
+            await self._cold.begin(known)
+            if known is not None and self._appending.holder is None and self.owner.fence == known[:2]:
+                # It began behind that claim, and so has not read whose it is.
+                self._appending.holder = known
             if self.owner.owns:
                 await self._world.log.end_offset(self.owner.place)
             elif not await self._claim():

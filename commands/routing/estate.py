@@ -70,7 +70,7 @@ class Estate:
 
         def partition(place: Place) -> OwnedPartition:
             owner = Owner(place, Streams(deciders, codec), address, limits)
-            return OwnedPartition(owner, world, patience, watching.tell, address=address, witness=self)
+            return OwnedPartition(owner, world, patience, watching.tell, address=address, witness=self, known=claims.of)
 
         self._by_room = {room: [partition(Place(topic, number)) for number in range(count)] for room, (topic, count) in topics.items()}
         self.by_place = {each.owner.place: each for partitions in self._by_room.values() for each in partitions}

@@ -17,7 +17,7 @@ from commands.ownership.owner import Owner
 from commands.ownership.partition import OwnedPartition, Patience
 from commands.ownership.remembering import WINDOW
 from commands.ownership.streams import DEFAULT_BOUNDS, Bounds, Streams
-from commands.ports import LogAway, Place
+from commands.ports import Claim, LogAway, Place
 from events.headers import Kind
 from events.records import RawRecord
 from tests.commands.ownership.desk import CODEC, DECIDERS, ON, PLACE, Desk, order, stream
@@ -72,6 +72,11 @@ def write(kafka: PaperKafka, *names: str) -> None:
         desk.work()
 
 
+def claim_at(offset: int) -> Claim:
+    """The claim that will be written next, as others hear of it."""
+    return Claim(2, f"w{offset}1".encode().ljust(16, b"."), "w.test", offset)
+
+
 class Office:
     """One partition at work."""
 
@@ -88,7 +93,11 @@ class Office:
 
 @asynccontextmanager
 async def office(
-    kafka: PaperKafka, journal: PaperJournal | None, bounds: Bounds = DEFAULT_BOUNDS, loading: LoadingPatience = LOADING
+    kafka: PaperKafka,
+    journal: PaperJournal | None,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    loading: LoadingPatience = LOADING,
+    known: Claim | None = None,
 ) -> AsyncIterator[Office]:
     ids = count(1)
     world = World(
@@ -99,7 +108,7 @@ async def office(
         histories=journal,
     )
     owner = Owner(PLACE, Streams(DECIDERS, CODEC, bounds), "here")
-    partition = OwnedPartition(owner, world, Patience(loading=loading), lambda _: None)
+    partition = OwnedPartition(owner, world, Patience(loading=loading), lambda _: None, known=lambda _: known)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(partition.run())
         partition.assign()
@@ -135,6 +144,36 @@ class TestClaim:
         async with office(kafka, journal) as at_work:
             assert kafka.reads[0] == 0
             assert (await at_work.ask("next", "one", variant("next"))).version == 2
+
+    @pytest.mark.parametrize("journal_at", [None, 1])
+    async def test_begins_at_the_last_claim_where_the_journal_is_away_or_far_behind(
+        self, kafka: ReadKafka, journal: PaperJournal, journal_at: int | None
+    ) -> None:
+        write(kafka, *["one"] * 10)
+        claim = claim_at(len(kafka.partition(PLACE).records))
+        write(kafka, "two")
+        journal.away, journal.stops_at = journal_at is None, journal_at
+        async with office(kafka, journal, loading=replace(LOADING, far_records=5), known=claim) as at_work:
+            assert kafka.reads == [claim.offset, claim.offset + 1]
+            assert at_work.partition.owner.fence.term == 3
+            assert (await at_work.ask("next", "one", variant("next"))).version == 11
+            assert (await at_work.ask("next", "two", variant("next"))).version == 2
+
+    @pytest.mark.parametrize("wrong", ["offset", "claim", "kind", "beyond"])
+    async def test_believes_no_claim_that_does_not_lie_where_it_should(self, kafka: ReadKafka, journal: PaperJournal, wrong: str) -> None:
+        write(kafka, *["one"] * 10)
+        claim = claim_at(len(kafka.partition(PLACE).records))
+        write(kafka, "two")
+        match wrong:
+            case "offset" | "kind":
+                claim = claim._replace(offset=claim.offset + (1 if wrong == "kind" else -1))
+            case "claim":
+                claim = claim._replace(claim_id=b"x" * 16)
+            case "beyond":
+                claim = claim._replace(offset=99)
+        journal.away = True
+        async with office(kafka, journal, loading=replace(LOADING, far_records=5, start_seconds=0.01), known=claim) as at_work:
+            assert (at_work.partition.owner.fence.term, at_work.streams.horizon) == (3, 0)
 
     async def test_keeps_time_from_running_backwards(self, kafka: ReadKafka, journal: PaperJournal) -> None:
         log = kafka.partition(PLACE)
