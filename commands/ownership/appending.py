@@ -176,7 +176,7 @@ class Appending:
     async def release(self, successor: str = "") -> Claim:
         """Say on the log that the owner writes no more, and who may go on; whether that was heard changes nothing."""
         owner, world = self.owner, self._world
-        released = Claim(*owner.fence, successor, owner.next_offset)
+        released = Claim(*owner.fence, successor, owner.next_offset if self.holder is None else self.holder.offset)
         try:
             await world.log.append(owner.place, [owner.release(successor, world.now_ms())])
         except (LogAway, AppendInDoubt) as error:
@@ -205,7 +205,9 @@ class Appending:
                 # A newer program's word: it may be asked nothing, so it counts as unknown.
                 word = None
             address = getattr(word, "address" if header.kind is Kind.CLAIM else "successor", "")
-            self.holder = Claim(header.term, header.claim_id, address, raw.offset)
+            # A release says who comes next; the claim lies where it lay.
+            before = self.holder if self.holder is not None and self.holder.claim_id == header.claim_id else None
+            self.holder = Claim(header.term, header.claim_id, address, raw.offset if before is None else before.offset)
             if self._witness is not None:
                 self._witness.heard(self.owner.place, self.holder)
             return
