@@ -1,89 +1,144 @@
-"""Who watches a stream hears each of its facts once, whoever tells: the owner in this process, or a reading of the partition."""
+"""Watchers hear of every fact once and in order, whoever owns the partition meanwhile."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 
+import pytest
+
+from commands.ports import LogAway, Place
 from commands.routing.watching import Beginning, Watching
 from events.admission import UNCLAIMED, Fence
 from events.recorded import Recorded
-from events.records import AdmittedBatch, recorded
+from events.records import AdmittedBatch, RawRecord, recorded
 from events.registry import Fact
 from tests.commands.ownership.desk import CODEC, OFF, ON, PLACE, Desk, stream
 from tests.paper_log import PaperLog
 
 
-class Reading:
-    """`Tails` that hand out what they are given, when they are given it."""
+class PaperTails:
+    """`commands.routing.ports.Tails` of one partition: hands out what a test lets through."""
 
-    def __init__(self) -> None:
-        self.batches: asyncio.Queue[AdmittedBatch] = asyncio.Queue()
+    def __init__(self, records: list[RawRecord]) -> None:
+        self.begun: list[int] = []
+        self.away = 0
+        self._records = records
+        self._let: asyncio.Queue[int] = asyncio.Queue()
 
-    async def follow(self, place: object, start: tuple[int, Fence]) -> AsyncGenerator[AdmittedBatch, None]:
+    def reach(self, offset: int) -> None:
+        """Let the readings read up to an offset."""
+        self._let.put_nowait(offset)
+
+    async def follow(self, place: Place, start: tuple[int, Fence]) -> AsyncGenerator[AdmittedBatch, None]:
+        offset, fence = start
+        self.begun.append(offset)
+        if self.away:
+            self.away -= 1
+            raise LogAway("paper is away")
         while True:
-            yield await self.batches.get()
+            reached = await self._let.get()
+            yield AdmittedBatch(*place, [raw for raw in self._records if offset <= raw.offset < reached], reached, fence)
+            offset = max(offset, reached)
 
 
-class Watcher:
-    """A desk's partition, watched. `owned_to`: up to where the owner beside it has read; None while it does not own."""
+class Scene:
+    """Ten facts of one stream on a partition, from offset 1 on; `owned_to` is what a test says."""
 
     def __init__(self) -> None:
-        self.log = PaperLog(PLACE)
-        desk = Desk(self.log)
+        desk = Desk(PaperLog(PLACE))
         desk.claim()
-        desk.ask("first", ON)
-        desk.work()
-        desk.ask("second", OFF)
-        desk.work()
-        self.reading = Reading()
+        for number in range(10):
+            desk.ask(f"c{number}", (ON, OFF)[number % 2])
+            desk.work()
+        self.records = desk.log.admitted()
+        self.facts = [recorded(raw, CODEC) for raw in self.records]
+        self.tails = PaperTails(self.records)
         self.owned_to: int | None = None
-        self.heard: list[int] = []
-        self.watching = Watching(CODEC, self.reading, begin=self._begin, owned_to=lambda _: self.owned_to)
+        self.end = 4
+        self.told: list[Recorded[Fact]] = []
+        self.watching = Watching(CODEC, self.tails, begin=self._begin, owned_to=lambda _: self.owned_to)
 
-    def facts(self, *offsets: int) -> list[Recorded[Fact]]:
-        return [recorded(self.log.records[offset], CODEC) for offset in offsets]
+    async def _begin(self, _: Place) -> Beginning:
+        return Beginning(0, UNCLAIMED, self.end)
 
-    async def read(self, start: int, stop: int) -> None:
-        """The reading hands these out, and they are dealt with."""
-        self.reading.batches.put_nowait(AdmittedBatch(*PLACE, self.log.admitted()[start - 1 : stop - 1], stop, UNCLAIMED))
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-    async def _begin(self, place: object) -> Beginning:
-        return Beginning(0, UNCLAIMED, 0)
+    def versions(self) -> list[int]:
+        return [fact.version for fact in self.told]
 
 
-@asynccontextmanager
-async def watched() -> AsyncIterator[Watcher]:
-    watcher = Watcher()
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    here = Scene()
     async with asyncio.TaskGroup() as tasks:
-        watcher.watching.open(tasks)
-        watcher.watching.watch(stream(), PLACE, lambda fact: watcher.heard.append(fact.position.offset))
-        yield watcher
-        watcher.watching.close()
+        here.watching.open(tasks)
+        yield here
+        here.watching.close()
 
 
-class TestWatching:
-    async def test_does_not_tell_again_what_the_reading_told_before_the_owner_heard_of_it(self) -> None:
-        async with watched() as watcher:
-            # It is claimed here meanwhile, and a batch of ours has landed whose acknowledgement is on its way.
-            watcher.owned_to = 2
-            await watcher.read(1, 3)
-            watcher.watching.tell(watcher.facts(2))
-            assert watcher.heard == [1, 2]
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
 
-    async def test_nor_once_the_owner_has_lost_the_partition(self) -> None:
-        async with watched() as watcher:
-            watcher.owned_to = 2
-            await watcher.read(1, 3)
-            watcher.owned_to = None
-            watcher.watching.lost(PLACE, (2, UNCLAIMED))
-            await watcher.read(2, 3)
-            assert watcher.heard == [1, 2]
 
-    async def test_leaves_it_to_the_owner_once_it_has_reached_it(self) -> None:
-        async with watched() as watcher:
-            watcher.owned_to = 2
-            await watcher.read(1, 2)
-            watcher.watching.tell(watcher.facts(2))
-            assert watcher.heard == [1, 2]
+class TestWatch:
+    async def test_of_another_processs_partition_begins_at_its_end(self, scene: Scene) -> None:
+        scene.watching.watch(stream(), PLACE, scene.told.append)
+        scene.watching.watch(stream("another"), PLACE, scene.told.append)
+        scene.tails.reach(7)
+        await turns()
+        assert scene.versions() == [4, 5, 6]
+        assert scene.tails.begun == [0]
+
+    async def test_of_an_own_partition_is_told_by_its_owner(self, scene: Scene) -> None:
+        scene.owned_to = 11
+        end = scene.watching.watch(stream(), PLACE, scene.told.append)
+        scene.watching.tell(scene.facts[:3])
+        end()
+        end()
+        scene.watching.tell(scene.facts[3:])
+        assert scene.versions() == [1, 2, 3]
+        assert scene.tails.begun == []
+
+    async def test_goes_on_where_the_owner_lost_it(self, scene: Scene) -> None:
+        scene.owned_to = 4
+        scene.watching.watch(stream(), PLACE, scene.told.append)
+        scene.watching.tell(scene.facts[:3])
+        scene.owned_to = None
+        scene.watching.lost(PLACE, (4, Fence(1, b"x" * 16)))
+        scene.tails.reach(11)
+        await turns()
+        assert scene.versions() == list(range(1, 11))
+        assert scene.tails.begun == [4]
+
+    async def test_is_told_by_the_reading_until_that_has_reached_the_owner(self, scene: Scene) -> None:
+        scene.watching.watch(stream(), PLACE, scene.told.append)
+        scene.tails.reach(6)
+        await turns()
+        # We claim: the owner has read on from further ahead, and tells of it; the reading is not there yet.
+        scene.owned_to = 9
+        scene.watching.tell(scene.facts[6:8])
+        assert scene.versions() == [4, 5]
+        scene.tails.reach(9)
+        await turns()
+        assert scene.versions() == [4, 5, 6, 7, 8]
+        scene.owned_to = 11
+        scene.watching.tell(scene.facts[8:])
+        assert scene.versions() == list(range(4, 11))
+
+    async def test_survives_a_log_that_is_away(self, scene: Scene) -> None:
+        scene.tails.away = 1
+        scene.watching.watch(stream(), PLACE, scene.told.append)
+        scene.tails.reach(6)
+        async with asyncio.timeout(5):
+            while scene.versions() != [4, 5]:
+                await asyncio.sleep(0.01)
+        assert scene.tails.begun == [0, 0]
+
+    async def test_that_ends_ends_the_reading_and_another_begins_one(self, scene: Scene) -> None:
+        end = scene.watching.watch(stream(), PLACE, scene.told.append)
+        await turns()
+        end()
+        scene.end = 8
+        scene.watching.watch(stream(), PLACE, scene.told.append)
+        await turns()
+        scene.tails.reach(11)
+        await turns()
+        assert scene.versions() == [8, 9, 10]
