@@ -79,6 +79,19 @@ class Connection:
         self._conn.close()
 
 
+async def bootstrap(client: AIOKafkaClient) -> None:
+    """Open the client's first connection. Raises KafkaError."""
+    opening = asyncio.create_task(client.bootstrap(), name="open a connection to Kafka")
+    try:
+        await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # Cancelled itself, it would forget a connection that stays open, and uvloop does not close while there is one.
+        await asyncio.wait([opening], timeout=_OPENING_SECONDS)
+        opening.cancel()
+        await asyncio.wait([opening])
+        raise
+
+
 class Link:
     """A client of one purpose, with at most one connection per broker. Use it as an async context manager."""
 
@@ -100,14 +113,9 @@ class Link:
             bootstrap_servers=self._bootstrap_servers, client_id=self.client_id.decode(), request_timeout_ms=self._request_timeout_ms,
             **self._security.options(),
         )  # fmt: skip
-        opening = asyncio.create_task(client.bootstrap(), name="open a connection to Kafka")
         try:
-            await asyncio.shield(opening)
+            await bootstrap(client)
         except asyncio.CancelledError:
-            # Cancelled itself, it would forget a connection that stays open, and uvloop does not close while there is one.
-            await asyncio.wait([opening], timeout=_OPENING_SECONDS)
-            opening.cancel()
-            await asyncio.wait([opening])
             await client.close()
             raise
         except KafkaError as error:

@@ -21,6 +21,8 @@ from aiokafka.structs import TopicPartition
 
 from commands.ports import Place
 from commands.routing.ports import Assignment
+from infra.adapters.kafka.link import bootstrap
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 
 log = structlog.get_logger()
 
@@ -41,13 +43,21 @@ class GroupAssignments:
     """
 
     def __init__(
-        self, bootstrap_servers: str, group: str, topics: Collection[str], *, session_seconds: float = 3.0, instance: str | None = None
+        self,
+        bootstrap_servers: str,
+        group: str,
+        topics: Collection[str],
+        *,
+        session_seconds: float = 3.0,
+        instance: str | None = None,
+        security: KafkaSecurity = IN_CLEAR,
     ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._group = group
         self._topics = sorted(topics)
         self._session_ms = int(session_seconds * 1000)
         self._instance = instance
+        self._security = security
         # The library keeps what a member had on the class: shared by all groups of a process, one would ask for another's partitions.
         self._assignor: Any = type("StickyPartitionAssignor", (StickyPartitionAssignor,), {})
 
@@ -74,10 +84,11 @@ class GroupAssignments:
     async def _membership(self) -> "AsyncIterator[_Member]":
         # A rebalance is answered when all members have come, or the session of the missing ones is over.
         client = AIOKafkaClient(
-            bootstrap_servers=self._bootstrap_servers, client_id="aybiza-membership", request_timeout_ms=2 * self._session_ms + 2_000
-        )
+            bootstrap_servers=self._bootstrap_servers, client_id="aybiza-membership", request_timeout_ms=2 * self._session_ms + 2_000,
+            **self._security.options(),
+        )  # fmt: skip
         try:
-            await client.bootstrap()
+            await bootstrap(client)
             await client.set_topics(self._topics)
             subscription = SubscriptionState()
             member = _Member(self._assignor)
