@@ -6,6 +6,7 @@ be left out. Where our log is stricter than they ask stands under "Nearest".
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ClassVar
 from unittest import TestCase
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from eventsourcing.tests import application, persistence, projection
 from eventsourcing.utils import Environment, get_topic
 
 from infra.adapters.eventsourcing_log import index
+from infra.adapters.eventsourcing_log.lodging import Lodging
 from infra.adapters.eventsourcing_log.persistence import Factory
 from infra.adapters.eventsourcing_log.recorders import (
     LogAggregateRecorder,
@@ -236,27 +238,35 @@ class TestAccounts:
         assert fresh.balance == 0
         assert elsewhere.account(ann).balance == -1
 
-    def test_are_written_by_two_processes_without_a_loss(self, accounts: Accounts, elsewhere: Accounts) -> None:
-        ann = accounts.open("Ann")
+    @pytest.mark.parametrize("reachable", [False, True], ids=["taking-turns", "one-asks-the-other"])
+    def test_are_written_by_two_processes_without_a_loss(self, kafka: str, unique: str, tmp_path: Path, *, reachable: bool) -> None:
+        env = environment(kafka, unique) | ({"PEER_IDENTITY_FOLDER": str(tmp_path / "peers")} if reachable else {})
+        with Accounts(env) as accounts, Accounts(env) as elsewhere:
+            ann = accounts.open("Ann")
 
-        def insist(at: Accounts) -> None:
-            while True:
-                account = at.account(ann)
-                account.move(1)
-                try:
-                    at.save(account)
-                except IntegrityError:
-                    continue
-                return
+            def insist(at: Accounts) -> None:
+                while True:
+                    account = at.account(ann)
+                    account.move(1)
+                    try:
+                        at.save(account)
+                    except IntegrityError:
+                        continue
+                    return
 
-        for at in (elsewhere, accounts, elsewhere):
-            insist(at)
-        with ThreadPoolExecutor(4) as pool:
-            for done in [pool.submit(insist, accounts) for _ in range(12)]:
-                done.result()
-        assert [at.account(ann).balance for at in (accounts, elsewhere)] == [15, 15]
-        ids = [notification.id for notification in elsewhere.recorder.select_notifications(1, 100)]
-        assert ids == list(range(1, 17))
+            for at in (elsewhere, accounts, elsewhere):
+                insist(at)
+            with ThreadPoolExecutor(4) as pool:
+                for done in [pool.submit(insist, accounts) for _ in range(12)]:
+                    done.result()
+            assert [at.account(ann).balance for at in (accounts, elsewhere)] == [15, 15]
+            ids = [notification.id for notification in elsewhere.recorder.select_notifications(1, 100)]
+            assert ids == list(range(1, 17))
+            first, last = accounts.events.recorder, elsewhere.events.recorder
+            assert isinstance(first, LogApplicationRecorder)
+            assert isinstance(last, LogApplicationRecorder)
+            terms = {recorder.residence.ask(Lodging.term) for recorder in (first, last)}
+            assert (terms == {1}) is reachable
 
     def test_are_followed_elsewhere_as_they_change(self, accounts: Accounts, elsewhere: Accounts) -> None:
         with elsewhere.recorder.subscribe(gt=1) as following:

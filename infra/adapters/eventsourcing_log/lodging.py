@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,10 @@ from datetime import UTC, datetime
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable, Order
 from commands.guests import GUESTS, StoreGuestEvents
 from commands.ownership.appending import World
+from commands.ownership.partition import Patience
 from commands.ports import Place
 from commands.routing.owners import Owners
+from events.admission import UNCLAIMED
 from events.codec import Codec
 from events.guests import GuestEventStored, GuestProgressTracked
 from events.headers import Kind
@@ -22,28 +25,41 @@ from events.registry import known_types
 from events.sealing import digest_of
 from events.streams import PLATFORM, StreamId
 from infra.adapters.eventsourcing_log.index import Index
+from infra.adapters.kafka.claims import ClaimsTopic
 from infra.adapters.kafka.examining import Surroundings
+from infra.adapters.kafka.membership import FixedAssignments, Share
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import Manifest, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.peer_identity import PeerIdentity
+from infra.adapters.peers import PeerServer, SocketPeers
 
 _PARTITION = 0
+_MECHANISM = frozenset({"claims", "schemas"})
 _OPEN_SECONDS = 30.0
 _PAGE = 500
+# Processes that cannot reach each other take turns, by seconds.
+_TURNS = Patience(superseded_seconds=0.25, superseded_most_seconds=1.0)
 _NEAR = 64
 """So many records of others are read over rather than asked around."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Where an application's events lie. `patience_seconds` bounds how long a write is tried while the log is away."""
+    """Where an application's events lie, and how its processes reach each other: with an identity that they share, or not at all.
+
+    `patience_seconds` bounds how long a write is tried while the log is away; `writers` are the principals who may write.
+    """
 
     application: str
     bootstrap_servers: str
     prefix: str
     surroundings: Surroundings
     patience_seconds: float
+    writers: tuple[str, ...]
+    peer_host: str
+    peer_identity: PeerIdentity | None
 
     def manifest(self) -> Manifest:
         """One partition: the application's events have one order, and what is saved together lies together."""
@@ -76,6 +92,7 @@ class Lodging:
         self._schemas = SchemaTopic(self._log, codec, f"{lease.prefix}.schemas")
         self._indexes: defaultdict[bytes, Index] = defaultdict(Index)
         self._read_to = 0
+        self._fence = UNCLAIMED
         self._written_to = 0
         self._moved = asyncio.Condition()
         self._owners: asyncio.Future[Owners] = asyncio.get_running_loop().create_future()
@@ -87,24 +104,21 @@ class Lodging:
         Raises KafkaUnreachable, TopicsRefused or TimeoutError before `opened`, HistoryLost or CannotOwn at any time.
         """
         lease = self.lease
-        schemas = [manifest for manifest in manifests() if manifest.room == "schemas"]
+        wanted = [lease.manifest(), *(manifest for manifest in manifests() if manifest.room in _MECHANISM)]
         async with asyncio.timeout(_OPEN_SECONDS):
-            await ensure_topics(lease.bootstrap_servers, [lease.manifest(), *schemas], lease.surroundings, prefix=lease.prefix)
+            await ensure_topics(lease.bootstrap_servers, wanted, lease.surroundings, prefix=lease.prefix, writers=lease.writers)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._log)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             following = tasks.create_task(self._follow(), name=f"follow {self._place}")
             closed = tasks.create_task(closing.wait(), name="wait for the end")
-            wanted = tasks.create_task(self._wanted.wait(), name="wait for the first write")
+            written = tasks.create_task(self._wanted.wait(), name="wait for the first write")
             stack.callback(following.cancel)
-            stack.callback(wanted.cancel)
+            stack.callback(written.cancel)
             opened()
-            await asyncio.wait([closed, wanted], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([closed, written], return_when=asyncio.FIRST_COMPLETED)
             if not closed.done():
-                world = World(log=self._log, schemas=self._schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
-                topics = {GUESTS.room: (self._place.topic, 1)}
-                owners = Owners(topics, {GUESTS.category: GUESTS}, self._schemas.codec, world, address=f"eventsourcing/{lease.application}")
-                self._owners.set_result(await stack.enter_async_context(owners))
+                self._owners.set_result(await self._own(stack))
                 await closed
 
     async def store(self, sequence: StreamId, command: StoreGuestEvents) -> Sequence[int]:
@@ -154,6 +168,10 @@ class Lodging:
                                 found[fact.number] = fact
         return [found[number] for number in numbers]
 
+    async def term(self) -> int:
+        """How often the partition was claimed, as far as was read."""
+        return self._fence.term
+
     async def page(self, index: Index, first: int, last: int, limit: int, topics: Sequence[str]) -> Sequence[GuestEventStored]:
         """Up to `limit` events from number `first` to `last`, of these topics if any are given. Raises LogAway."""
         found: list[GuestEventStored] = []
@@ -189,6 +207,29 @@ class Lodging:
                 if loop.time() > until:
                     raise
 
+    async def _own(self, stack: AsyncExitStack) -> Owners:
+        """Owners who claim when they must: what another process of the application holds stays there while it can be reached."""
+        lease, identity = self.lease, self.lease.peer_identity
+        world = World(log=self._log, schemas=self._schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)
+        codec = self._schemas.codec
+        claims = ClaimsTopic(lease.bootstrap_servers, self._log, self._schemas, codec, f"{lease.prefix}.claims")
+        listening = socket.create_server((lease.peer_host, 0))
+        stack.callback(listening.close)
+        owners = Owners(
+            {GUESTS.room: (self._place.topic, 1)},
+            {GUESTS.category: GUESTS},
+            codec,
+            world,
+            address=f"{lease.peer_host}:{listening.getsockname()[1]}/{os.urandom(4).hex()}",
+            peers=None if identity is None else await stack.enter_async_context(SocketPeers(identity.client)),
+            claims=await stack.enter_async_context(claims),
+            assignments=FixedAssignments((), Share("all")),
+            patience=_TURNS if identity is None else None,
+        )
+        if identity is not None:
+            await stack.enter_async_context(PeerServer(owners.serve, listening, identity.server))
+        return await stack.enter_async_context(owners)
+
     async def _follow(self) -> None:
         reader = KafkaLogReader(self.lease.bootstrap_servers, self._schemas)
         async with aclosing(reader.batches([self._place.topic], {})) as batches:
@@ -202,7 +243,7 @@ class Lodging:
                 fact = self._decoded(raw)
                 if isinstance(fact, GuestEventStored | GuestProgressTracked):
                     self._indexes[raw.key].take(fact, raw.offset)
-        self._read_to = batch.next_offset
+        self._read_to, self._fence = batch.next_offset, batch.fence
 
     def _decoded(self, raw: RawRecord) -> object:
         return recorded(raw, self._schemas.codec).fact

@@ -5,11 +5,15 @@ It reads from the environment, with or without the application's name before it 
     KAFKA_BOOTSTRAP_SERVERS    where the log is
     KAFKA_TOPIC_PREFIX         what its topics' names begin with (aybiza)
     KAFKA_SURROUNDINGS         production: three replicas; local: one
+    KAFKA_WRITERS              the principals who may write to the log, with commas between them
     KAFKA_PATIENCE_SECONDS     how long a write is tried while the log is away (10)
+    PEER_IDENTITY_FOLDER       certificates that the application's processes share, made when there are none; without it they take turns
+    PEER_HOST                  where they reach this one (127.0.0.1)
 """
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeVar, get_args
 
 from eventsourcing.persistence import InfrastructureFactory, InfrastructureFactoryError
@@ -25,6 +29,7 @@ from infra.adapters.eventsourcing_log.recorders import (
 from infra.adapters.eventsourcing_log.residence import Residence
 from infra.adapters.kafka.examining import Surroundings
 from infra.adapters.kafka.topics import PREFIX
+from infra.adapters.peer_identity import IdentityUnusable, PeerIdentity, local_identity
 
 _NAME = re.compile(r"[a-z0-9_-]{1,80}\Z")
 _EVENTS = "events"
@@ -89,4 +94,14 @@ def lease_of(env: Environment) -> Lease:
         prefix=env.get("KAFKA_TOPIC_PREFIX", PREFIX),
         surroundings=known[known.index(said)],
         patience_seconds=float(env.get("KAFKA_PATIENCE_SECONDS", "10")),
+        writers=tuple(filter(None, env.get("KAFKA_WRITERS", "").split(","))),
+        peer_host=env.get("PEER_HOST", "127.0.0.1"),
+        peer_identity=_identity(env.get("PEER_IDENTITY_FOLDER")),
     )
+
+
+def _identity(folder: str | None) -> PeerIdentity | None:
+    try:
+        return None if folder is None else local_identity(Path(folder))
+    except IdentityUnusable as error:
+        raise InfrastructureFactoryError(str(error)) from error
