@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -62,6 +63,10 @@ async def main(minutes: float, seed: int) -> bool:
     sys.stderr.write(f"seed {seed}; what is asked and heard is kept in {folder}\n")
     draw = Random(seed)
     loop = asyncio.get_running_loop()
+    playing = asyncio.current_task()
+    if playing is not None:
+        # Whoever ends us wants no broker left behind.
+        loop.add_signal_handler(signal.SIGTERM, playing.cancel)
     begun = loop.time()
 
     def told(fault: Fault) -> None:

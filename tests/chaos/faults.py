@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from commands.dispatch import Committed
-from tests.chaos.stage import Stage
+from tests.chaos.cluster import Broker
+from tests.chaos.stage import Stage, Worker
 from tests.simulator.history import Attempt
 
 CALM_SECONDS = 2.5
@@ -27,9 +28,20 @@ class Fault:
     recovered: dict[int, float] = field(default_factory=dict)
 
 
+async def _an_owner(stage: Stage, draw: Random) -> tuple[Worker, Sequence[int]]:
+    """A process that owns partitions, and which."""
+    owning = [(worker, owned) for worker in stage.workers if (owned := await stage.owned_by(worker))]
+    return draw.choice(owning)
+
+
+async def _a_leader(stage: Stage, draw: Random) -> tuple[Broker, Sequence[int]]:
+    """A broker that leads partitions, and which: one that was started again leads none for a while."""
+    leading = [(broker, led) for broker in stage.cluster.brokers if (led := await stage.led_by(broker))]
+    return draw.choice(leading)
+
+
 async def owner_killed(stage: Stage, draw: Random, fault: Fault) -> None:
-    worker = draw.choice(stage.workers)
-    fault.places = await stage.owned_by(worker)
+    worker, fault.places = await _an_owner(stage, draw)
     fault.begun = stage.now()
     await worker.kill()
     await asyncio.sleep(2.0)
@@ -37,8 +49,7 @@ async def owner_killed(stage: Stage, draw: Random, fault: Fault) -> None:
 
 
 async def owner_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
-    worker = draw.choice(stage.workers)
-    fault.places = await stage.owned_by(worker)
+    worker, fault.places = await _an_owner(stage, draw)
     fault.begun = stage.now()
     worker.freeze()
     await asyncio.sleep(_LONGER_THAN_A_SESSION)
@@ -47,8 +58,7 @@ async def owner_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
 
 async def owner_stopped(stage: Stage, draw: Random, fault: Fault) -> None:
     """And started again with a clock that is an hour wrong, as a machine's may be."""
-    worker = draw.choice(stage.workers)
-    fault.places = await stage.owned_by(worker)
+    worker, fault.places = await _an_owner(stage, draw)
     fault.begun = stage.now()
     await worker.stop()
     worker.skew_ms = draw.choice((-_HOUR_MS, 0, _HOUR_MS))
@@ -56,8 +66,7 @@ async def owner_stopped(stage: Stage, draw: Random, fault: Fault) -> None:
 
 
 async def leader_killed(stage: Stage, draw: Random, fault: Fault) -> None:
-    broker = draw.choice(stage.cluster.brokers)
-    fault.places = await stage.led_by(broker)
+    broker, fault.places = await _a_leader(stage, draw)
     fault.begun = stage.now()
     await broker.kill()
     await asyncio.sleep(3.0)
@@ -66,8 +75,7 @@ async def leader_killed(stage: Stage, draw: Random, fault: Fault) -> None:
 
 
 async def leader_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
-    broker = draw.choice(stage.cluster.brokers)
-    fault.places = await stage.led_by(broker)
+    broker, fault.places = await _a_leader(stage, draw)
     fault.begun = stage.now()
     broker.freeze()
     await asyncio.sleep(_LONGER_THAN_A_REQUEST)
@@ -75,8 +83,7 @@ async def leader_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
 
 
 async def broker_restarted(stage: Stage, draw: Random, fault: Fault) -> None:
-    broker = draw.choice(stage.cluster.brokers)
-    fault.places = await stage.led_by(broker)
+    broker, fault.places = await _a_leader(stage, draw)
     fault.begun = stage.now()
     await broker.stop()
     await broker.start()
@@ -97,8 +104,8 @@ async def all_brokers_away(stage: Stage, _: Random, fault: Fault) -> None:
 
 
 async def owner_killed_while_a_leader_is_frozen(stage: Stage, draw: Random, fault: Fault) -> None:
-    broker, worker = draw.choice(stage.cluster.brokers), draw.choice(stage.workers)
-    fault.places = sorted({*await stage.led_by(broker), *await stage.owned_by(worker)})
+    (broker, led), (worker, owned) = await _a_leader(stage, draw), await _an_owner(stage, draw)
+    fault.places = sorted({*led, *owned})
     fault.begun = stage.now()
     broker.freeze()
     await worker.kill()
