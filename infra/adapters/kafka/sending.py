@@ -17,8 +17,9 @@ log = structlog.get_logger()
 # NOT_LEADER is not among them: a leader that resigned while it waited for its replicas says so of records that may survive.
 _TOOK_NOTHING = frozenset({10, 18, 29})
 _RETRY_SECONDS = 0.05
-# While the broker works on one request the next one is made. More would only be smaller.
+# While the broker works on one request the next one is made, and sent if it is not a small one. More would only be smaller.
 _UNDER_WAY = 2
+_FORGETTING = 31 / 32
 
 
 class Sending:
@@ -54,22 +55,34 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Sending] = []
         self._under_way = 0
+        self._on_their_way = 0
+        # How many batches were on their way at once of late. Half of them go at a time, so that neither side waits for the other.
+        self._lately = 0.0
         self._scheduled = False
         self._connecting = False
         self._away = False
 
     def add(self, sending: Sending) -> None:
-        """Send it as soon as may be, with all that is added in the same turn of the event loop."""
+        """Send it as soon as may be: at once when half of what is usual waits, else with all that comes in this turn of the event loop."""
         self._waiting.append(sending)
-        self._schedule()
+        self._lately = max(self._lately, self._on_their_way + len(self._waiting))
+        if len(self._waiting) * 2 >= self._lately:
+            self._send()
+        elif not self._under_way:
+            self._schedule()
 
     def _schedule(self) -> None:
-        if not self._scheduled and self._under_way < _UNDER_WAY:
+        if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self._scheduled_send)
+
+    def _scheduled_send(self) -> None:
+        self._scheduled = False
+        self._send()
 
     def _send(self) -> None:
-        self._scheduled = False
+        if self._under_way >= _UNDER_WAY:
+            return
         batches: dict[Place, Sending] = {}
         later: list[Sending] = []
         for sending in self._waiting:
@@ -77,7 +90,7 @@ class Broker:
                 continue
             if batches.setdefault(sending.place, sending) is not sending:
                 later.append(sending)
-        if not batches or self._under_way >= _UNDER_WAY:
+        if not batches:
             return
         connection = self._link.connected(self._node)
         if connection is None:
@@ -91,13 +104,16 @@ class Broker:
             sending.taken = True
             sending.connection = connection
         self._under_way += 1
+        self._on_their_way += len(batches)
+        self._lately *= _FORGETTING
         connection.post(request, self._link.client_id).add_done_callback(partial(self._answered, batches))
         if later:
             self._schedule()
 
     def _answered(self, batches: dict[Place, Sending], answer: asyncio.Future[list[Produced]]) -> None:
         self._under_way -= 1
-        if self._waiting:
+        self._on_their_way -= len(batches)
+        if self._waiting and (not self._under_way or len(self._waiting) * 2 >= self._lately):
             self._schedule()
         if answer.cancelled() or (error := answer.exception()) is not None:
             self._link.outdated()
