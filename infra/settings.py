@@ -68,6 +68,13 @@ class Settings(BaseSettings):
     # A name of its own for this process: started again under it within the session, it keeps its partitions; None: it is a new member.
     instance: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
 
+    # How Kafka's brokers are spoken to: over TLS, held to the machine's authorities or to one's own (PEM), and by which name.
+    kafka_tls: bool = False
+    kafka_ca_file: Path | None = None
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_username: str = ""
+    kafka_password: SecretStr | None = None
+
     # In production the log's doctor refuses what on a developer's machine it only mentions.
     surroundings: Literal["local", "production"] = "local"
     # Whose right to write to the log is as it should be, where the brokers check rights: `User:owners`, more of them with commas between.
@@ -87,7 +94,9 @@ class Settings(BaseSettings):
     # Logical names to provider ids that differ from the catalogue's, as JSON: {"fast": "…"}.
     bedrock_models: Mapping[LogicalModel, str] = Field(default_factory=dict)
 
-    @field_validator("state_dir", "cache_dir", "key_file", "spool_dir", "peer_ca_file", "peer_certificate_file", "peer_key_file")
+    @field_validator(
+        "state_dir", "cache_dir", "key_file", "kafka_ca_file", "spool_dir", "peer_ca_file", "peer_certificate_file", "peer_key_file"
+    )
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from commands.ports import LogAway
 from infra.adapters.kafka.topics import examine_topics, manifests
+from infra.apps.brokers import security_of
 from infra.apps.standing import addresses_of
 from infra.apps.terminal import VerbFailed, print_json, results
 from infra.local.checks import Finding, look
@@ -32,7 +33,9 @@ async def the_log(settings: Settings) -> list[Finding]:
     """The topics and brokers, as every start examines them; those that could lose or bend history are wrong."""
     try:
         bootstrap_servers = settings.kafka_bootstrap_servers or (await addresses_of(settings)).kafka
-        troubles = await examine_topics(bootstrap_servers, manifests(), settings.surroundings, writers=settings.log_writers.split(","))
+        troubles = await examine_topics(
+            bootstrap_servers, manifests(), settings.surroundings, writers=settings.log_writers.split(","), security=security_of(settings)
+        )
     except (LogAway, VerbFailed) as error:
         return [Finding(about="log", state="doubtful", words=f"it was not examined: {error}", remedy="aybiza up")]
     found = [

@@ -27,6 +27,7 @@ from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.peer_identity import IdentityUnusable
 from infra.adapters.peers import SocketPeers
+from infra.apps.brokers import security_of
 from infra.apps.hands import Dropped, Hands, read_hands
 from infra.apps.owning import identity_of
 from infra.apps.standing import addresses_of
@@ -76,10 +77,13 @@ async def owners(
     addresses, running = await addresses_of(settings), processes(settings.state_dir)
     try:
         async with AsyncExitStack() as stack:
-            log = await stack.enter_async_context(KafkaLog(addresses.kafka))
+            security = security_of(settings)
+            log = await stack.enter_async_context(KafkaLog(addresses.kafka, security=security))
             schemas = SchemaTopic(log, prepared_codec())
-            ends = await KafkaLogReader(addresses.kafka, schemas).end_offsets([topic_of(room) for room in rooms or sorted(ROOMS)])
-            index = None if whole else await stack.enter_async_context(ClaimsTopic(addresses.kafka, log, schemas, schemas.codec))
+            reader = KafkaLogReader(addresses.kafka, schemas, security=security)
+            ends = await reader.end_offsets([topic_of(room) for room in rooms or sorted(ROOMS)])
+            claims = ClaimsTopic(addresses.kafka, log, schemas, schemas.codec, security=security)
+            index = None if whole else await stack.enter_async_context(claims)
             hands = await _all_hands(log, ends, index)
             peers = await stack.enter_async_context(SocketPeers(identity_of(settings).client))
             seen = await asked(hands, peers, running)

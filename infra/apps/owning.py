@@ -58,7 +58,9 @@ async def running_owners(footing: Footing) -> AsyncIterator[Owning]:
             log=footing.kafka, schemas=footing.schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom,
             histories=PostgresHistories(pool), snapshots=snapshots,
         )  # fmt: skip
-        claims = await stack.enter_async_context(ClaimsTopic(footing.services.kafka, footing.kafka, footing.schemas, footing.schemas.codec))
+        claims = await stack.enter_async_context(
+            ClaimsTopic(footing.services.kafka, footing.kafka, footing.schemas, footing.schemas.codec, security=footing.security)
+        )
         listening = listen(settings.peer_host, settings.peer_port, setting="AYBIZA_PEER_PORT")
         stack.callback(listening.close)
         # The same host and port with another incarnation: who was there before is dead.

@@ -23,6 +23,7 @@ from infra.adapters.postgres.rebuilding import Album, Picture, drop, picture, re
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import RedisStore, RedisUnreachable
 from infra.adapters.redis import connected as redis_connected
+from infra.apps.brokers import security_of
 from infra.apps.standing import addresses_of
 from infra.apps.terminal import VerbFailed, print_json, results, watched
 from infra.local.services import Progress
@@ -168,8 +169,9 @@ async def rebuild(
     addresses = await addresses_of(settings)
     try:
         async with AsyncExitStack() as stack:
-            kafka = await stack.enter_async_context(KafkaLog(addresses.kafka))
-            reader = KafkaLogReader(addresses.kafka, SchemaTopic(kafka, prepared_codec()))
+            security = security_of(settings)
+            kafka = await stack.enter_async_context(KafkaLog(addresses.kafka, security=security))
+            reader = KafkaLogReader(addresses.kafka, SchemaTopic(kafka, prepared_codec()), security=security)
             pool = await stack.enter_async_context(connected(addresses.postgres, purpose="rebuild", durable=False))
             redis = await stack.enter_async_context(redis_connected(addresses.redis))
             with watched() as progress:

@@ -27,9 +27,16 @@ async def running(settings: Settings, services: Addresses, installation: Install
         rooms = [manifest for manifest in manifests() if manifest.room in ROOMS]
         writers = settings.log_writers.split(",")
         # The relay of a new generation begins anew: nothing is copied from the one before.
-        await ensure_topics(services.kafka, [relayed(room) for room in rooms], settings.surroundings, writers=writers, growing=True)
+        await ensure_topics(
+            services.kafka,
+            [relayed(room) for room in rooms],
+            settings.surroundings,
+            writers=writers,
+            growing=True,
+            security=footing.security,
+        )
         topics = {room.topic(): relayed(room).topic() for room in rooms}
-        relay = Relay(services.kafka, footing.reader, footing.kafka, topics)
+        relay = Relay(services.kafka, footing.reader, footing.kafka, topics, footing.security)
 
         async def work(places: Collection[Place] | None) -> None:
             await keep(partial(relay.run, places))

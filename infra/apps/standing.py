@@ -21,6 +21,7 @@ from infra.adapters.postgres.connections import PostgresUnreachable, connected
 from infra.adapters.postgres.journal import PostgresJournal
 from infra.adapters.postgres.progress import Progress
 from infra.adapters.postgres.rows import PostgresRows
+from infra.apps.brokers import security_of
 from infra.apps.installation import open_installation
 from infra.apps.terminal import VerbFailed
 from infra.apps.whereabouts import processes
@@ -95,8 +96,9 @@ async def log_side() -> AsyncIterator[LogSide]:
     try:
         async with AsyncExitStack() as stack:
             installation = stack.enter_context(open_installation(settings))
-            kafka = await stack.enter_async_context(KafkaLog(addresses.kafka))
-            reader = KafkaLogReader(addresses.kafka, SchemaTopic(kafka, prepared_codec()))
+            security = security_of(settings)
+            kafka = await stack.enter_async_context(KafkaLog(addresses.kafka, security=security))
+            reader = KafkaLogReader(addresses.kafka, SchemaTopic(kafka, prepared_codec()), security=security)
             yield LogSide(reader=reader, key_ring=installation.key_ring)
     except (BrokenKeyFile, KafkaUnreachable, LogAway, HistoryLost) as error:
         raise VerbFailed(str(error)) from error

@@ -14,6 +14,7 @@ from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import TopicsRefused, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
+from infra.apps.brokers import security_of
 from infra.apps.cli import asynchronous
 from infra.apps.standing import addresses_of
 from infra.apps.terminal import VerbFailed, results
@@ -52,11 +53,12 @@ async def _grow(settings: Settings, room: str) -> str:
             "generation in events/streams.py"
         )
     kafka = (await addresses_of(settings)).kafka
-    counts = await ensure_topics(kafka, [manifest], settings.surroundings, writers=settings.log_writers.split(","), growing=True)
+    security, writers = security_of(settings), settings.log_writers.split(",")
+    counts = await ensure_topics(kafka, [manifest], settings.surroundings, writers=writers, growing=True, security=security)
     async with AsyncExitStack() as stack:
-        log = await stack.enter_async_context(KafkaLog(kafka, batch_bytes=BATCH_BYTES))
+        log = await stack.enter_async_context(KafkaLog(kafka, batch_bytes=BATCH_BYTES, security=security))
         schemas = SchemaTopic(log, prepared_codec())
-        reader = KafkaLogReader(kafka, schemas)
+        reader = KafkaLogReader(kafka, schemas, security=security)
         ends = await reader.end_offsets([old])
         generations = Generations(old=old, old_partitions=len(ends), new=manifest.topic(), new_partitions=counts[manifest.topic()])
         hands = Hands(kafka=log, codec=schemas.codec, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom)

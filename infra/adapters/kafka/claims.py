@@ -19,6 +19,7 @@ from events.records import RawRecord
 from events.registry import EventType, UnknownEvent, type_named
 from infra.adapters.kafka.fetching import LATEST, TryElsewhere, fetch, offsets, records_in
 from infra.adapters.kafka.link import Link
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 
 log = structlog.get_logger()
 
@@ -38,13 +39,21 @@ class ClaimsTopic(KnownClaims):
     Entering returns when what was announced before is known, or after a few seconds. Without the broker it knows what it heard otherwise.
     """
 
-    def __init__(self, bootstrap_servers: str, kafka: Log, schemas: SchemaRegister, codec: Codec, topic: str = TOPIC) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        kafka: Log,
+        schemas: SchemaRegister,
+        codec: Codec,
+        topic: str = TOPIC,
+        security: KafkaSecurity = IN_CLEAR,
+    ) -> None:
         super().__init__(self._to_be_said)
         self._kafka = kafka
         self._schemas = schemas
         self._codec = codec
         self._place = Place(topic, 0)
-        self._link = Link(bootstrap_servers, "claims")
+        self._link = Link(bootstrap_servers, "claims", security=security)
         self._kind: EventType = type_named("claim-announced.v1")
         self._index: defaultdict[Place, list[tuple[int, Fence]]] = defaultdict(list)
         self._unsaid: dict[Place, Claim] = {}

@@ -13,12 +13,15 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import CreateAclsRequest
 from aiokafka.structs import TopicPartition
 
-from commands.ports import NewRecord, Place
+from commands.ports import LogAway, NewRecord, Place
 from infra.adapters.kafka.examining import Doctor, Found, Needed, Right, Surroundings, Trouble
 from infra.adapters.kafka.link import Link
+from infra.adapters.kafka.reader import open_reader
+from infra.adapters.kafka.security import KafkaSecurity
 from infra.adapters.kafka.topics import Manifest, TopicsRefused, ensure_topics, examine_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.local import kafka as local_kafka
+from infra.local.ports import free_ports
 from infra.settings import Settings
 from tests.faults.own_broker import OwnBroker
 
@@ -179,21 +182,35 @@ class TestRelation:
         assert len(list(Doctor("k", "production").of_topic("t", needed, replace(well, settings={})))) == 2
 
 
+_GUARD = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=false
+listeners=PLAINTEXT://{host}:{broker},GUARDED://DOOR,CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{broker},GUARDED://DOOR
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.guarded.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\
+  user_owners="o" user_carol="c";
+"""
+
+
 class TestGuardedBroker:
     """A broker that checks rights."""
 
     @pytest.fixture
-    def guarded(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnBroker]:
-        authorizer = (
-            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
-            "super.users=User:ANONYMOUS\nallow.everyone.if.no.acl.found=false\n"
-        )
-        monkeypatch.setattr(local_kafka, "SETTINGS", local_kafka.SETTINGS + authorizer)
+    def door(self) -> str:
+        """Where it asks for a name and a password. At its other one everybody is an administrator, as tests of it need."""
+        return f"127.0.0.1:{free_ports(1)[0]}"
+
+    @pytest.fixture
+    def guarded(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, door: str) -> Iterator[OwnBroker]:
+        monkeypatch.setattr(local_kafka, "SETTINGS", local_kafka.SETTINGS + _GUARD.replace("DOOR", door))
         folder = Path(tempfile.mkdtemp(prefix="guarded-"))
         yield OwnBroker(folder, settings)
         shutil.rmtree(folder, ignore_errors=True)
 
-    async def test_shows_who_else_may_write(self, guarded: OwnBroker) -> None:
+    async def test_lets_owners_write_and_others_read_and_shows_who_else_may_write(self, guarded: OwnBroker, door: str) -> None:
         await guarded.start()
         try:
             address = guarded.address
@@ -204,6 +221,7 @@ class TestGuardedBroker:
             ]  # fmt: skip
             await allow(address, rules)
             found = await examine_topics(address, [FLAGS], "production", writers=["User:owners"])
+            await self.check_rights(door)
         finally:
             await guarded.kill()
         (trouble,) = [each for each in found if each.about.startswith(("User:", "rights"))]
@@ -212,6 +230,26 @@ class TestGuardedBroker:
             f"Take it away: kafka-acls --bootstrap-server {address} --remove --allow-principal User:bob --allow-host '*' --operation Write "
             "--topic 'aybiza.flags.v1'; or name it in AYBIZA_LOG_WRITERS"
         )
+
+    async def check_rights(self, door: str) -> None:
+        place, record = Place(FLAGS.topic(), 0), NewRecord(b"k", b"v", 0, [])
+        owners, carol, nobody = (known(*each) for each in (("owners", "o"), ("carol", "c"), ("owners", "guessed")))
+        async with KafkaLog(door, security=owners) as log:
+            assert await log.append(place, [record]) == 0
+        async with KafkaLog(door, security=carol) as log:
+            with pytest.raises(LogAway, match="refused the batch: TopicAuthorizationFailed"):
+                await log.append(place, [record])
+        async with open_reader(door, security=carol) as reader:
+            assert await reader.end_offsets([FLAGS.topic()]) == {(FLAGS.topic(), number): int(number == 0) for number in range(8)}
+            assert [batch async for batch in reader.batches([FLAGS.topic()], {}, stop_at_end=True)]
+            assert [foreign.offset for foreign in reader.foreign] == [0]
+        with pytest.raises(LogAway):
+            async with open_reader(door, security=nobody):
+                pass
+
+
+def known(username: str, password: str) -> KafkaSecurity:
+    return KafkaSecurity(mechanism="PLAIN", username=username, password=password)
 
 
 async def allow(address: str, rules: list[tuple[str, int, str, int]]) -> None:
