@@ -19,6 +19,8 @@ _TOOK_NOTHING = frozenset({10, 18, 29})
 _RETRY_SECONDS = 0.05
 # While the broker works on one request the next one is made, and sent if it is not a small one. More would only be smaller.
 _UNDER_WAY = 2
+# So many times a batch's own patience.
+_SILENT = 1.5
 _FORGETTING = 31 / 32
 
 
@@ -106,11 +108,14 @@ class Broker:
         self._under_way += 1
         self._on_their_way += len(batches)
         self._lately *= _FORGETTING
-        connection.post(request, self._link.client_id).add_done_callback(partial(self._answered, batches))
+        # Whoever waits for a batch severs a connection that is silent; but they may have been cancelled, all of them.
+        watch = self._loop.call_later(self._timeout_ms * _SILENT / 1000, connection.sever)
+        connection.post(request, self._link.client_id).add_done_callback(partial(self._answered, batches, watch))
         if later:
             self._schedule()
 
-    def _answered(self, batches: dict[Place, Sending], answer: asyncio.Future[list[Produced]]) -> None:
+    def _answered(self, batches: dict[Place, Sending], watch: asyncio.TimerHandle, answer: asyncio.Future[list[Produced]]) -> None:
+        watch.cancel()
         self._under_way -= 1
         self._on_their_way -= len(batches)
         if self._waiting and (not self._under_way or len(self._waiting) * 2 >= self._lately):

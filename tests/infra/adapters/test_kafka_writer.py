@@ -109,6 +109,22 @@ class TestAppend:
             with pytest.raises(AppendInDoubt):
                 await asked
 
+    async def test_that_all_who_waited_gave_up_holds_nobody_up_for_long(self) -> None:
+        silent = [True]
+        async with (
+            scripted_broker(lambda appended: None if silent[0] else taken(appended)) as broker,
+            KafkaLog(broker.address, append_seconds=0.1) as log,
+        ):
+            for number in range(2):
+                asked = asyncio.ensure_future(log.append(Place("scripted", number), [RECORD]))
+                while len(broker.requests) == number:
+                    await asyncio.sleep(0)
+                asked.cancel()
+            silent[0] = False
+            with pytest.raises(LogAway):
+                await log.append(Place("scripted", 2), [RECORD])
+            assert await log.append(Place("scripted", 3), [RECORD]) == 42
+
     async def test_goes_with_half_of_all_that_are_usual_at_a_time(self) -> None:
         async with scripted_broker(taken) as broker, KafkaLog(broker.address) as log:
             for _ in range(5):
