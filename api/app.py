@@ -11,9 +11,9 @@ VERSION = "1"
 _ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, event_stream, lookup)
 _ALWAYS = problems.answers(
     problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
-    problems.BAD_POSITION, problems.BAD_PRECONDITION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, problems.BODY_TOO_DEEP,
-    problems.INVALID_REQUEST, problems.TOO_MANY, problems.TOO_MANY_AT_ONCE, problems.KEY_REUSED, problems.TOO_LARGE, problems.INTERNAL,
-    problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.READS_UNAVAILABLE,
+    problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE,
+    problems.BODY_TOO_DEEP, problems.INVALID_REQUEST, problems.TOO_MANY, problems.TOO_MANY_AT_ONCE, problems.KEY_REUSED,
+    problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.READS_UNAVAILABLE,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ Voice agents that answer the phone, where everything that happens is an event on
 * **Writes** answer with `Aybiza-Position`, the place of the change on the log, and `ETag`, the version of the thing.
   `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
 * **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
+* **The past.** Reads take `as-of`, a time or a position, and answer as they would have then; `Aybiza-Position` says up to where.
 * **Problems** are `application/problem+json` (RFC 9457); `code` is permanent, and `type` leads to its page.
 * **Limits.** `RateLimit` and `RateLimit-Policy` say how the key stands; 429 has a `Retry-After`.
 * **Money** is in minor units, as a decimal string with its currency. **Times** are RFC 3339, UTC.

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import Depends, Query, Response
 
+from api.past import Past, PastOrPresent
 from api.ports import Ports
 from api.problems import BAD_POSITION, At, Problem
 from api.wire import Wired, foreign_cursor, is_one_line
@@ -37,10 +38,12 @@ class Reading:
     """The read models, for one request. Every method raises what the queries raise, which `problems` answers."""
 
     ports: Ports
+    past: Past | None = None
 
     async def row(self, table: Table[R], stream: StreamId, *, organisation: str | None = None) -> R | None:
         """A stream's row when it is the organisation's (by default the stream's own tenant's), else None."""
-        row = await self.ports.rows.get(table, stream.tenant, stream.id)
+        rows, past = self.ports.rows, self.past
+        row = await (rows.get(table, stream.tenant, stream.id) if past is None else past.row(table, stream))
         return row if row is not None and table.organisation(row) == (organisation or stream.tenant) else None
 
     async def page(
@@ -50,19 +53,29 @@ class Reading:
         equal = {column: value for column, value in where.items() if value is not None}
         if cursor is not None:
             _must_be_ours(cursor)
-        rows = await self.ports.rows.find(
-            table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
-        )
+        if self.past is not None:
+            after = None if cursor is None else read_cursor(cursor)[0]
+            rows = await self.past.page(table, organisation, limit=limit + 1, after=after, newest_first=newest_first, where=equal)
+        else:
+            rows = await self.ports.rows.find(
+                table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
+            )
         return rows[:limit], cursor_of(rows[limit - 1]) if len(rows) > limit else None
 
     async def entries(self, series: Series[E], stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[E], int | None]:
         """Entries of the facts behind a version, and the version behind which the next page begins."""
-        found = await self.ports.rows.entries(series, stream.tenant, stream.id, after_version=after, limit=limit + 1)
+        rows, past = self.ports.rows, self.past
+        if past is not None:
+            return _cut(await past.entries(series, stream, after=after, limit=limit + 1), limit)
+        found = await rows.entries(series, stream.tenant, stream.id, after_version=after, limit=limit + 1)
         return _cut(found, limit)
 
     async def facts(self, stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[Recorded[Fact]], int | None]:
         """The journal's facts behind a version, as `entries`."""
-        found = await self.ports.journal.stream_events(stream, after_version=after, limit=limit + 1)
+        journal, past = self.ports.journal, self.past
+        if past is not None:
+            return _cut(await past.history(stream, after=after, limit=limit + 1), limit)
+        found = await journal.stream_events(stream, after_version=after, limit=limit + 1)
         return _cut(found, limit)
 
 
@@ -87,12 +100,12 @@ def _cut(found: Sequence[V], limit: int) -> tuple[Sequence[V], int | None]:
     return (whole, last) if whole else (found[:limit], found[limit - 1].version)
 
 
-async def reading(ports: Wired, response: Response, min_position: MinPosition = None) -> Reading:
-    """The read models, once they show what the caller wants to see. Raises Problem for what is no position of ours."""
+async def reading(ports: Wired, response: Response, past: PastOrPresent, min_position: MinPosition = None) -> Reading:
+    """The read models, once they show what the caller wants to see, or as they were. Raises Problem for what is no position of ours."""
     positions = [_position(text, ports.topics) for text in min_position or ()]
     if not await ports.rows.wait_for(positions, _WAIT_SECONDS):
         response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'
-    return Reading(ports=ports)
+    return Reading(ports=ports, past=past)
 
 
 def _position(text: str, topics: Collection[str]) -> Position:

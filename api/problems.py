@@ -101,6 +101,7 @@ KEY_REUSED = _kind(
 TOO_LARGE = _kind("change-too-large", 422, "The change does not fit one record of the log. Send less at once.")
 BAD_CURSOR = _kind("bad-cursor", 400, "The cursor is not one that we gave for this list. Begin at the first page.")
 BAD_POSITION = _kind("bad-position", 400, "`min-position` is not a position that a write of ours returned for what is read here.")
+BAD_AS_OF = _kind("bad-as-of", 400, "`as-of` takes a time that has passed, with its zone, or a position on the log that an answer had.")
 BAD_EVENT_ID = _kind("bad-event-id", 400, "`Last-Event-ID` is not an id that our event stream gave. Take one as it is, or none.")
 EVENT_ID_EXPIRED = _kind(
     "event-id-expired", 410, "The place that the event id stands for is kept no longer. Read what was missed as lists, and listen from now."

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from events.admission import Fence
@@ -82,6 +83,14 @@ class JournalRows(Protocol):
 
     async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         """The facts of a partition behind an offset, in order. -1: from the beginning."""
+
+    async def streams(
+        self, tenant: str | None, category: str, *, after: str | None = None, limit: int = 100, newest_first: bool = True
+    ) -> Sequence[StreamId]:
+        """Streams of a category that have facts, in the order of their ids, behind the one with the id `after`. None: all tenants'."""
+
+    async def appended_at(self, position: Position) -> datetime | None:
+        """When what lies last at or before a position was appended; None beyond what the journal has read."""
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         """The facts appended last, over all topics, in the order of their append times."""

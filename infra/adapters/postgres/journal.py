@@ -1,9 +1,11 @@
 """The journal's records, decoded again."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from events.codec import Codec
 from events.headers import Kind
+from events.positions import Position
 from events.recorded import Recorded
 from events.records import recorded
 from events.registry import Fact
@@ -11,7 +13,7 @@ from events.streams import StreamId
 from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.rows import unavailable
 from infra.adapters.postgres.shapes import READ_SIDE, names, relation_of
-from projections.journal import JOURNAL, JournalEntry, raw_of
+from projections.journal import JOURNAL, JournalEntry, key_of, raw_of
 from projections.ports import named
 
 _SELECT = f"SELECT {names(JOURNAL)} FROM {relation_of(JOURNAL)}"
@@ -35,6 +37,36 @@ class PostgresJournal:
             'ORDER BY topic, partition, "offset" LIMIT $4'
         )
         return self._decoded(await self._read(sql, topic, partition, offset, limit))
+
+    async def streams(
+        self, tenant: str | None, category: str, *, after: str | None = None, limit: int = 100, newest_first: bool = True
+    ) -> Sequence[StreamId]:
+        order, beyond = ("DESC", "<") if newest_first else ("ASC", ">")
+        if tenant is None:
+            # Of everybody: a list for the platform's operator, who has patience.
+            by, within = "split_part(stream, '/', 3)", ("stream LIKE $1", f"%/{category}/%")
+        else:
+            by, within = "stream", ("stream >= $1", f"{tenant}/{category}/")
+        # No id has a character behind the tilde, so that this ends the prefix.
+        end = f"{tenant}/{category}/~" if tenant is not None else "~"
+        last = None if after is None else after if tenant is None else f"{tenant}/{category}/{after}"
+        sql = (
+            f"SELECT stream FROM {relation_of(JOURNAL)} WHERE {within[0]} AND stream < $2 AND ($3::text IS NULL OR {by} {beyond} $3) "
+            f"AND version = 1 AND kind = {_EVENT} ORDER BY {by} {order} LIMIT $4"
+        )
+        with unavailable():
+            return [StreamId.parse(key_of(record["stream"])) for record in await self._pool.fetch(sql, within[1], end, last, limit)]
+
+    async def appended_at(self, position: Position) -> datetime | None:
+        sql = f"""
+            SELECT j.appended_at_ms FROM {READ_SIDE}.checkpoints c CROSS JOIN LATERAL (
+                SELECT appended_at_ms FROM {relation_of(JOURNAL)} WHERE topic = $1 AND partition = $2 AND "offset" <= $3
+                ORDER BY topic DESC, partition DESC, "offset" DESC LIMIT 1
+            ) j WHERE c.projection = $4 AND c.topic = $1 AND c.partition = $2 AND c.next_offset > $3
+        """
+        with unavailable():
+            found = await self._pool.fetchval(sql, position.topic, position.partition, position.offset, named(JOURNAL))
+        return None if found is None else datetime.fromtimestamp(found / 1000, UTC)
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         # The last of every partition, then the last of those: each is found by the key, however long the journal is.

@@ -1,0 +1,136 @@
+"""Time travel: what the answer would have been at a time, or at a place on the log, folded anew from the journal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Query, Response
+from pydantic import TypeAdapter, ValidationError
+
+from api.ports import Ports
+from api.problems import BAD_AS_OF, At, Problem
+from api.wire import Time, Wired
+from events.positions import InvalidPosition, Position
+from events.recorded import Recorded
+from events.registry import Fact
+from events.streams import PLATFORM, StreamId
+from projections.queries import JournalRows
+from projections.series import EntryRow, Series
+from projections.table import StreamRow, Table
+
+R = TypeVar("R", bound=StreamRow)
+E = TypeVar("E", bound=EntryRow)
+POSITION = "Aybiza-Position"
+AS_OF = "Aybiza-As-Of"
+_TIME: TypeAdapter[datetime] = TypeAdapter(Time)
+# Streams looked through for one page, where a list is of more than the organisation's own streams.
+_MOST_STREAMS = 5_000
+_AT_ONCE = 100
+# What was appended in the last moments may not be in the journal yet.
+_SETTLED = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """The read models as they were when everything up to `at` was appended; on the partition of `position`, up to that place."""
+
+    journal: JournalRows
+    at: datetime
+    position: Position | None
+    response: Response
+    seen: list[Recorded[Fact]] = field(default_factory=list)
+
+    async def history(self, stream: StreamId, *, after: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
+        """A stream's facts behind a version, of those that were there. Notes in the answer's headers up to where it is true."""
+        facts = [each for each in await self.journal.stream_events(stream, after_version=after, limit=limit) if self._was_there(each)]
+        if facts and (not self.seen or facts[-1].appended_at >= self.seen[0].appended_at):
+            self.seen[:] = facts[-1:]
+            self.response.headers[POSITION] = str(facts[-1].position)
+        return facts
+
+    async def row(self, table: Table[R], stream: StreamId) -> R | None:
+        return table.fold(await self.history(stream))
+
+    async def page(
+        self, table: Table[R], organisation: str | None, *, limit: int, after: str | None, newest_first: bool, where: dict[str, object]
+    ) -> Sequence[R]:
+        """Rows in the order of their ids, as `Rows.find` gives them."""
+        tenant = PLATFORM if table.names_its_organisation else organisation
+        found: list[R] = []
+        looked = 0
+        while len(found) < limit and looked < _MOST_STREAMS:
+            streams = await self.journal.streams(tenant, table.category, after=after, limit=_AT_ONCE, newest_first=newest_first)
+            for stream in streams:
+                row = await self.row(table, stream)
+                if row is None or (organisation is not None and table.organisation(row) != organisation):
+                    continue
+                if all(getattr(row, column) == value for column, value in where.items()):
+                    found.append(row)
+            looked += len(streams)
+            if len(streams) < _AT_ONCE:
+                break
+            after = streams[-1].id
+        return found[:limit]
+
+    async def entries(self, series: Series[E], stream: StreamId, *, after: int, limit: int) -> Sequence[E]:
+        facts = await self.history(stream, after=after, limit=limit)
+        return [entry for fact in facts for entry in series.entries(fact)][:limit]
+
+    def _was_there(self, fact: Recorded[Fact]) -> bool:
+        place = self.position
+        if place is not None and (fact.position.topic, fact.position.partition) == (place.topic, place.partition):
+            return fact.position.offset <= place.offset
+        return fact.appended_at <= self.at
+
+
+AsOf = Annotated[
+    str | None,
+    Query(
+        alias="as-of", max_length=300,
+        description="A time (RFC 3339), or a position: the answer as it was when no more than that had been appended to the log.",
+    ),
+]  # fmt: skip
+
+
+async def past(ports: Wired, response: Response, as_of: AsOf = None) -> Past | None:
+    """None for the present. Raises Problem for the future, and for what is neither a time nor a place that is known."""
+    if as_of is None:
+        return None
+    position = _position(as_of, ports)
+    if position is not None:
+        at = await ports.journal.appended_at(position)
+        if at is None:
+            raise _bad("Nothing is known of that position, or not yet.")
+    else:
+        at = _time(as_of)
+        if at > ports.clock():
+            raise _bad("That time is still to come.")
+        if ports.clock() - at < _SETTLED:
+            response.headers["Warning"] = '199 aybiza "what was appended in the last seconds may be missing"'
+    response.headers[AS_OF] = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return Past(journal=ports.journal, at=at, position=position, response=response)
+
+
+def _position(text: str, ports: Ports) -> Position | None:
+    try:
+        position = Position.parse(text)
+    except InvalidPosition:
+        return None
+    if position.topic not in ports.topics:
+        raise _bad(f"Nothing here is read from {position.topic[:100]!r}.")
+    return position
+
+
+def _time(text: str) -> datetime:
+    try:
+        return _TIME.validate_strings(text, strict=True)
+    except ValidationError as cause:
+        raise _bad("It is neither a time such as 2026-11-21T10:00:00Z nor a position that an answer had.") from cause
+
+
+def _bad(detail: str) -> Problem:
+    return Problem(BAD_AS_OF, detail, errors=[At(parameter="as-of", detail=detail)])
+
+
+PastOrPresent = Annotated[Past | None, Depends(past)]
