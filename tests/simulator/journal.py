@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from commands.ownership import remembering, streams
 from commands.ownership.loading import LoadingPatience
+from commands.ownership.memory import Bounds
 from commands.ownership.partition import Patience
-from commands.ownership.streams import Bounds
 from commands.ports import History, HistoryAway, HistoryDamaged, LogAway, Place, Reached, Remembered, Since
 from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.headers import Kind

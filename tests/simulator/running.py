@@ -89,12 +89,18 @@ def told(report: Report) -> str:
     text = " ".join(report.violations)
     words = [*re.findall(r"\bc\d+\b", text)[:2], *re.findall(r"aybiza\.flags\.v1/\d+/\d+", text)[:2]]
     offsets = {f"/{at}:" for at in re.findall(r"\bat (\d+)\b", text)[:2]}
-    kept = [
-        line
-        for line in report.lines
-        if " world " in line or any(re.search(rf"{re.escape(word)}\b", line) for word in words) or any(at in line for at in offsets)
+    about = [
+        at
+        for at, line in enumerate(report.lines)
+        if any(re.search(rf"{re.escape(word)}\b", line) for word in words) or any(offset in line for offset in offsets)
     ]
-    lines = kept if words or offsets else report.lines
+    # What landed meanwhile, and what befell the world before.
+    span = range(about[0], about[-1] + 1) if about else range(len(report.lines))
+    lines = [
+        line
+        for at, line in enumerate(report.lines)
+        if at in about or (at in span and " lands at " in line) or (at < span.stop and " world " in line)
+    ]
     if len(lines) > 60:
         lines = [*lines[:20], f"... {len(lines) - 60} lines more ...", *lines[-40:]]
     return "\n".join([f"seed {report.seed}, {report.steps} steps:", *report.violations[:5], *lines])

@@ -9,6 +9,7 @@ from typing import Any
 from commands.calls import CALLS
 from commands.decider import Decider
 from commands.flags import FLAGS
+from commands.ownership.memory import Room
 from commands.ownership.partition import OwnedPartition
 from commands.ports import Place
 from commands.routing import owners as routing_owners
@@ -127,7 +128,7 @@ class Stage:
             owners = Owners(topics, DECIDERS, CODEC, process.world(), address=address, patience=patience)
         for partition in owners._estate:
             if self.cold:
-                partition.owner.streams._bounds = SMALL
+                partition.owner.streams.room = Room(SMALL)
                 partition.owner.streams.snapshot_every = SNAPSHOT_EVERY
             if self._without.sabotage is not None:
                 self._without.sabotage(partition)
