@@ -7,10 +7,10 @@ a stream that is not here does not exist. Memory is kept within bounds by forget
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from commands.decider import Decider
+from commands.ownership.memory import Memory, Room
 from commands.ownership.remembering import WINDOW, Tags, pack_answered, shortened
 from events.admission import Fence
 from events.codec import BrokenBody, Codec
@@ -32,33 +32,6 @@ class CannotOwn(Exception):
 
 class NotUnderstood(CannotOwn):
     """A kind of stream or of fact that only a newer program knows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What one partition's owner keeps in memory: loaded streams, commands with their answers, raw records of other streams.
-
-    They may be passed by an eighth while the journal has not seen what would be forgotten.
-    """
-
-    streams: int = 50_000
-    commands: int = 200_000
-    tail: int = 50_000
-
-
-DEFAULT_BOUNDS = Bounds()
-
-
-class Memory(NamedTuple):
-    """What an owner has in memory, and what came and went: `evicted` streams, `loads` by where from, `snapshots` kept and ignored."""
-
-    streams: int
-    commands: int
-    tail_records: int
-    horizon: int
-    evicted: int
-    loads: Mapping[str, int]
-    snapshots: Mapping[str, int]
 
 
 class Stream:
@@ -88,7 +61,7 @@ class Streams:
     known to hold everything before it. `due`: streams that grew by `snapshot_every` versions since their last snapshot.
     """
 
-    def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]], codec: Codec, bounds: Bounds = DEFAULT_BOUNDS) -> None:
+    def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]], codec: Codec, room: Room | None = None) -> None:
         self.codec = codec
         self.horizon = 0
         self.journaled = 0
@@ -99,11 +72,12 @@ class Streams:
         self.snapshots: Counter[str] = Counter()
         self.due: dict[bytes, None] = {}
         self.snapshot_every = _NEVER
-        self._bounds = bounds
+        self.room = room or Room()
         self.deciders = deciders
         self._by_key: dict[bytes, Stream] = {}
         # Second chance: whoever was used since it was last looked at goes to the end of the ring.
         self._ring: deque[bytes] = deque()
+        self._entered = 0
         self._tail: dict[bytes, list[RawRecord]] = {}
         self._tail_order: deque[tuple[int, bytes]] = deque()
         # Commands that were looked up and found to be new, until they are decided; the oldest go first.
@@ -124,7 +98,9 @@ class Streams:
     def begin(self, offset: int) -> None:
         """Forget everything: what lies before `offset` is elsewhere, and reading goes on there."""
         self.horizon = self.journaled = offset
-        self.remembered = self.tail_records = 0
+        self.room.streams -= len(self._by_key)
+        self._remember(-self.remembered)
+        self.tail_records = 0
         for held in (self._by_key, self._ring, self._tail, self._tail_order, self._cleared, self.due):
             held.clear()
 
@@ -162,7 +138,7 @@ class Streams:
         if stream is not None:
             before = len(stream.answered)
             fact = self.take(stream, raw, header, fence)
-            self.remembered += len(stream.answered) - before
+            self._remember(len(stream.answered) - before)
             return fact
         self.blank(raw.key)
         fact = self._fact(raw) if header.kind is Kind.EVENT else None
@@ -211,7 +187,7 @@ class Streams:
             if raw.offset >= reached and raw.header is not None:
                 self.take(stream, raw, raw.header, Fence(raw.header.term, raw.header.claim_id))
         self._enter(key, stream)
-        self.remembered += len(stream.answered)
+        self._remember(len(stream.answered))
         if stream.version - stream.snapped >= self.snapshot_every:
             self.due[key] = None
         self.loads[source if found or not later else "tail"] += 1
@@ -227,7 +203,7 @@ class Streams:
             if len(self._cleared) > _CLEARED:
                 del self._cleared[next(iter(self._cleared))]
         elif command_id not in stream.answered:
-            self.remembered += 1
+            self._remember(1)
             # First, so that it is the first to go again.
             stream.answered = {command_id: answered, **stream.answered}
 
@@ -244,15 +220,17 @@ class Streams:
             stream.version = version
             if version - stream.snapped >= self.snapshot_every:
                 self.due[key] = None
+        more = 0
         for key, command_id, offset, answered in answers:
             stream = by_key[key]
             stream.answered[command_id] = answered
             stream.last_offset = offset
-            self.remembered += 1
+            more += 1
             if len(stream.answered) >= 2 * WINDOW:
-                before = len(stream.answered)
+                more -= len(stream.answered)
                 stream.answered, stream.older = shortened(stream.answered, stream.older)
-                self.remembered += len(stream.answered) - before
+                more += len(stream.answered)
+        self._remember(more)
 
     def journal_reached(self, offset: int) -> None:
         """The journal holds everything before `offset`: what the tail has of that can be read there."""
@@ -261,33 +239,48 @@ class Streams:
 
     @property
     def crowded(self) -> bool:
-        """Whether room has to be made."""
-        return len(self._by_key) > self._bounds.streams or self.remembered > self._bounds.commands
+        """Whether room has to be made, in the whole process."""
+        return self.room.crowded
 
     def trim(self) -> None:
-        """Make room, a little at a time. Never while a batch is under way: its streams must be here when it is confirmed."""
+        """Put out as much as came in since the last time, and a little more, where that is needed.
+
+        Never while a batch is under way: its streams must be here when it is confirmed.
+        """
+        most, self._entered = self._entered + 1, 0
+        if self.room.pressed:
+            self._forget(most)
+
+    def give_way(self) -> bool:
+        """Forget some of what is not used, for the sake of all; whether to go on. As `trim`, not while a batch is under way."""
+        self._forget(_LOOKS)
+        return self.room.crowded
+
+    def _forget(self, most: int) -> None:
         # Once round at most, so that nothing is forgotten that was used since the last time.
-        looks = min(_LOOKS, len(self._ring))
-        while looks and self.crowded:
+        looks, room = min(_LOOKS, len(self._ring)), self.room
+        while looks and most and room.crowded:
             looks -= 1
             key = self._ring.popleft()
             stream = self._by_key[key]
-            if stream.used or stream.waits or (stream.last_offset >= self.journaled and not self._overfull()):
+            if stream.used or stream.waits or (stream.last_offset >= self.journaled and not room.overfull):
                 stream.used = False
                 self._ring.append(key)
                 continue
             del self._by_key[key]
-            self.remembered -= len(stream.answered)
+            most -= 1
+            room.streams -= 1
+            self._remember(-len(stream.answered))
             self.evicted += 1
             self.horizon = max(self.horizon, stream.last_offset + 1)
 
-    def _overfull(self) -> bool:
-        bounds = self._bounds
-        return len(self._by_key) * 8 > bounds.streams * 9 or self.remembered * 8 > bounds.commands * 9
+    def _remember(self, more: int) -> None:
+        self.remembered += more
+        self.room.commands += more
 
     def _shorten_tail(self) -> None:
         order = self._tail_order
-        most = self._bounds.tail
+        most = self.room.bounds.tail
         while order and (order[0][0] < self.journaled or self.tail_records > most or len(order) > 2 * most):
             offset, key = order.popleft()
             records = self._tail.get(key)
@@ -302,6 +295,8 @@ class Streams:
 
     def _enter(self, key: bytes, stream: Stream) -> Stream:
         self._by_key[key] = stream
+        self.room.streams += 1
+        self._entered += 1
         self._ring.append(key)
         return stream
 

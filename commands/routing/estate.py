@@ -10,9 +10,10 @@ from typing import Any
 from commands.decider import Decider
 from commands.ownership.appending import World
 from commands.ownership.groups import Limits
+from commands.ownership.memory import Memory, Room
 from commands.ownership.owner import Owner
 from commands.ownership.partition import OwnedPartition, Patience
-from commands.ownership.streams import Memory, Streams
+from commands.ownership.streams import Streams
 from commands.ports import Claim, Place
 from commands.routing.claims import Claims
 from commands.routing.watching import Watching
@@ -68,8 +69,11 @@ class Estate:
         self.leaving: dict[Place, asyncio.Event] = {}
         self._watching = watching
 
+        # One memory, so that a partition that is busy has what the others do not use.
+        room = Room()
+
         def partition(place: Place) -> OwnedPartition:
-            owner = Owner(place, Streams(deciders, codec), address, limits)
+            owner = Owner(place, Streams(deciders, codec, room), address, limits)
             return OwnedPartition(owner, world, patience, watching.tell, address=address, witness=self, known=claims.of)
 
         self._by_room = {room: [partition(Place(topic, number)) for number in range(count)] for room, (topic, count) in topics.items()}

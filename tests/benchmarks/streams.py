@@ -27,10 +27,11 @@ from commands.flags import FLAGS, SetFlag
 from commands.ownership.appending import Ticket, World
 from commands.ownership.groups import Submission
 from commands.ownership.loading import LoadingPatience
+from commands.ownership.memory import Bounds, Room
 from commands.ownership.owner import Owner
 from commands.ownership.partition import OwnedPartition, Patience
 from commands.ownership.remembering import Tags, pack_answered
-from commands.ownership.streams import Bounds, Stream, Streams
+from commands.ownership.streams import Stream, Streams
 from commands.ports import Histories, Place, Snapshots
 from events.admission import Fence
 from events.flags import FlagSet
@@ -89,7 +90,7 @@ def answer(number: int) -> bytes:
 
 def memory() -> list[Figure]:
     """Each kind of thing that an owner keeps, many times over."""
-    streams = Streams({"flags": FLAGS}, CODEC, BOUNDLESS)
+    streams = Streams({"flags": FLAGS}, CODEC, Room(BOUNDLESS))
     per_stream = bytes_each(200_000, lambda number: open_stream(streams, number))
     gc.collect()
     begun = time.process_time()
@@ -122,7 +123,7 @@ def commit_cost(count: int, bounds: Bounds = BOUNDLESS, *, new: bool = False) ->
 
     `new`: each on a new stream.
     """
-    owner = Owner(Place("aybiza.flags.v1", 0), Streams({"flags": FLAGS}, CODEC, bounds), "bench")
+    owner = Owner(Place("aybiza.flags.v1", 0), Streams({"flags": FLAGS}, CODEC, Room(bounds)), "bench")
     owner.claim(b"c" * 16, 0)
     owner.settle(0)
     for number in range(count):

@@ -13,10 +13,11 @@ from commands.flags import FLAGS, SetFlag
 from commands.ownership.appending import Ticket, World
 from commands.ownership.groups import Submission
 from commands.ownership.loading import LoadingPatience
+from commands.ownership.memory import DEFAULT_BOUNDS, Bounds, Room
 from commands.ownership.owner import Owner
 from commands.ownership.partition import OwnedPartition, Patience
 from commands.ownership.remembering import WINDOW
-from commands.ownership.streams import DEFAULT_BOUNDS, Bounds, Streams
+from commands.ownership.streams import Streams
 from commands.ports import Claim, LogAway, Place
 from events.headers import Kind
 from events.records import RawRecord
@@ -107,7 +108,7 @@ async def office(
         draw=lambda length: next(ids).to_bytes(2, "big").rjust(length, b"x")[-length:],
         histories=journal,
     )
-    owner = Owner(PLACE, Streams(DECIDERS, CODEC, bounds), "here")
+    owner = Owner(PLACE, Streams(DECIDERS, CODEC, Room(bounds)), "here")
     partition = OwnedPartition(owner, world, Patience(loading=loading), lambda _: None, known=lambda _: known)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(partition.run())

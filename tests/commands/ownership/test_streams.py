@@ -4,9 +4,10 @@ import pytest
 
 from commands.dispatch import CommandIdReused
 from commands.flags import SetFlag
+from commands.ownership.memory import Bounds, Room
 from commands.ownership.owner import Owner
 from commands.ownership.remembering import WINDOW, Tags, tag_of
-from commands.ownership.streams import Bounds, CannotOwn, NotUnderstood, Streams
+from commands.ownership.streams import CannotOwn, NotUnderstood, Streams
 from events.admission import Fence
 from events.records import RawRecord
 from tests.commands.ownership.desk import CODEC, DECIDERS, OFF, ON, PLACE, Desk, command_id, order, stream
@@ -31,7 +32,7 @@ def written(log: PaperLog, *names: str) -> None:
 
 def owner_of(log: PaperLog, bounds: Bounds, start: int = 0) -> Owner:
     """An owner who has read everything from `start` on."""
-    owner = Owner(PLACE, Streams(DECIDERS, CODEC, bounds), "here")
+    owner = Owner(PLACE, Streams(DECIDERS, CODEC, Room(bounds)), "here")
     if start:
         owner.begin(start, fence_at(log, start), 0)
     owner.judge(log.read(start, len(log.records)), len(log.records))
@@ -124,7 +125,7 @@ class TestStream:
 class TestBounds:
     def test_of_streams_are_kept_by_forgetting_who_was_not_used(self, log: PaperLog) -> None:
         desk = Desk(log)
-        desk.owner.streams = Streams(DECIDERS, CODEC, SMALL)
+        desk.owner.streams = Streams(DECIDERS, CODEC, Room(SMALL))
         desk.claim()
         for number in range(30):
             desk.ask(f"hot{number}", ON if number % 2 else OFF, stream("hot"))
@@ -137,7 +138,7 @@ class TestBounds:
 
     def test_spare_what_the_journal_has_not_seen_as_long_as_they_can(self, log: PaperLog) -> None:
         desk = Desk(log)
-        desk.owner.streams = streams = Streams(DECIDERS, CODEC, Bounds(streams=80, commands=1_000, tail=4))
+        desk.owner.streams = streams = Streams(DECIDERS, CODEC, Room(Bounds(streams=80, commands=1_000, tail=4)))
         desk.claim()
         for number in range(90):
             ask_of_new(desk, f"s{number}")
@@ -151,7 +152,7 @@ class TestBounds:
 
     def test_never_forget_a_stream_whose_batch_is_under_way(self, log: PaperLog) -> None:
         desk = Desk(log)
-        desk.owner.streams = streams = Streams(DECIDERS, CODEC, Bounds(streams=1, commands=1_000, tail=4))
+        desk.owner.streams = streams = Streams(DECIDERS, CODEC, Room(Bounds(streams=1, commands=1_000, tail=4)))
         desk.claim()
         desk.ask("one", ON, stream("one"))
         desk.work()
@@ -182,7 +183,7 @@ class TestBounds:
 
     def test_hold_for_remembered_commands(self, log: PaperLog) -> None:
         desk = Desk(log)
-        desk.owner.streams = streams = Streams(DECIDERS, CODEC, Bounds(streams=1_000, commands=16, tail=4))
+        desk.owner.streams = streams = Streams(DECIDERS, CODEC, Room(Bounds(streams=1_000, commands=16, tail=4)))
         desk.claim()
         for number in range(100):
             ask_of_new(desk, f"s{number}")
@@ -192,7 +193,7 @@ class TestBounds:
         assert streams.remembered == sum(len(known.answered) for known in streams._by_key.values())  # noqa: SLF001
 
     def test_leave_as_much_to_do_for_a_commit_however_many_streams_there_are(self, log: PaperLog) -> None:
-        streams = Streams(DECIDERS, CODEC, Bounds(streams=10, commands=10, tail=4))
+        streams = Streams(DECIDERS, CODEC, Room(Bounds(streams=10, commands=10, tail=4)))
         written(log, *[f"s{number}" for number in range(300)])
         for raw in log.admitted():
             assert raw.header is not None
@@ -211,6 +212,28 @@ def twin_of(known: bytes) -> bytes:
     twin = (high + 1).to_bytes(8, "big") + other.to_bytes(8, "big")
     assert tag_of(twin) == tag_of(known)
     return twin
+
+
+class TestRoom:
+    def test_is_shared_by_the_partitions_of_a_process(self) -> None:
+        room = Room(Bounds(streams=20, commands=1_000, tail=4))
+        idle, busy = Desk(PaperLog(PLACE)), Desk(PaperLog(PLACE._replace(partition=1)))
+        for desk in (idle, busy):
+            desk.owner.streams = Streams(DECIDERS, CODEC, room)
+            desk.claim()
+        for desk, count in ((idle, 20), (busy, 10)):
+            for number in range(count):
+                ask_of_new(desk, f"s{number}")
+                desk.work()
+                desk.owner.streams.journal_reached(len(desk.log.records))
+                # As each does now and then.
+                for _ in range(2):
+                    idle.owner.streams.give_way()
+        assert room.streams == len(idle.owner.streams) + len(busy.owner.streams) == 20
+        assert len(busy.owner.streams) >= 9
+        idle.owner.streams.begin(100)
+        assert room.streams == len(busy.owner.streams)
+        assert room.commands == busy.owner.streams.remembered
 
 
 class TestCommandsTaken:
