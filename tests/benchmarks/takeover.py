@@ -19,11 +19,12 @@ import uvloop
 
 from commands.dispatch import CommitInDoubt, LogUnavailable, Order
 from commands.flags import FLAGS, SetFlag
+from commands.ports import Place
 from events.streams import StreamId
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
 from tests.benchmarks.figures import Figure, show
-from tests.kafka_corner import Corner, corner, streams_on
+from tests.kafka_corner import corner, streams_on
 from tests.neighbour import Child, Neighbour, neighbour, until_owned
 
 _TITLE = "two processes on one machine, mutual TLS, acks=all"
@@ -32,7 +33,6 @@ _WARM_UP = 200
 _CALLERS = 16
 _PARTITION = 1
 _ROUNDS = 3
-_YOUNG = (3, 4, 5)
 
 
 def _order() -> Order:
@@ -88,48 +88,56 @@ class Load:
         return (min(at for at in self.answered if at > moment) - moment) * 1000
 
 
-async def without_an_answer(here: Neighbour, where: Corner, folder: Path, by: signal.Signals) -> tuple[float, int]:
-    """An owner in another process gets a signal under load: ms to the next answer on its partition, and how often callers were put off."""
+async def without_an_answer(kafka: str, folder: Path, by: signal.Signals) -> tuple[float, int]:
+    """An owner in another process gets a signal under load: ms to the next answer on its partition, and how often callers were put off.
+
+    Each time on a young log: the new owner has no journal here, and would read a long one through for each stream.
+    """
+    where = await corner(kafka, f"bench{uuid.uuid4().hex[:12]}")
     child = Child(where, folder, [_PARTITION])
     await child.start()
-    load = Load(here, streams_on(_PARTITION, _CALLERS, f"t{uuid.uuid4().hex[:8]}-"))
-    load.start()
-    await asyncio.sleep(1.0)
-    if not load.answered:
-        raise AssertionError("nothing was answered before the owner ended")
-    # A process that is killed may still be answered for a moment, by what it had sent.
-    moment = time.perf_counter()
-    child.signal(by)
-    if by is not signal.SIGSTOP:
-        await child.end(by)
-        moment = time.perf_counter() if by is signal.SIGKILL else moment
-    await asyncio.sleep(2.0)
-    await load.stop()
-    if by is signal.SIGSTOP:
-        child.signal(signal.SIGCONT)
-        await child.end(signal.SIGKILL)
-    silence = load.silence_after(moment) if by is not signal.SIGTERM else longest_silence(load.answered, moment)
-    return silence, load.unanswered
+    async with neighbour(where, folder, [Place(where.flags, 0)]) as here:
+        await until_owned(here, [Place(where.flags, 0)])
+        load = await loaded(here)
+        moment = time.perf_counter()
+        child.signal(by)
+        if by is signal.SIGKILL:
+            # It may still be answered for a moment, by what it had sent.
+            await child.end(by)
+            moment = time.perf_counter()
+        await asyncio.sleep(2.0)
+        await load.stop()
+    child.signal(signal.SIGCONT)
+    await child.end(signal.SIGKILL)
+    return load.silence_after(moment) if by is not signal.SIGTERM else longest_silence(load.answered, moment), load.unanswered
 
 
-async def moved(here: Neighbour, where: Corner, folder: Path, partition: int) -> tuple[float, int]:
-    """A partition is assigned to another process under load: as `without_an_answer`, the longest time between two answers.
-
-    The partition is a young one: the new owner has no journal here, and would read a long one through for each stream.
-    """
-    before, after = Child(where, folder, [partition]), Child(where, folder, [partition])
+async def moved(kafka: str, folder: Path) -> tuple[float, int]:
+    """A partition is assigned to another process under load: as `without_an_answer`, the longest time between two answers."""
+    where = await corner(kafka, f"bench{uuid.uuid4().hex[:12]}")
+    before, after = Child(where, folder, [_PARTITION]), Child(where, folder, [_PARTITION])
     await before.start()
-    load = Load(here, streams_on(partition, _CALLERS, f"t{uuid.uuid4().hex[:8]}-"))
-    load.start()
-    await asyncio.sleep(1.0)
-    moment = time.perf_counter()
-    # Most of this time it starts, while the other one goes on answering.
-    await after.start()
-    await asyncio.sleep(0.5)
-    await load.stop()
+    async with neighbour(where, folder, ()) as here:
+        load = await loaded(here)
+        moment = time.perf_counter()
+        # Most of this time it starts, while the other one goes on answering.
+        await after.start()
+        await asyncio.sleep(0.5)
+        await load.stop()
     await before.end(signal.SIGKILL)
     await after.end(signal.SIGKILL)
     return longest_silence(load.answered, moment), load.unanswered
+
+
+async def loaded(here: Neighbour) -> Load:
+    """Callers who have been answered for a while."""
+    load = Load(here, streams_on(_PARTITION, _CALLERS))
+    load.start()
+    async with asyncio.timeout(30):
+        while not load.answered:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(1.0)
+    return load
 
 
 def longest_silence(answered: Sequence[float], since: float) -> float:
@@ -140,17 +148,17 @@ def longest_silence(answered: Sequence[float], since: float) -> float:
 
 async def measure(kafka: str, folder: Path) -> list[Figure]:
     where = await corner(kafka, f"bench{uuid.uuid4().hex[:12]}")
-    async with neighbour(where, folder, [where.place(each) for each in streams_on(0, 1)]) as here:
-        await until_owned(here, {where.place(each) for each in streams_on(0, 1)})
+    async with neighbour(where, folder, [Place(where.flags, 0)]) as here:
+        await until_owned(here, [Place(where.flags, 0)])
         local = await one_by_one(here, streams_on(0, 1)[0])
-        child = Child(where, folder, [2])
+        child = Child(where, folder, [_PARTITION])
         await child.start()
-        forwarded = await one_by_one(here, streams_on(2, 1)[0])
+        forwarded = await one_by_one(here, streams_on(_PARTITION, 1)[0])
         await child.end(signal.SIGTERM)
-        killed = [await without_an_answer(here, where, folder, signal.SIGKILL) for _ in range(_ROUNDS)]
-        frozen = [await without_an_answer(here, where, folder, signal.SIGSTOP) for _ in range(_ROUNDS)]
-        stopped = [await without_an_answer(here, where, folder, signal.SIGTERM) for _ in range(_ROUNDS)]
-        moves = [await moved(here, where, folder, partition) for partition in _YOUNG]
+    killed = [await without_an_answer(kafka, folder, signal.SIGKILL) for _ in range(_ROUNDS)]
+    frozen = [await without_an_answer(kafka, folder, signal.SIGSTOP) for _ in range(_ROUNDS)]
+    stopped = [await without_an_answer(kafka, folder, signal.SIGTERM) for _ in range(_ROUNDS)]
+    moves = [await moved(kafka, folder) for _ in range(_ROUNDS)]
     return [
         _ms("local_p50", _at(local, 50), 0.4),
         _ms("local_p99", _at(local, 99), 1),
