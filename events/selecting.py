@@ -11,8 +11,8 @@ from events.records import RawRecord
 class Select:
     """A record is wanted when every field that is given names it; a field that is empty asks nothing.
 
-    `ce_types` as in the header (`consent-granted.v1`), `categories` and `tenants` as in the key (`tenant/category/id`). Without
-    `kinds` events are wanted: receipts and barriers are words among owners.
+    `ce_types` as in the header (`consent-granted.v1`; an event that has had several versions has several), `categories` and `tenants`
+    as in the key (`tenant/category/id`). Without `kinds` events are wanted: receipts and barriers are words among owners.
     """
 
     kinds: Collection[Kind] = (Kind.EVENT,)

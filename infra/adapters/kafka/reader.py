@@ -258,17 +258,17 @@ class KafkaLogReader:
     def _dropped(self, raw: RawRecord, verdict: Verdict, fence: Fence) -> None:
         counts = self.counts[raw.topic, raw.partition]
         counts[verdict] += 1
-        if verdict is Verdict.FOREIGN:
-            why = (
-                "it has no header of ours"
-                if raw.header is None
-                else f"nobody claimed term {raw.header.term}; the last claim's is {fence.term}"
-            )
-            log.error("foreign-record", topic=raw.topic, partition=raw.partition, offset=raw.offset, reason=why)
-            foreign = ForeignRecord(raw.topic, raw.partition, raw.offset, why)
-            self.foreign.append(foreign)
-            if self._on_foreign is not None:
-                self._on_foreign(foreign)
+        if verdict is not Verdict.FOREIGN:
+            return
+        header, count = raw.header, counts[verdict]
+        why = "it has no header of ours" if header is None else f"nobody claimed term {header.term}; the last claim's is {fence.term}"
+        # Whoever floods a topic shall not flood the alarms: the first one is said, and then each time that they have doubled.
+        if count & (count - 1) == 0:
+            log.error("foreign-record", topic=raw.topic, partition=raw.partition, offset=raw.offset, reason=why, count=count)
+        foreign = ForeignRecord(raw.topic, raw.partition, raw.offset, why)
+        self.foreign.append(foreign)
+        if self._on_foreign is not None:
+            self._on_foreign(foreign)
 
 
 @asynccontextmanager

@@ -14,9 +14,10 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
+from structlog.testing import capture_logs
 
 from commands.ports import HistoryLost, NewRecord, Place
-from events.admission import UNCLAIMED, Fence
+from events.admission import UNCLAIMED, Fence, Verdict
 from events.codec import Codec, fingerprint_of
 from events.flags import FlagRemoved, FlagSet
 from events.headers import Kind, RecordHeader
@@ -149,6 +150,17 @@ class TestForeignRecords:
         assert [(each.partition, each.offset) for each in heard] == [(2, offset) for offset in (2, 3, 4, 5, 7, 8)]
         assert list(reader.foreign) == heard
         assert heard[3].why == "nobody claimed term 7; the last claim's is 1"
+
+    async def test_in_a_flood_are_counted_all_and_said_a_few_times(
+        self, log: KafkaLog, here: Corner, place: Place, reader: KafkaLogReader
+    ) -> None:
+        for _ in range(3):
+            await log.append(place, [NewRecord(b"", b"", 0, [])] * 700)
+        with capture_logs() as said:
+            _ = [batch async for batch in reader.batches([here.flags], {}, stop_at_end=True)]
+        assert reader.counts[place] == {Verdict.FOREIGN: 2100}
+        assert [each.offset for each in reader.foreign] == list(range(1100, 2100))
+        assert [entry["count"] for entry in said if entry["event"] == "foreign-record"] == [2**power for power in range(12)]
 
     async def test_that_are_compressed_are_read_as_what_they_are(
         self, log: KafkaLog, here: Corner, place: Place, reader: KafkaLogReader
