@@ -44,8 +44,8 @@ def show(story: Story) -> bool:
         table.add_column(heading, justify="left" if heading == "fault" else "right")
     for name, seconds in sorted(story.recovery().items()):
         times = sum(fault.name == name for fault in story.faults)
-        from_begin, from_end = [each for each, _ in seconds] or [0.0], [each for _, each in seconds] or [0.0]
-        shown = (from_begin[len(from_begin) // 2], from_begin[-1], max(from_end))
+        # A spool's troubles keep no partition from taking commits.
+        shown = (seconds[len(seconds) // 2][0], seconds[-1][0], max(each for _, each in seconds)) if seconds else ()
         table.add_row(name, str(times), str(len(seconds)), *(f"{each:.2f}" for each in shown))
     console.print(table)
     checked = story.checked()

@@ -41,8 +41,10 @@ def check(
     tails: Mapping[str, Mapping[Place, Sequence[Seen]]],
     attempts: Sequence[Attempt],
     admission: Admission = by_rule,
+    *,
+    promised: Sequence[Attempt] = (),
 ) -> Checked:
-    """`tails`: what each reader took who read during it all, the one whose times count under "tail"."""
+    """`tails`: what each reader took who read during it all, the one whose times count under "tail". `promised`: what a spool took."""
     found = [f"{place} has a gap in its offsets" for place, raws in logs.items() if [raw.offset for raw in raws] != list(range(len(raws)))]
     latest = {place: _latest(place, raws, tails["tail"].get(place, ()), attempts) for place, raws in logs.items()}
     truth = truth_of([(raws, latest[place]) for place, raws in logs.items()], wanted_by(attempts), admission)
@@ -61,6 +63,11 @@ def check(
         found += _wrong(attempt, truth, streams)
     found += _made_up(attempts, truth)
     found += _doubled(attempts, truth)
+    found += [
+        f"LOST: {attempt.name} was promised by a spool, and it is not on the log"
+        for attempt in promised
+        if (attempt.stream.key, attempt.order.command_id) not in truth.effects
+    ]
     everything = sum(map(len, logs.values()))
     return Checked(found=found, admitted=truth.admitted, dropped=everything - truth.admitted - truth.claims, claims=truth.claims)
 

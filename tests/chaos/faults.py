@@ -1,6 +1,8 @@
 """What goes wrong, one thing after the other, drawn from a seed; and how long each affected partition gave no answer."""
 
 import asyncio
+import resource
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -15,6 +17,10 @@ _RECOVERED_SECONDS = 60.0
 _LONGER_THAN_A_SESSION = 5.0
 _LONGER_THAN_A_REQUEST = 7.0
 _HOUR_MS = 3_600_000
+_SPOOLED = 150
+_SPOOL_SECONDS = 20.0
+_FULL_BYTES = 64
+_NEVER = 1 << 60
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,6 +120,41 @@ async def owner_killed_while_a_leader_is_frozen(stage: Stage, draw: Random, faul
     await worker.start()
 
 
+async def spool_disk_full(stage: Stage, _: Random, fault: Fault) -> None:
+    """A process's disk is full for a while, then it is killed; who brings its spool home is killed in mid-drain, and a third ends it."""
+    folder = stage.workers[0].folder / f"spools-{int(fault.begun * 1000)}"
+    said = {**stage.workers[0].said, "spools": str(folder)}
+    keeper, *drains = [
+        Worker(f"{name}-{folder.name}", {**said, "role": role}, stage.workers[0].folder, "tests.chaos.keeper")
+        for name, role in (("1", "keep"), ("2", "bring-home"), ("3", "bring-home"))
+    ]
+    async with stage.joined(keeper):
+        answers = await _spooled(stage, keeper, _SPOOLED, patience_seconds=_SPOOL_SECONDS)
+        keeper.limit_files(_FULL_BYTES)
+        answers += await _spooled(stage, keeper, _SPOOLED, patience_seconds=1.0)
+        keeper.limit_files(resource.RLIM_INFINITY)
+        while (await _spooled(stage, keeper, 1, patience_seconds=_SPOOL_SECONDS)) != ["kept"]:
+            await asyncio.sleep(0.05)
+        answers += await _spooled(stage, keeper, _SPOOLED, patience_seconds=_SPOOL_SECONDS)
+        await keeper.kill()
+    for drain, enough in zip(drains, (1, _NEVER), strict=True):
+        async with stage.joined(drain):
+            while (folder / keeper.name).exists():
+                answer = await drain.line.ask({"what": "drained"}, 1.0)
+                if answer is not None and answer.get("drained", 0) >= enough:
+                    break
+                await asyncio.sleep(0.005)
+            await drain.kill()
+    if {*answers} != {"kept", "full", "no answer"}:
+        raise AssertionError(f"the disk was not full: {Counter(answers)}")
+
+
+async def _spooled(stage: Stage, keeper: Worker, count: int, *, patience_seconds: float) -> list[str]:
+    async with asyncio.TaskGroup() as tasks:
+        asking = [tasks.create_task(stage.load.spooled(keeper.name, keeper.line, patience_seconds=patience_seconds)) for _ in range(count)]
+    return [each.result() for each in asking]
+
+
 FAULTS: Mapping[str, Callable[[Stage, Random, Fault], Awaitable[None]]] = {
     "owner kill -9": owner_killed,
     "owner SIGSTOP 5 s": owner_frozen,
@@ -122,6 +163,7 @@ FAULTS: Mapping[str, Callable[[Stage, Random, Fault], Awaitable[None]]] = {
     "leader SIGSTOP 7 s": leader_frozen,
     "broker restarted": broker_restarted,
     "all brokers away 7 s": all_brokers_away,
+    "spool: disk full, kill -9, kill -9 in mid-drain": spool_disk_full,
     "owner kill -9, a leader SIGSTOP": owner_killed_while_a_leader_is_frozen,
 }
 

@@ -45,6 +45,10 @@ class Line:
         self._waiting: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
         self._numbers = itertools.count()
 
+    @property
+    def open(self) -> bool:
+        return self._writer is not None and not self._writer.is_closing()
+
     async def keep(self) -> None:
         while True:
             try:
@@ -94,6 +98,8 @@ class Load:
 
     def __init__(self, streams: Sequence[StreamId], lines: Sequence[Line], draw: Random, kept: Path, manners: Manners) -> None:
         self.attempts: list[Attempt] = []
+        self.promised: list[Attempt] = []
+        """What a spool took: it has to come onto the log."""
         self.stopping = asyncio.Event()
         self._streams = streams
         self._lines = lines
@@ -106,10 +112,10 @@ class Load:
 
     async def caller(self, name: str) -> None:
         """Wants one thing after the other until the end, and sees each through: what is in doubt is never left so."""
-        draw, at = self._draw, self._draw.randrange(len(self._lines))
+        draw = self._draw
         while not self.stopping.is_set():
             await asyncio.sleep(self._manners.pause_seconds * 2 * draw.random())
-            wanted = self._something()
+            wanted, at = self._something(), draw.randrange(len(self._lines))
             while True:
                 outcome = await self._attempt(name, self._lines[at], wanted)
                 if isinstance(outcome, LogUnavailable):
@@ -119,6 +125,21 @@ class Load:
                 elif self._manners.doubts == "new-id":
                     wanted = self._new(wanted.stream, wanted.command, None, None)
                 at = draw.randrange(len(self._lines))
+
+    async def spooled(self, name: str, line: Line, *, patience_seconds: float) -> str:
+        """Hand one wish to a spool, once: `kept`, `full`, or no answer."""
+        loop, draw = asyncio.get_running_loop(), self._draw
+        wanted = self._new(draw.choice(self._streams), SetFlag(enabled=True, variant=f"spooled-{next(self._ids)}"), None, None)
+        attempt = Attempt(number=len(self.attempts), client=name, process=line.name, wanted=wanted, begun=loop.time())
+        self.attempts.append(attempt)
+        answer = await line.ask(asked(wanted), patience_seconds)
+        said = "no answer" if answer is None else answer["outcome"]
+        # A spool that is full has kept nothing; what it has kept may come whenever it does.
+        attempt.ended = loop.time()
+        attempt.outcome = LogUnavailable("the spool is full") if said in {"full", "unavailable"} else None
+        if said == "kept":
+            self.promised.append(attempt)
+        return str(said)
 
     def close(self) -> None:
         self._kept.close()

@@ -24,11 +24,12 @@ class Story:
     seconds: float
     faults: Sequence[Fault]
     attempts: Sequence[Attempt]
+    promised: Sequence[Attempt]
     logs: Mapping[Place, Sequence[RawRecord]]
     tails: Mapping[str, Mapping[Place, Sequence[Seen]]]
 
     def checked(self) -> Checked:
-        return check(self.logs, self.tails, self.attempts)
+        return check(self.logs, self.tails, self.attempts, promised=self.promised)
 
     def answers(self) -> Mapping[str, int]:
         return Counter(_kind(attempt) for attempt in self.attempts)
@@ -59,7 +60,9 @@ async def play(stage: Stage, draw: Random, plan: Iterable[str], told: Callable[[
         told(faults[-1])
     await asyncio.sleep(CALM_SECONDS)
     logs = await stage.finish()
-    return Story(seconds=stage.now() - begun, faults=faults, attempts=stage.load.attempts, logs=logs, tails=stage.tails)
+    return Story(
+        seconds=stage.now() - begun, faults=faults, attempts=stage.load.attempts, promised=stage.load.promised, logs=logs, tails=stage.tails
+    )
 
 
 async def _every_partition_taken(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 from collections import defaultdict
@@ -39,21 +40,24 @@ _OWNED_SECONDS = 3.0
 
 
 class Worker:
-    """An owner process. It may be killed, frozen and started again; its callers find it at the same port."""
+    """An owner process, or another one of ours. It may be killed, frozen and started again; its callers find it at the same port."""
 
-    def __init__(self, name: str, said: Mapping[str, object], folder: Path) -> None:
+    def __init__(self, name: str, said: Mapping[str, object], folder: Path, program: str = "tests.chaos.worker") -> None:
         self.name = name
+        self.folder = folder
+        self.said = said
         self.skew_ms = 0
         port, peer_port = free_ports(2)
         self.line = Line(name, port)
-        self._said = {**said, "port": port, "peer_port": peer_port}
+        self._program = program
+        self._ports = {"port": port, "peer_port": peer_port}
         self._log = folder / f"{name}.log"
         self._child: Child | None = None
 
     async def start(self) -> None:
         """Returns at once; it takes a second or two until it answers."""
-        said = json.dumps({**self._said, "skew_ms": self.skew_ms, "name": self.name})
-        self._child = spawn([sys.executable, "-m", "tests.chaos.worker", said], log=self._log)
+        said = json.dumps({**self.said, **self._ports, "skew_ms": self.skew_ms, "name": self.name})
+        self._child = spawn([sys.executable, "-m", self._program, said], log=self._log)
 
     async def kill(self) -> None:
         await self._end(signal.SIGKILL)
@@ -69,10 +73,16 @@ class Worker:
         if self._child is not None:
             os.kill(self._child.pid, signal.SIGCONT)
 
+    def limit_files(self, size: int) -> None:
+        """No file of this process may grow beyond this size: to it the disk is full."""
+        if self._child is not None:
+            _, most = resource.prlimit(self._child.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(self._child.pid, resource.RLIMIT_FSIZE, (size, most))
+
     async def _end(self, by: signal.Signals) -> None:
         child, self._child = self._child, None
         if child is not None:
-            await end(child, mark="tests.chaos.worker", grace_seconds=15.0, by=by)
+            await end(child, mark=self._program, grace_seconds=15.0, by=by)
 
 
 class Stage:
@@ -90,6 +100,21 @@ class Stage:
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
+
+    @asynccontextmanager
+    async def joined(self, worker: Worker) -> AsyncIterator[None]:
+        """Another process, for a while: it answers when the block begins, and is gone at its end."""
+        keeping = asyncio.create_task(worker.line.keep())
+        try:
+            await worker.start()
+            async with asyncio.timeout(_END_SECONDS):
+                while not worker.line.open:
+                    await asyncio.sleep(0.01)
+            yield
+        finally:
+            await worker.kill()
+            keeping.cancel()
+            await asyncio.wait([keeping])
 
     async def owned_by(self, worker: Worker) -> Sequence[int]:
         answer = await worker.line.ask({"what": "owned"}, _OWNED_SECONDS)

@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -68,10 +69,10 @@ class Desk:
         return {"owned": [each.place.partition for each in self._owners.ownerships() if each.owned]}
 
 
-async def main(said: dict[str, Any]) -> None:
+@asynccontextmanager
+async def owning(said: dict[str, Any]) -> AsyncIterator[Owners]:
+    """The owners of one process as the product wires them; others reach them at `peer_port`."""
     skew_ms = said["skew_ms"]
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     topic = f"{said['prefix']}.flags.v1"
     async with KafkaLog(said["bootstrap"]) as log, SocketPeers(None) as peers, AsyncExitStack() as stack:
         schemas = SchemaTopic(log, prepared_codec(), f"{said['prefix']}.schemas")
@@ -84,10 +85,17 @@ async def main(said: dict[str, Any]) -> None:
         owners = Owners(
             topics, {FLAGS.category: FLAGS}, schemas.codec, world, address=address, peers=peers, claims=claims, assignments=members
         )
-        async with PeerServer(owners.serve, listening, None), owners, asyncio.TaskGroup() as tasks:
-            desk = await asyncio.start_server(Desk(owners, tasks).serve, LOOPBACK, said["port"], limit=_LINE_BYTES)
-            await stopping.wait()
-            desk.close()
+        async with PeerServer(owners.serve, listening, None), owners:
+            yield owners
+
+
+async def main(said: dict[str, Any]) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    async with owning(said) as owners, asyncio.TaskGroup() as tasks:
+        desk = await asyncio.start_server(Desk(owners, tasks).serve, LOOPBACK, said["port"], limit=_LINE_BYTES)
+        await stopping.wait()
+        desk.close()
 
 
 if __name__ == "__main__":
