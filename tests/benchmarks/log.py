@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 import structlog
@@ -41,6 +42,7 @@ SECONDS = 5.0
 WARM_UP_SECONDS = 1.0
 SINGLE = 2_000
 TENANT = "AYB-BENC-HBEN-CHBE"
+_NUMBERS = count()
 # About what a fact of a call carries.
 DESCRIPTION = "the caller asked whether the shop is open on saturday, and the agent said from nine to three"
 
@@ -60,8 +62,8 @@ async def open_log(kafka: str, prefix: str) -> AsyncIterator[tuple[Owners, Kafka
 
 
 def order() -> Order:
-    drawn = os.urandom(32)
-    return Order(command_id=drawn[:16], digest=drawn[16:], actor="bench", occurred_at=datetime.now(UTC))
+    number = next(_NUMBERS).to_bytes(16, "big")
+    return Order(command_id=number, digest=number, actor="bench", occurred_at=datetime.now(UTC))
 
 
 async def commit(owners: Owners, stream: StreamId, version: int) -> int:
