@@ -11,6 +11,7 @@ from pathlib import Path
 import aiokafka.errors
 from aiokafka.admin import AIOKafkaAdminClient
 
+from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 from infra.local.java import INSTALL_JAVA, OLDEST_JAVA, ensure_jars, jars_folder, java_program, java_version
 from infra.local.ports import LOOPBACK
 from infra.local.programs import ProgramFailed, run
@@ -142,11 +143,11 @@ class KafkaService:
         await probe_kafka(address)
 
 
-async def probe_kafka(bootstrap_servers: str) -> None:
+async def probe_kafka(bootstrap_servers: str, security: KafkaSecurity = IN_CLEAR) -> None:
     """Ask any Kafka for its metadata. Raises Unreachable."""
     milliseconds = round(_PROBE_SECONDS * 1000)
     try:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=milliseconds)
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=milliseconds, **security.options())
     except ValueError as error:
         raise Unreachable(str(error)) from error
     try:

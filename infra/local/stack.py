@@ -6,11 +6,13 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import asyncpg
 
+from infra.apps.brokers import security_of
 from infra.local.children import Child, StillRunning, end, is_alive, marked, memory_bytes, spawn
 from infra.local.kafka import KafkaService, probe_kafka
 from infra.local.ports import NoFreePort, free_ports, is_free
@@ -65,7 +67,7 @@ async def ensure_stack(state_dir: Path, settings: Settings, progress: Progress) 
         addresses[service.name] = await _ensure(service, memory, progress)
 
     async def given(name: str, address: str) -> None:
-        await _await_given(name, address)
+        await _await_given(name, address, _probes(settings)[name])
         progress(name, "answers at the address that the environment gives")
         addresses[name] = address
 
@@ -103,7 +105,7 @@ async def stack_status(state_dir: Path, settings: Settings) -> list[ServiceStatu
     statuses = [await _status(service, known.get(service.name)) for service in _own(state_dir, settings)]
     for name, address in _given(settings).items():
         try:
-            await _PROBES[name](address)
+            await _probes(settings)[name](address)
         except (Unreachable, asyncpg.PostgresError) as error:
             statuses.append(ServiceStatus(name=name, condition="away", reason=str(error)))
         else:
@@ -111,7 +113,11 @@ async def stack_status(state_dir: Path, settings: Settings) -> list[ServiceStatu
     return sorted(statuses, key=lambda status: status.name)
 
 
-_PROBES: Mapping[str, Callable[[str], Awaitable[None]]] = {"kafka": probe_kafka, "postgres": probe_postgres, "redis": probe_redis}
+def _probes(settings: Settings) -> Mapping[str, Callable[[str], Awaitable[None]]]:
+    kafka = partial(probe_kafka, security=security_of(settings))
+    return {"kafka": kafka, "postgres": probe_postgres, "redis": probe_redis}
+
+
 _VARIABLES = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "postgres": "DATABASE_URL", "redis": "REDIS_URL"}
 
 
@@ -151,11 +157,11 @@ async def _all(duties: Mapping[str, Coroutine[None, None, None]]) -> None:
         raise StackUnavailable("\n".join(sorted(failures)))
 
 
-async def _await_given(name: str, address: str) -> None:
+async def _await_given(name: str, address: str, probe: Callable[[str], Awaitable[None]]) -> None:
     deadline = time.monotonic() + _GIVEN_SECONDS
     while True:
         try:
-            await _PROBES[name](address)
+            await probe(address)
         except (Unreachable, asyncpg.PostgresError) as error:
             if time.monotonic() > deadline:
                 raise StackUnavailable(

@@ -27,6 +27,8 @@ from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 log = structlog.get_logger()
 
 _HEARTBEATS_PER_SESSION = 10
+# By a heartbeat's answer a member learns that another came or went, however long the session.
+_HEARTBEAT_MS = 500
 _AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
 _LEAVE_SECONDS = 2.0
@@ -95,7 +97,7 @@ class GroupAssignments:
             subscription.subscribe(topics=set(self._topics), listener=member)
             coordinator = GroupCoordinator(
                 client, subscription, group_id=self._group, group_instance_id=self._instance, session_timeout_ms=self._session_ms,
-                heartbeat_interval_ms=self._session_ms // _HEARTBEATS_PER_SESSION, enable_auto_commit=False,
+                heartbeat_interval_ms=min(self._session_ms // _HEARTBEATS_PER_SESSION, _HEARTBEAT_MS), enable_auto_commit=False,
                 assignors=(self._assignor,), max_poll_interval_ms=_NEVER_MS, rebalance_timeout_ms=self._session_ms,
             )  # fmt: skip
             member.coordinator = coordinator
