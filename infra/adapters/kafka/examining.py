@@ -86,21 +86,24 @@ class Doctor:
         """Everything that is wrong with brokers and topics, the gravest first. Raises LogAway."""
         described = {entry["topic"]: entry for entry in await admin.describe_topics(list(needed))}
         there = {topic: described[topic]["partitions"] for topic in needed if described[topic]["error_code"] == 0}
-        settings = await _settings(admin, ConfigResourceType.TOPIC, there)
+        settings, hidden = await _settings(admin, ConfigResourceType.TOPIC, there)
         brokers = [broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]]
         async with Link(self._bootstrap_servers, "doctor", security=self._security) as link:
             places = [Place(topic, number) for topic, partitions in there.items() for number in range(len(partitions))]
             begins = await offsets_of(link, places, EARLIEST)
             rights = await self._rights(link, brokers)
         troubles = list(self._missing([topic for topic in needed if topic not in there]))
-        for topic, partitions in there.items():
+        troubles += [self._hidden(topic, why, f"--topic {topic}") for topic, why in hidden.items()]
+        for topic, entries in settings.items():
             found = Found(
-                replicas=[len(each["replicas"]) for each in partitions],
-                settings=settings[topic],
+                replicas=[len(each["replicas"]) for each in there[topic]],
+                settings=entries,
                 begins={place.partition: first for place, first in begins.items() if place.topic == topic},
             )
             troubles += self.of_topic(topic, needed[topic], found)
-        for broker, entries in (await _settings(admin, ConfigResourceType.BROKER, map(str, brokers))).items():
+        of_brokers, hidden = await _settings(admin, ConfigResourceType.BROKER, map(str, brokers))
+        troubles += [self._hidden(f"broker {broker}", why, "--cluster", grave=False) for broker, why in hidden.items()]
+        for broker, entries in of_brokers.items():
             troubles += self.of_broker(broker, entries)
         troubles += self.of_rights(rights, list(needed))
         return sorted(troubles, key=lambda trouble: (not trouble.grave, trouble.about))
@@ -164,10 +167,8 @@ class Doctor:
             )
             return
         if isinstance(rights, str):
-            yield Trouble(
-                about="rights", words=f"cannot be seen: {rights}", grave=False,
-                remedy=f"Allow us: {self._tool('acls')} --add --allow-principal US --operation Describe --cluster",
-            )  # fmt: skip
+            remedy = f"Allow us: {self._tool('acls')} --add --allow-principal US --operation Describe --cluster"
+            yield self._hazard("rights", f"cannot be seen: {rights}", remedy)
             return
         for right in rights:
             reached = [topic for topic in topics if right.reaches(topic)]
@@ -188,6 +189,11 @@ class Doctor:
         if topics:
             words = f"are not there yet: {', '.join(topics)}"
             yield Trouble(about="topics", words=words, remedy="The first start creates them: aybiza run all", grave=False)
+
+    def _hidden(self, about: str, why: str, resource: str, *, grave: bool = True) -> Trouble:
+        """What cannot be seen is not taken on trust, but for brokers: who rents them may not look at all, and topics overrule them."""
+        remedy = f"Allow us: {self._tool('acls')} --add --allow-principal US --operation DescribeConfigs {resource}"
+        return Trouble(about=about, words=f"does not show us its settings: {why}", remedy=remedy, grave=grave)
 
     def _hazard(self, about: str, words: str, remedy: str) -> Trouble:
         if self._surroundings == "production":
@@ -213,10 +219,16 @@ class Doctor:
         return rights
 
 
-async def _settings(admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    responses = await admin.describe_configs([ConfigResource(kind, name) for name in names])
-    return {
-        name: {entry[0]: entry[1] for entry in entries}
-        for response in responses
-        for _code, _message, _type, name, entries in response.resources
-    }
+async def _settings(
+    admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Settings by name, and why those of others cannot be seen."""
+    seen: dict[str, dict[str, Any]] = {}
+    hidden: dict[str, str] = {}
+    for response in await admin.describe_configs([ConfigResource(kind, name) for name in names]):
+        for code, _message, _type, name, entries in response.resources:
+            if code:
+                hidden[name] = for_code(code).__name__
+            else:
+                seen[name] = {entry[0]: entry[1] for entry in entries}
+    return seen, hidden

@@ -170,7 +170,7 @@ class TestRights:
 
     def test_that_cannot_be_seen_are_said(self) -> None:
         (trouble,) = Doctor("kafka:9092", "production").of_rights("ClusterAuthorizationFailedError", [])
-        assert not trouble.grave
+        assert trouble.grave
         assert "--operation Describe --cluster" in trouble.remedy
 
 
@@ -246,6 +246,9 @@ class TestGuardedBroker:
         with pytest.raises(LogAway):
             async with open_reader(door, security=nobody):
                 pass
+        hidden = await examine_topics(door, [FLAGS], "production", security=carol)
+        assert [(each.about, each.grave) for each in hidden] == [("aybiza.flags.v1", True), ("rights", True), ("broker 1", False)]
+        assert hidden[0].remedy.endswith("--add --allow-principal US --operation DescribeConfigs --topic aybiza.flags.v1")
 
 
 def known(username: str, password: str) -> KafkaSecurity:
