@@ -3,7 +3,8 @@
 import asyncio
 from contextlib import suppress
 
-from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
+from commands.decider import CommandRefused
+from commands.dispatch import CommitInDoubt, Committed, ExpectedVersionMismatch, LogUnavailable
 from commands.ownership.groups import Submission
 from commands.ports import Claim, Place
 from commands.routing.claims import Claims
@@ -35,11 +36,15 @@ from events.registry import UnknownEvent
 
 
 class WentElsewhere(Exception):
-    """The process that was asked by this claim does not hold the partition; what it knows was learned."""
+    """The process that was asked by this claim does not hold the partition; what it knows was learned.
 
-    def __init__(self, claim: Claim) -> None:
+    `delivered`: it may have got the command a second time, and deal with that one later.
+    """
+
+    def __init__(self, claim: Claim, *, delivered: bool) -> None:
         super().__init__("the partition is not where it was last known to be")
         self.claim = claim
+        self.delivered = delivered
 
 
 class Forwarding:
@@ -61,15 +66,18 @@ class Forwarding:
         within_ms = max(1, int((deadline - now) * 1000))
         request = Carry(claim.address, within_ms, claim.term, submission.expected_version, submission.key, order, command)
         # The owner answers at its own deadline; its word of doubt shall arrive before we give up.
-        answer = await self._ask(claim, request, deadline + self._lines.silence_seconds)
+        answer, again = await self._ask(claim, request, deadline + self._lines.silence_seconds)
         if isinstance(answer, Done):
             return self._committed(answer.committed, submission)
         if isinstance(answer, Raised):
-            raise decode_raised(answer.error)
+            error = decode_raised(answer.error)
+            if again and isinstance(error, CommandRefused | ExpectedVersionMismatch | LogUnavailable):
+                raise CommitInDoubt("the command was sent twice, and only one of the two was answered; send it again under the same id")
+            raise error
         if isinstance(answer, Moved):
             self._claims.correct(place, claim, answer.claim)
             self._claims.learn(place, answer.claim)
-            raise WentElsewhere(claim)
+            raise WentElsewhere(claim, delivered=again)
         if isinstance(answer, NotUnderstood):
             raise LogUnavailable(f"the process that owns the stream runs another version of the program: {answer.text}")
         raise BrokenFrame(f"{type(answer).__name__} is no answer to a command")
@@ -84,7 +92,7 @@ class Forwarding:
         """Tell the successor that it may claim; returns when it has, or when it is of no use to wait."""
         deadline = asyncio.get_running_loop().time() + seconds
         try:
-            answer = await self._ask(released, TakeOver(released.address, place, released.term), deadline)
+            answer, _ = await self._ask(released, TakeOver(released.address, place, released.term), deadline)
         except (Dead, LogUnavailable, CommitInDoubt, BrokenFrame):
             return
         if isinstance(answer, Taken | Moved):
@@ -94,22 +102,24 @@ class Forwarding:
         """How far the holder of a claim knows its partition; None when it does not say."""
         deadline = asyncio.get_running_loop().time() + self._lines.silence_seconds
         try:
-            answer = await self._ask(claim, AskStanding(claim.address, place), deadline)
+            answer, _ = await self._ask(claim, AskStanding(claim.address, place), deadline)
         except (Dead, LogUnavailable, CommitInDoubt, BrokenFrame):
             return None
         return answer if isinstance(answer, Standing) else None
 
-    async def _ask(self, claim: Claim, request: Request, deadline: float) -> Answer:
+    async def _ask(self, claim: Claim, request: Request, deadline: float) -> tuple[Answer, bool]:
+        """The answer, and whether another copy of the request may still be dealt with."""
         try:
-            answer = decode_answer(await self._lines.ask(claim.address, encode_request(request), deadline))
+            data, again = await self._lines.ask(claim.address, encode_request(request), deadline)
+            answer = decode_answer(data)
         except PeerBusy as error:
             raise LogUnavailable(str(error), error.retry_after_ms) from error
         except Overdue:
             raise CommitInDoubt("the process that owns the stream did not answer in time") from None
         if isinstance(answer, Alive):
             self._lines.declare_dead(claim.address)
-            raise Dead(delivered=False)
-        return answer
+            raise Dead(delivered=again)
+        return answer, again
 
     def _committed(self, data: bytes, submission: Submission) -> Committed:
         try:

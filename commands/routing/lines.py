@@ -54,8 +54,11 @@ class Lines:
         line = self._lines.get(address)
         return line is None or line.dead_until <= asyncio.get_running_loop().time()
 
-    async def ask(self, address: str, request: bytes, deadline: float) -> bytes:
-        """Send a request that may safely arrive twice. Raises Dead, Overdue or PeerBusy."""
+    async def ask(self, address: str, request: bytes, deadline: float) -> tuple[bytes, bool]:
+        """Send a request that may safely arrive twice; returns the answer, and whether another copy of it may still be dealt with.
+
+        Raises Dead, Overdue or PeerBusy.
+        """
         if self._peers is None or not self.may_live(address):
             raise Dead(delivered=False)
         loop, line, delivered = asyncio.get_running_loop(), self._line(address), False
@@ -86,7 +89,7 @@ class Lines:
                     raise Dead(delivered=True) from None
             else:
                 line.heard = loop.time()
-                return answer
+                return answer, delivered
 
     async def lives(self, address: str) -> bool:
         """Ask whether it is still the process that it was. Bounded by the time for which a process may be silent."""

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from commands.dispatch import CommitInDoubt, Committed, LogUnavailable
+from commands.decider import CommandRefused
+from commands.dispatch import CommitInDoubt, Committed, ExpectedVersionMismatch, LogUnavailable
 from commands.ownership.appending import Superseded, Ticket
 from commands.ownership.groups import Submission
 from commands.ownership.partition import OwnedPartition
@@ -13,12 +14,14 @@ from commands.routing.lines import Dead, Lines
 
 _HOPS = 8
 _ON_THE_MOVE_MS = 50
+_DELIVERED = "a process that did not answer has the command as well; send it again under the same id"
 
 
 class Seeking:
     """A command may be sent more than once on its way: its id makes that harmless.
 
-    An answer counts, whoever gave it: who was superseded gives none.
+    A commit counts, whoever tells of it: who was superseded tells of none. A refusal speaks of one copy only: where another may still
+    be decided, by a process that was frozen with it, the command is in doubt.
     """
 
     def __init__(self, claims: Claims, lines: Lines, forwarding: Forwarding) -> None:
@@ -46,14 +49,17 @@ class Seeking:
                 except Superseded:
                     continue
                 except WentElsewhere as gone:
+                    delivered = delivered or gone.delivered
                     if self._claims.of(partition.owner.place) == gone.claim:
                         # Its holder does not have it, and knows of nobody who does.
                         partition.need(gone.claim.term)
                 except Dead as dead:
                     delivered = delivered or dead.delivered
-        except LogUnavailable as error:
-            raise _no_answer(error, delivered=delivered) from error
-        raise _no_answer(LogUnavailable("the partition changes hands", _ON_THE_MOVE_MS), delivered=delivered)
+        except (LogUnavailable, CommandRefused, ExpectedVersionMismatch) as error:
+            if delivered:
+                raise CommitInDoubt(_DELIVERED) from error
+            raise
+        raise CommitInDoubt(_DELIVERED) if delivered else LogUnavailable("the partition changes hands", _ON_THE_MOVE_MS)
 
     def _holder(self, partition: OwnedPartition) -> Claim | None:
         """The last known claim, where it is another process's that may live."""
@@ -71,7 +77,3 @@ async def _decided_here(partition: OwnedPartition, submission: Submission) -> Co
 def _in_time(submission: Submission) -> None:
     if asyncio.get_running_loop().time() >= submission.ticket.deadline:
         raise LogUnavailable("nobody took the command in time")
-
-
-def _no_answer(error: LogUnavailable, *, delivered: bool) -> LogUnavailable | CommitInDoubt:
-    return CommitInDoubt("a process died with the command in its hands; send it again under the same id") if delivered else error

@@ -94,6 +94,10 @@ class SimulatedPeers:
             raise PeerBusy(20)
         if not network.stopped(self._address, address, site):
             network.cluster.loop.call_later(network.delay(), self._arrive, address, request, answer, site)
+        if network.cluster.draw.random() < (0.1 if network.lossy_until > network.cluster.scheduler.now else 0.003):
+            # The connection breaks, and what was sent over it may yet be read.
+            network.cluster.story.met("connection broke", site)
+            self._loop.call_later(network.delay(), _fail, answer, Silent())
         timer = self._loop.call_later(seconds, _fail, answer, Silent())
         try:
             return await answer

@@ -7,8 +7,9 @@ from itertools import count
 
 import pytest
 
+from commands.decider import NotFound
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable, UnknownCategory
-from commands.flags import FLAGS
+from commands.flags import FLAGS, RemoveFlag
 from commands.ownership.appending import World
 from commands.ownership.partition import Patience
 from commands.ports import Claim, Place
@@ -214,6 +215,17 @@ class TestDoubt:
         village.kafka.mishaps.extend([Mishap.NOT_SENT] * 3)
         with pytest.raises(CommitInDoubt):
             await ask(guest, "first")
+
+    async def test_remains_when_a_frozen_process_has_the_command_that_was_refused_here(self, village: Village) -> None:
+        await village.enter(A, PLACE)
+        guest = await village.enter(B)
+        village.tell()
+        village.net.frozen.add(A)
+        # It may thaw, claim again, and take what it was given: by then something may be set that can be removed.
+        with pytest.raises(CommitInDoubt):
+            await ask(guest, "first", RemoveFlag())
+        with pytest.raises(NotFound):
+            await ask(guest, "first", RemoveFlag())
 
     async def test_is_none_when_it_never_left(self, village: Village) -> None:
         await village.enter(A, PLACE)
