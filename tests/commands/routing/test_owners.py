@@ -14,7 +14,18 @@ from commands.ownership.appending import World
 from commands.ownership.partition import Patience
 from commands.ports import Claim, Place
 from commands.routing.claims import KnownClaims
-from commands.routing.frames import Alive, Look, Moved, NotUnderstood, Taken, TakeOver, decode_answer, encode_request
+from commands.routing.frames import (
+    Alive,
+    Look,
+    Moved,
+    NotUnderstood,
+    Prepare,
+    Taken,
+    TakeOver,
+    decode_answer,
+    encode_answer,
+    encode_request,
+)
 from commands.routing.owners import Owners
 from commands.routing.ports import Assignment
 from events.headers import Kind
@@ -367,6 +378,25 @@ class TestServe:
         answer = decode_answer(await a.serve(b"\x09\x00"))
         assert isinstance(answer, NotUnderstood)
         assert "run one version" in answer.text
+
+    async def test_reads_what_it_will_be_handed_and_claims_nothing_yet(self, village: Village) -> None:
+        a, b = await village.enter(A), await village.enter(B, PLACE)
+        await ask(b, "first")
+        assert decode_answer(await a.serve(encode_request(Prepare(A, PLACE)))) == Alive(A)
+        (known,) = [each for each in a.ownerships() if each.place == PLACE]
+        assert (known.owned, known.next_offset, village.claimed()) == (False, 2, 1)
+
+    async def test_of_another_version_is_no_failure_of_the_command(self, village: Village) -> None:
+        await village.enter(A, PLACE)
+        guest = await village.enter(B)
+        village.tell()
+
+        async def newer(_: bytes) -> bytes:
+            return encode_answer(NotUnderstood("this process speaks layout 2"))
+
+        village.net.serving[A] = newer
+        with pytest.raises(LogUnavailable, match="another version of the program"):
+            await ask(guest, "first")
 
     async def test_claims_what_it_is_handed_unless_somebody_else_did(self, village: Village) -> None:
         a, b = await village.enter(A), await village.enter(B, PLACE)
