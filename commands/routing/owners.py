@@ -125,17 +125,23 @@ class Owners:
 
     def watch(self, stream: StreamId, watcher: Watcher) -> Callable[[], None]:
         """As `commands.dispatch.Watch` says. Where another process owns the partition, what it confirms in the first moment is not told."""
-        partition = self._estate.at(self._deciders[stream.category].room, stream.key)
+        decider = self._deciders.get(stream.category)
+        partition = None if decider is None else self._estate.at(decider.room, stream.key)
         if partition is None:
-            raise UnknownCategory(f"{stream} is of a room whose topic is not known here")
+            raise UnknownCategory(f"{stream} is of no room whose topic is known here")
         return self._watching.watch(stream, partition.owner.place, watcher)
 
     def mint(self, room: str, tenant: str, category: str, new_id: Callable[[], str]) -> str:
-        """An id whose stream falls on a partition that we own: `new_id` is called until it does; any id where we own none."""
+        """An id whose stream falls on a partition that we own: `new_id` is called until it does; any id where we own none.
+
+        `new_id` draws ids that nobody has used: what it gives is known to have no history, so nothing is loaded for it.
+        """
         drawn = new_id()
         for _ in range(_DRAWS if any(partition.owner.owns for partition in self._estate.of_room(room)) else 0):
-            partition = self._estate.at(room, f"{tenant}/{category}/{drawn}".encode())
+            key = f"{tenant}/{category}/{drawn}".encode()
+            partition = self._estate.at(room, key)
             if partition is not None and partition.owner.owns:
+                partition.owner.streams.minted(key)
                 break
             drawn = new_id()
         return drawn

@@ -414,6 +414,8 @@ class TestUnknownCategory:
         a = await village.enter(A, PLACE)
         with pytest.raises(UnknownCategory):
             await a(FLAGS, StreamId("AYB-TEST-TEST-TEST", "clouds", "one"), ON, order("first"))
+        with pytest.raises(UnknownCategory):
+            a.watch(StreamId("AYB-TEST-TEST-TEST", "clouds", "one"), lambda _: None)
 
 
 class TestKnownClaims:
