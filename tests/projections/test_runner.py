@@ -197,7 +197,7 @@ class TestPoison:
         async with connected(database, purpose="test") as pool:
             await runner(reader, PostgresStore(pool)).run(stop_at_end=True)
             parked = await pool.fetch("SELECT projection, stream, reason FROM read_side.parked")
-            assert [(each["projection"], each["stream"]) for each in parked] == [("organisations.v1", "AYB-2/organisations/AYB-2")]
+            assert [(each["projection"], each["stream"]) for each in parked] == [(named(ORGANISATIONS), "AYB-2/organisations/AYB-2")]
             assert "0x00" in parked[0]["reason"]
             assert (await PostgresStore(pool).rows(ORGANISATIONS, [(AYB, AYB)]))[AYB, AYB].name == "Bella Vista"
 
@@ -207,7 +207,7 @@ class TestPoison:
         async with connected(database, purpose="test") as pool:
             await runner(reader, PostgresStore(pool)).run(stop_at_end=True)
             assert [tuple(each) for each in await pool.fetch("SELECT projection, behind FROM read_side.parked")] == [
-                ("organisations.v1", False)
+                (named(ORGANISATIONS), False)
             ]  # fmt: skip
 
 
