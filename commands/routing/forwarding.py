@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from commands.decider import CommandRefused
-from commands.dispatch import CommitInDoubt, Committed, ExpectedVersionMismatch, LogUnavailable
+from commands.dispatch import CommitInDoubt, Committed, ExpectedVersionMismatch, LogUnavailable, UnknownCategory
 from commands.ownership.groups import Submission
 from commands.ports import Claim, Place
 from commands.routing.claims import Claims
@@ -30,9 +30,11 @@ from commands.routing.frames import (
 from commands.routing.lines import Dead, Lines, Overdue
 from commands.routing.ports import PeerBusy
 from commands.routing.raised import decode_raised
-from commands.wire import CommandWire
+from commands.wire import BrokenCommand, CommandWire, UnknownCommand
 from events.codec import BrokenBody, Codec, UnknownSchema
 from events.registry import UnknownEvent
+
+_ROLLED_OUT_MS = 2_000
 
 
 class WentElsewhere(Exception):
@@ -71,6 +73,9 @@ class Forwarding:
             return self._committed(answer.committed, submission)
         if isinstance(answer, Raised):
             error = decode_raised(answer.error)
+            if isinstance(error, UnknownCategory | UnknownCommand | BrokenCommand):
+                # We know the command, so it is the other program that is older, or newer: while a new version is rolled out.
+                error = LogUnavailable(f"the process that owns the stream does not know the command: {error}", _ROLLED_OUT_MS)
             if again and isinstance(error, CommandRefused | ExpectedVersionMismatch | LogUnavailable):
                 raise CommitInDoubt("the command was sent twice, and only one of the two was answered; send it again under the same id")
             raise error
@@ -79,7 +84,7 @@ class Forwarding:
             self._claims.learn(place, answer.claim)
             raise WentElsewhere(claim, delivered=again)
         if isinstance(answer, NotUnderstood):
-            raise LogUnavailable(f"the process that owns the stream runs another version of the program: {answer.text}")
+            raise LogUnavailable(f"the process that owns the stream runs another version of the program: {answer.text}", _ROLLED_OUT_MS)
         raise BrokenFrame(f"{type(answer).__name__} is no answer to a command")
 
     async def prepare(self, place: Place, successor: str, seconds: float) -> None:

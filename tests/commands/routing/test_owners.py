@@ -16,10 +16,12 @@ from commands.ports import Claim, Place
 from commands.routing.claims import KnownClaims
 from commands.routing.frames import (
     Alive,
+    Answer,
     Look,
     Moved,
     NotUnderstood,
     Prepare,
+    Raised,
     Taken,
     TakeOver,
     decode_answer,
@@ -28,6 +30,8 @@ from commands.routing.frames import (
 )
 from commands.routing.owners import Owners
 from commands.routing.ports import Assignment
+from commands.routing.raised import encode_raised
+from commands.wire import UnknownCommand
 from events.headers import Kind
 from events.ownership import PartitionReleased
 from events.registry import EventType
@@ -386,16 +390,23 @@ class TestServe:
         (known,) = [each for each in a.ownerships() if each.place == PLACE]
         assert (known.owned, known.next_offset, village.claimed()) == (False, 2, 1)
 
-    async def test_of_another_version_is_no_failure_of_the_command(self, village: Village) -> None:
+    @pytest.mark.parametrize(
+        ("said", "meant"),
+        [
+            (NotUnderstood("this process speaks layout 2"), "another version of the program"),
+            (Raised(encode_raised(UnknownCommand("SetFlag of 'flags' is not known here"))), "does not know the command"),
+        ],
+    )
+    async def test_of_another_version_is_no_failure_of_the_command(self, village: Village, said: Answer, meant: str) -> None:
         await village.enter(A, PLACE)
         guest = await village.enter(B)
         village.tell()
 
-        async def newer(_: bytes) -> bytes:
-            return encode_answer(NotUnderstood("this process speaks layout 2"))
+        async def another(_: bytes) -> bytes:
+            return encode_answer(said)
 
-        village.net.serving[A] = newer
-        with pytest.raises(LogUnavailable, match="another version of the program"):
+        village.net.serving[A] = another
+        with pytest.raises(LogUnavailable, match=meant):
             await ask(guest, "first")
 
     async def test_claims_what_it_is_handed_unless_somebody_else_did(self, village: Village) -> None:
