@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import uvloop
 from eventsourcing.persistence import DataError, InfrastructureFactoryError, IntegrityError, InternalError, OperationalError
 
 from commands.decider import CommandRefused
@@ -67,7 +66,8 @@ class Residence:
 
     def _run(self, lease: Lease) -> None:
         ended = f"the store of {lease.application} is closed"
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # Not uvloop: it does not close while a socket is open that some library forgot, and `close` would wait for ever.
+        with asyncio.Runner() as runner:
             try:
                 runner.run(self._live(lease))
             except Exception as error:  # noqa: BLE001 - the root of this thread: whoever asks is told
