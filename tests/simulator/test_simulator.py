@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulator.controls import CONTROLS
 from tests.simulator.play import play
-from tests.simulator.running import first_violation, run, silence, told
+from tests.simulator.running import first_violation, run, silence, table, told
 
 STEPS = 100
 SEEDS = 200
@@ -13,9 +13,12 @@ SEEDS = 200
 def test_nothing_is_lost_doubled_or_made_up() -> None:
     report = run(range(SEEDS), STEPS)
     assert not report.violations, told(report)
-    # It is the faults that make it worth anything.
+    # It is the faults that make it worth anything, and where they strike.
     met = {fault for fault, _ in report.covered}
     assert met >= {"crash", "pause", "clean stop", "append lost", "acknowledgement lost", "append lands after it was given up", "stale end"}
+    awaits = ("Appending.claim > append", "Appending.commit > append", "Appending.read > read", "Lines.ask > ask")
+    missed = [(fault, site) for fault in ("crash", "pause") for site in awaits if not report.covered[fault, site]]
+    assert not missed, table(report.covered)
 
 
 def test_a_seed_tells_the_same_story_again() -> None:
