@@ -74,7 +74,7 @@ async def owners(
     settings = load_settings()
     if unknown := sorted(set(rooms or ()) - set(ROOMS)):
         raise VerbFailed(f"There is no room {', '.join(unknown)}. There are: {', '.join(sorted(ROOMS))}")
-    addresses, running = await addresses_of(settings), processes(settings.state_dir)
+    addresses, running = await addresses_of(settings, "kafka"), processes(settings.state_dir)
     try:
         async with AsyncExitStack() as stack:
             security = security_of(settings)

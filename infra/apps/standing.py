@@ -48,10 +48,11 @@ class ReadSide:
     state_dir: Path
 
 
-async def addresses_of(settings: Settings) -> Addresses:
-    """Where the three services are. Raises VerbFailed with what is not up."""
+async def addresses_of(settings: Settings, *needed: str) -> Addresses:
+    """Where the three services are. Raises VerbFailed with what is not up, of those that are needed (all, when none is named)."""
     found = await stack_status(settings.state_dir, settings)
-    ill = [f"{each.name} {_SAID.get(each.condition, f'is {each.condition}')}" for each in found if each.condition not in _WELL]
+    away = [each for each in found if each.condition not in _WELL and (not needed or each.name in needed)]
+    ill = [f"{each.name} {_SAID.get(each.condition, f'is {each.condition}')}" for each in away]
     if ill:
         raise VerbFailed(f"The stack is not up: {', '.join(ill)}. Type: aybiza up")
     known = {service.name: service.address for service in found}
@@ -92,7 +93,7 @@ class LogSide:
 async def log_side() -> AsyncIterator[LogSide]:
     """Raises VerbFailed."""
     settings = load_settings()
-    addresses = await addresses_of(settings)
+    addresses = await addresses_of(settings, "kafka")
     try:
         async with AsyncExitStack() as stack:
             installation = stack.enter_context(open_installation(settings))

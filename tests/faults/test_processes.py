@@ -98,6 +98,8 @@ class TestTheParts:
             headers = {"Authorization": f"Bearer {installation.operator_key}", "Aybiza-Organisation": business.organisation_id}
             http = await stack.enter_async_context(aiohttp.ClientSession(api, headers=headers))
 
+            status = await asyncio.to_thread(aybiza, "status", "--json", state_dir=own.state_dir)
+            assert sorted(each["role"] for each in json.loads(status.stdout)["processes"]) == sorted(_ROLES)
             before = await every_partition(house)
             workers = {each.peer: each.role for each in house.running}
             assert {workers[each["owner"]] for each in before if each["topic"] == "aybiza.calls.v1"} == {"realtime"}
