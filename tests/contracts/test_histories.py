@@ -138,6 +138,12 @@ class TestPostgres:
         with pytest.raises(HistoryAway, match="away"):
             await PostgresHistories(pool).reached(PLACE)
 
+    async def test_says_so_when_the_database_has_something_against_it(self, pool: Pool, kafka: PaperKafka) -> None:
+        await journalled(pool, kafka.partition(PLACE), 7)
+        await pool.execute("ALTER TABLE p_journal_v1.journal DROP COLUMN leaf")
+        with pytest.raises(HistoryAway, match="leaf"):
+            await PostgresHistories(pool).load(PLACE, {ONE: Since()})
+
     async def test_does_not_hand_out_what_somebody_changed(self, pool: Pool, kafka: PaperKafka) -> None:
         await journalled(pool, kafka.partition(PLACE), 7)
         changed: RawRecord = kafka.partition(PLACE).records[2]

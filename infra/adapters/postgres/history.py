@@ -84,6 +84,9 @@ class PostgresHistories:
                     found = await self._pool.fetch(sql, *place, named(JOURNAL), *values)
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as cause:
                 raise HistoryAway("there is no journal yet") from cause
+            except asyncpg.PostgresError as cause:
+                # Whatever it has against the question: the log has all of it, and owners go on.
+                raise HistoryAway(f"PostgreSQL does not say ({type(cause).__name__}: {cause})") from cause
         if not found:
             raise HistoryAway(f"the journal does not know {place} yet")
         return found
