@@ -46,10 +46,13 @@ class Member:
 
 
 @asynccontextmanager
-async def joined(bootstrap: str, group: str, topics: list[str], session_seconds: float = _SESSION_SECONDS) -> AsyncIterator[Member]:
+async def joined(
+    bootstrap: str, group: str, topics: list[str], session_seconds: float = _SESSION_SECONDS, instance: str | None = None
+) -> AsyncIterator[Member]:
     """Leaves the group at the end."""
     member = Member()
-    task = asyncio.create_task(member.follow(GroupAssignments(bootstrap, group, topics, session_seconds=session_seconds)))
+    assignments = GroupAssignments(bootstrap, group, topics, session_seconds=session_seconds, instance=instance)
+    task = asyncio.create_task(member.follow(assignments))
     try:
         yield member
     finally:
@@ -102,6 +105,17 @@ class TestAGroup:
                 process.kill()
                 await process.wait()
             assert await first.has(8) == set(range(8))
+
+    async def test_keeps_the_partitions_of_a_named_member_for_it_while_it_is_started_again(self, there: Corner, unique: str) -> None:
+        group = (there.bootstrap, unique, [there.flags], _LONG_SESSION_SECONDS)
+        async with joined(*group, instance="one") as first:
+            await first.has(8)
+            async with joined(*group, instance="two") as second:
+                had, _ = await second.has(4), await first.has(4)
+            before = len(first.given)
+            async with joined(*group, instance="two") as again:
+                assert await again.has(4) == had
+            assert len(first.given) == before
 
     async def test_of_one_process_knows_nothing_of_its_other_groups(self, there: Corner, unique: str) -> None:
         async with joined(there.bootstrap, f"{unique}a", [there.flags]) as first:
