@@ -105,7 +105,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
     """
 
     def __init__(self, scheduler: Scheduler, name: str) -> None:
-        # It is asked for when it is thrown away, however far it came.
+        # A running loop would be woken by its own beginning.
         self.dead = True
         super().__init__()
         self.dead = False
@@ -117,6 +117,9 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self._begun: list[asyncio.Task[Any]] = []
         self._many = 100
         self._scheduler = scheduler
+
+    def __del__(self) -> None:
+        """It holds nothing that would have to be closed."""
 
     def pause(self) -> None:
         if self.parked is None:
