@@ -131,7 +131,9 @@ async def spool_disk_full(stage: Stage, _: Random, fault: Fault) -> None:
     async with stage.joined(keeper):
         answers = await _spooled(stage, keeper, _SPOOLED, patience_seconds=_SPOOL_SECONDS)
         keeper.limit_files(_FULL_BYTES)
+        # The first are taken before anybody knows, and wait; once it is known, the spool takes none.
         answers += await _spooled(stage, keeper, _SPOOLED, patience_seconds=1.0)
+        answers += await _spooled(stage, keeper, 1, patience_seconds=1.0)
         keeper.limit_files(resource.RLIM_INFINITY)
         while (await _spooled(stage, keeper, 1, patience_seconds=_SPOOL_SECONDS)) != ["kept"]:
             await asyncio.sleep(0.05)
