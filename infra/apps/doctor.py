@@ -32,7 +32,7 @@ async def doctor(*, json: Annotated[bool, typer.Option("--json", help="For progr
 async def the_log(settings: Settings) -> list[Finding]:
     """The topics and brokers, as every start examines them; those that could lose or bend history are wrong."""
     try:
-        bootstrap_servers = settings.kafka_bootstrap_servers or (await addresses_of(settings)).kafka
+        bootstrap_servers = settings.kafka_bootstrap_servers or (await addresses_of(settings, "kafka")).kafka
         troubles = await examine_topics(
             bootstrap_servers, manifests(), settings.surroundings, writers=settings.log_writers.split(","), security=security_of(settings)
         )

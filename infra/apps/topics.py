@@ -52,7 +52,7 @@ async def _grow(settings: Settings, room: str) -> str:
             f"{manifest.topic()} is the first generation. Raise generation and partitions in schemas/topics/{room}.json, and say the "
             "generation in events/streams.py"
         )
-    kafka = (await addresses_of(settings)).kafka
+    kafka = (await addresses_of(settings, "kafka")).kafka
     security, writers = security_of(settings), settings.log_writers.split(",")
     counts = await ensure_topics(kafka, [manifest], settings.surroundings, writers=writers, growing=True, security=security)
     async with AsyncExitStack() as stack:
