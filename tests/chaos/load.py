@@ -110,12 +110,15 @@ class Load:
         self._ids = itertools.count()
         self._known: dict[StreamId, int] = {}
 
-    async def caller(self, name: str) -> None:
-        """Wants one thing after the other until the end, and sees each through: what is in doubt is never left so."""
-        draw = self._draw
+    async def caller(self, number: int) -> None:
+        """Wants one thing after the other until the end, and sees each through: what is in doubt is never left so.
+
+        It begins each at the same worker: were it at any, soon all would wait at one that is frozen, and nobody would need what it owns.
+        """
+        draw, name = self._draw, f"caller-{number}"
         while not self.stopping.is_set():
             await asyncio.sleep(self._manners.pause_seconds * 2 * draw.random())
-            wanted, at = self._something(), draw.randrange(len(self._lines))
+            wanted, at = self._something(), number % len(self._lines)
             while True:
                 outcome = await self._attempt(name, self._lines[at], wanted)
                 if isinstance(outcome, LogUnavailable):

@@ -220,7 +220,7 @@ async def opened(
             await worker.start()
         async with asyncio.TaskGroup() as tasks:
             ever = [tasks.create_task(each) for each in (*(worker.line.keep() for worker in owners), stage.tail(), stage.hop())]
-            stage.callings += [tasks.create_task(load.caller(f"caller-{number}")) for number in range(manners.callers)]
+            stage.callings += [tasks.create_task(load.caller(number)) for number in range(manners.callers)]
             yield stage
             load.stopping.set()
             for task in ever:
