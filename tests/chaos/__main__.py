@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -60,7 +61,9 @@ def show(story: Story) -> bool:
 async def main(minutes: float, seed: int) -> bool:
     settings = load_settings()
     folder = Path(mkdtemp(prefix="aybiza-chaos-"))
-    sys.stderr.write(f"seed {seed}; what is asked and heard is kept in {folder}\n")
+    sys.stderr.write(
+        f"seed {seed}; answers, logs and the brokers' data lie in {folder} while it lasts, and stay there if something is wrong\n"
+    )
     draw = Random(seed)
     loop = asyncio.get_running_loop()
     playing = asyncio.current_task()
@@ -77,7 +80,10 @@ async def main(minutes: float, seed: int) -> bool:
 
     async with Cluster(folder, settings.cache_dir) as cluster, opened(cluster, folder, draw) as stage:
         story = await play(stage, draw, plan(draw, minutes * 60), told)
-    return show(story)
+    right = show(story)
+    if right:
+        shutil.rmtree(folder)
+    return right
 
 
 if __name__ == "__main__":
