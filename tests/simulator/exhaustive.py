@@ -4,26 +4,23 @@ Owners are the real machine. What one of them does depends on its own state and 
 a state of the whole is seen once, whatever the way to it.
 """
 
-import io
-import pickle
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from commands.decider import CommandRefused, Decider
+from commands.decider import CommandRefused
 from commands.dispatch import CommandIdReused, Committed, ExpectedVersionMismatch, LogUnavailable
 from commands.flags import FLAGS, RemoveFlag
 from commands.ownership.groups import Answer, Submission
 from commands.ownership.owner import Owner
 from commands.ownership.streams import Streams
 from commands.ports import NewRecord
-from events.codec import Codec
 from events.headers import Kind
 from events.records import RawRecord, read_header
 from tests.commands.ownership.desk import CODEC, DECIDERS, OFF, ON, PLACE, command_id, order, stream
 from tests.simulator.history import Wanted
+from tests.simulator.seats import dumped, loaded
 from tests.simulator.truth import Truth, by_rule, truth_of
 
 KEY = stream().key
@@ -246,7 +243,7 @@ class Exploration:
         """What one owner makes of something: its new seat, the batch that it sends (-1: none), and its answers."""
         remembered = self._done.get((seat, what, *given))
         if remembered is None:
-            owner, waiting = _loaded(self._seats[seat])
+            owner, waiting = loaded(self._seats[seat])
             batch, answers = self._act(owner, waiting, what, given)
             number = -1 if batch is None else self._batch(batch)
             remembered = self._done[seat, what, *given] = (self._seat(owner, waiting), number, tuple(answers))
@@ -303,49 +300,13 @@ class Exploration:
 
     def _seat(self, owner: Owner, waiting: deque[Submission]) -> int:
         # Equal owners are equal bytes, whichever of their parts are the same object; but one that goes on needs them to be.
-        data = _dumped(owner, waiting, alike=True)
+        data = dumped(owner, waiting, alike=True)
         if data not in self._known_seats:
             number = self._known_seats[data] = len(self._seats)
-            self._seats.append(_dumped(owner, waiting, alike=False))
+            self._seats.append(dumped(owner, waiting, alike=False))
             self._facts[number] = (owner.next_offset, owner.owns, bool(waiting), owner.under_way is not None)
         return self._known_seats[data]
 
 
 def _put(items: tuple[Any, ...], at: int, item: Any) -> tuple[Any, ...]:
     return (*items[:at], item, *items[at + 1 :])
-
-
-@lru_cache(maxsize=1)
-def _codec() -> Codec:
-    return CODEC
-
-
-def _flags() -> Decider[Any, Any, Any]:
-    return FLAGS
-
-
-def _dumped(owner: Owner, waiting: deque[Submission], *, alike: bool) -> bytes:
-    """All that an owner is, as bytes; what it only counts for people is left out."""
-    for counted in (owner.counts, owner.dropped, owner.superseded, owner.streams.loads):
-        counted.clear()
-    owner.superseded_at = None
-    out = io.BytesIO()
-    pickler = pickle.Pickler(out)
-    pickler.dispatch_table = {
-        Codec: lambda _: (_codec, ()),
-        Decider: lambda _: (_flags, ()),
-        ExpectedVersionMismatch: lambda error: (ExpectedVersionMismatch, (error.expected, error.found)),
-    }
-    group = owner.under_way
-    if alike and group is not None:
-        group._streams = None  # type: ignore[assignment]
-    pickler.fast = alike
-    pickler.dump((owner, waiting))
-    if group is not None:
-        group._streams = owner.streams
-    return out.getvalue()
-
-
-def _loaded(data: bytes) -> tuple[Owner, deque[Submission]]:
-    owner, waiting = pickle.loads(data)  # noqa: S301 - our own bytes
-    return owner, waiting

@@ -126,9 +126,10 @@ class Stage:
                 process.at_end = lambda: self.coordinator.forget(process.name, assignments)
         else:
             owners = Owners(topics, DECIDERS, CODEC, process.world(), address=address, patience=patience)
+        room = Room(SMALL)
         for partition in owners._estate:
             if self.cold:
-                partition.owner.streams.room = Room(SMALL)
+                partition.owner.streams.room = room
                 partition.owner.streams.snapshot_every = SNAPSHOT_EVERY
             if self._without.sabotage is not None:
                 self._without.sabotage(partition)
