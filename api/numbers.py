@@ -1,8 +1,10 @@
 """Routes of phone numbers: which agent answers which."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
+from pydantic import Field
 
 from api.auth import Organisation
 from api.positions import Read
@@ -13,7 +15,7 @@ from api.wire import Accepted, Cursor, Limit, Page, Time, Wire, Wired, found, no
 from api.writing import Write
 from commands.agents import AGENTS, ConfirmAgent
 from commands.decider import NotFound
-from commands.numbers import NUMBERS, AssignNumber, NumberNotHeld, NumberTaken, ReleaseNumber
+from commands.numbers import NUMBERS, AssignNumber, HoldNumber, NumberNotHeld, NumberTaken, ReleaseNumber
 from events.sealing import KeyRing
 from events.streams import PLATFORM, StreamId
 from projections import numbers as rows
@@ -34,6 +36,17 @@ class Number(Wire):
     assigned_at: Time
 
 
+class NewHold(Wire):
+    seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] = 3_600
+
+
+class Hold(Wire):
+    """A number that is kept; a longer hold of the organisation's own may stand already."""
+
+    number: str
+    until: Time
+
+
 PathNumber = Annotated[str, Path(description="E.164, such as `+14155550123`.")]
 
 
@@ -45,7 +58,8 @@ async def assign_number(body: NewNumber, organisation: Organisation, ports: Wire
         await write(AGENTS, StreamId(organisation, "agents", agent), ConfirmAgent(), step="agent")
     except (NotFound, Problem) as cause:
         raise Problem(INVALID_REQUEST, "There is no such agent.", errors=[At(pointer="#/agent_id", detail="names no agent")]) from cause
-    command = AssignNumber(organisation_id=organisation, agent_id=agent, number=seal_number(ports.keyring, organisation, body.number))
+    number = seal_number(ports.keyring, organisation, body.number)
+    command = AssignNumber(organisation_id=organisation, agent_id=agent, number=number, at=write.now)
     committed = await write(NUMBERS, _stream(ports.keyring, body.number), command)
     write.created_at(f"/v1/numbers/{body.number}")
     at = committed.facts[0].occurred_at if committed.facts else write.now
@@ -65,6 +79,15 @@ async def get_number(number: PathNumber, organisation: Organisation, ports: Wire
     row = found(await read.row(rows.NUMBERS, _stream(ports.keyring, _given(number)), organisation=organisation), "number")
     tag(response, row.version)
     return _view(ports.keyring, row)
+
+
+@router.post("/{number}/hold", responses=answers(NOT_FOUND, NumberTaken, PRECONDITION_FAILED))
+async def hold_number(number: PathNumber, body: NewHold, organisation: Organisation, ports: Wired, write: Write) -> Hold:
+    """Keep a number for the organisation for a while, before an agent answers it. Nobody else can take it meanwhile."""
+    given = _given(number)
+    until = write.now + timedelta(seconds=body.seconds)
+    await write(NUMBERS, _stream(ports.keyring, given), HoldNumber(organisation_id=organisation, at=write.now, until=until))
+    return Hold(number=given, until=until)
 
 
 @router.delete("/{number}", status_code=202, responses=answers(NOT_FOUND, PRECONDITION_FAILED))

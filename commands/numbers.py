@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeAlias, assert_never
 
 from commands.decider import CommandRefused, Decider
-from events.numbers import NumberAssigned, NumberEvent, NumberReleased, UnassignedNumberCalled
+from events.numbers import NumberAssigned, NumberEvent, NumberHeld, NumberReleased, UnassignedNumberCalled
 from events.sealing import Sealed
 
 # A carrier repeats a webhook within seconds; further back a repeat is known by its command id alone.
@@ -14,11 +15,24 @@ _REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssignNumber:
-    """Have calls to the number answered by an agent. `number` is sealed under the business's own key."""
+    """Have calls to the number answered by an agent. `number` is sealed under the business's own key.
+
+    `at`: when it was asked for, by which another business's hold has ended or not; without it a hold stands.
+    """
 
     organisation_id: str
     agent_id: str
     number: Sealed[str]
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldNumber:
+    """Keep the number for the business from `at` until then. A longer hold renews a shorter one."""
+
+    organisation_id: str
+    at: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +49,7 @@ class NoteUnassignedCall:
     call_sid: str
 
 
-NumberCommand: TypeAlias = AssignNumber | ReleaseNumber | NoteUnassignedCall
+NumberCommand: TypeAlias = AssignNumber | HoldNumber | ReleaseNumber | NoteUnassignedCall
 
 
 class NumberTaken(CommandRefused):
@@ -44,7 +58,7 @@ class NumberTaken(CommandRefused):
     code = "number-taken"
 
     def __init__(self) -> None:
-        super().__init__("another organisation holds this number; it must release the number first")
+        super().__init__("another organisation holds this number; it must release the number first, or let its hold run out")
 
 
 class NumberNotHeld(CommandRefused):
@@ -67,21 +81,27 @@ class NumberIsAssigned(CommandRefused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """Who holds the number, empty for nobody, and the last calls that found nobody."""
+    """Who holds the number, empty for nobody, and the last calls that found nobody. `until`: a hold's end, where no agent answers yet."""
 
     organisation_id: str = ""
     agent_id: str = ""
+    until: datetime | None = None
     unanswered: tuple[str, ...] = ()
 
 
 def decide(command: NumberCommand, held: Assignment) -> Sequence[NumberEvent]:
     match command:
-        case AssignNumber(organisation_id=organisation_id, agent_id=agent_id, number=number):
-            if held.organisation_id not in ("", organisation_id):
-                raise NumberTaken
-            if held.organisation_id and held.agent_id == agent_id:
+        case AssignNumber(organisation_id=organisation_id, agent_id=agent_id, number=number, at=at):
+            _must_be_free_for(organisation_id, held, at)
+            if held.organisation_id == organisation_id and held.agent_id == agent_id:
                 return ()
             return (NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, number=number),)
+        case HoldNumber(organisation_id=organisation_id, at=at, until=until):
+            _must_be_free_for(organisation_id, held, at)
+            ours = held.organisation_id == organisation_id
+            if ours and (held.agent_id or (held.until is not None and until <= held.until)):
+                return ()
+            return (NumberHeld(organisation_id=organisation_id, until=until),)
         case ReleaseNumber(organisation_id=organisation_id):
             if not held.organisation_id or held.organisation_id != organisation_id:
                 raise NumberNotHeld
@@ -89,19 +109,27 @@ def decide(command: NumberCommand, held: Assignment) -> Sequence[NumberEvent]:
         case NoteUnassignedCall(call_sid=call_sid):
             if call_sid in held.unanswered:
                 return ()
-            if held.organisation_id:
+            if held.agent_id:
                 raise NumberIsAssigned
             return (UnassignedNumberCalled(call_sid=call_sid),)
         case _:
             assert_never(command)
 
 
+def _must_be_free_for(organisation_id: str, held: Assignment, at: datetime | None) -> None:
+    run_out = held.until is not None and at is not None and held.until <= at
+    if held.organisation_id not in ("", organisation_id) and not run_out:
+        raise NumberTaken
+
+
 def evolve(held: Assignment, fact: NumberEvent) -> Assignment:
     match fact:
         case NumberAssigned(organisation_id=organisation_id, agent_id=agent_id):
-            return replace(held, organisation_id=organisation_id, agent_id=agent_id)
+            return replace(held, organisation_id=organisation_id, agent_id=agent_id, until=None)
+        case NumberHeld(organisation_id=organisation_id, until=until):
+            return replace(held, organisation_id=organisation_id, agent_id="", until=until)
         case NumberReleased():
-            return replace(held, organisation_id="", agent_id="")
+            return replace(held, organisation_id="", agent_id="", until=None)
         case UnassignedNumberCalled(call_sid=call_sid):
             return replace(held, unanswered=(*held.unanswered, call_sid)[-_REMEMBERED:])
         case _:

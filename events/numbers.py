@@ -1,6 +1,7 @@
 """Facts about phone numbers: who answers them. A number's stream is a reservation: one business holds it at a time."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from events.registry import event
 from events.sealing import Sealed
@@ -14,6 +15,15 @@ class NumberAssigned:
     organisation_id: str
     agent_id: str
     number: Sealed[str]
+
+
+@event("number-held", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberHeld:
+    """A business keeps the number for itself until then, before any agent answers it; no other business may take it meanwhile."""
+
+    organisation_id: str
+    until: datetime
 
 
 @event("number-released", version=1)
@@ -32,4 +42,4 @@ class UnassignedNumberCalled:
     call_sid: str
 
 
-NumberEvent = NumberAssigned | NumberReleased | UnassignedNumberCalled
+NumberEvent = NumberAssigned | NumberHeld | NumberReleased | UnassignedNumberCalled

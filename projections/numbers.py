@@ -1,10 +1,10 @@
-"""Which agent answers a phone number. A number that nobody holds has no row."""
+"""Which agent answers a phone number. A number that no agent answers has no row."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from events.numbers import NumberAssigned, NumberEvent, NumberReleased, UnassignedNumberCalled
+from events.numbers import NumberAssigned, NumberEvent, NumberHeld, NumberReleased, UnassignedNumberCalled
 from events.recorded import Recorded
 from events.sealing import Sealed
 from projections.table import Table
@@ -31,7 +31,8 @@ def evolve(row: Number | None, recorded: Recorded[NumberEvent]) -> Number | None
                 tenant=stream.tenant, id=stream.id, version=recorded.version, organisation_id=organisation_id, agent_id=agent_id,
                 number=number, assigned_at=recorded.occurred_at,
             )  # fmt: skip
-        case NumberReleased():
+        case NumberHeld() | NumberReleased():
+            # A hold that has run out is anybody's, and a row knows no clock: what is held and answered by nobody has no row.
             return None
         case UnassignedNumberCalled():
             return row

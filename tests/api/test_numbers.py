@@ -73,3 +73,18 @@ class TestReleaseNumber:
         taken = await stranger.api.post("/v1/numbers", json={"number": number, "agent_id": await agent_of(stranger)})
         assert taken.status_code == 201
         assert refusal(await tenant.api.get(f"/v1/numbers/{number}", params=seen(released, taken))) == (404, "not-found")
+
+
+class TestHoldNumber:
+    async def test_keeps_a_number_from_others_until_it_is_released(self, tenant: Tenant, stranger: Tenant, unique: str) -> None:
+        number = f"+1202555{int(unique[-6:], 16) % 9_000 + 1000:04d}"
+        held = await tenant.api.post(f"/v1/numbers/{number}/hold", json={"seconds": 60})
+        assert (held.status_code, held.json()["number"]) == (200, number)
+        assert refusal(await stranger.api.post(f"/v1/numbers/{number}/hold", json={})) == (409, "number-taken")
+        agent = (await stranger.api.post("/v1/agents", json={"name": "Ann"})).json()["id"]
+        assert refusal(await stranger.api.post("/v1/numbers", json={"number": number, "agent_id": agent})) == (409, "number-taken")
+        await tenant.api.delete(f"/v1/numbers/{number}")
+        assert (await stranger.api.post("/v1/numbers", json={"number": number, "agent_id": agent})).status_code == 201
+
+    async def test_asks_strangers_for_a_key(self, anonymous: httpx.AsyncClient) -> None:
+        assert refusal(await anonymous.post("/v1/numbers/+12025550100/hold", json={})) == (401, "unauthenticated")
