@@ -6,7 +6,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aiokafka.protocol.admin import ApiVersionResponse_v0, SaslAuthenticateResponse_v0, SaslHandShakeResponse_v1
 from aiokafka.protocol.metadata import MetadataResponse_v1
@@ -60,22 +60,27 @@ class ScriptedBroker:
 
     def _answer(self, key: int, body: bytes) -> bytes | None:
         if key == 18:
-            return ApiVersionResponse_v0(0, _VERSIONS).encode()
+            return _encoded(ApiVersionResponse_v0(0, _VERSIONS))
         if key == 17:
-            return SaslHandShakeResponse_v1(0, ["PLAIN"]).encode()
+            return _encoded(SaslHandShakeResponse_v1(0, ["PLAIN"]))
         if key == 36:
             self.passwords.append(body[4:])
-            return SaslAuthenticateResponse_v0(0, "", b"").encode()
+            return _encoded(SaslAuthenticateResponse_v0(0, "", b""))
         if key == 3:
             leader = _NODE if self.led else -1
             partitions = [(0 if self.led else 5, number, leader, [_NODE], [_NODE]) for number in range(_PARTITIONS)]
-            return MetadataResponse_v1([(_NODE, "localhost", self.port, None)], _NODE, [(0, "scripted", False, partitions)]).encode()
+            return _encoded(MetadataResponse_v1([(_NODE, "localhost", self.port, None)], _NODE, [(0, "scripted", False, partitions)]))
         appended = {(topic, at): buffer for topic, partitions in ProduceRequest_v7.decode(body).topics for at, buffer in partitions}
         self.requests.append(appended)
         answers = self.script(appended)
         if answers is None:
             return None
-        return ProduceResponse_v7([(topic, [(at, *answer, -1, 0)]) for (topic, at), answer in answers.items()], 0).encode()
+        return _encoded(ProduceResponse_v7([(topic, [(at, *answer, -1, 0)]) for (topic, at), answer in answers.items()], 0))
+
+
+def _encoded(message: Any) -> bytes:
+    encoded: bytes = message.encode()
+    return encoded
 
 
 @asynccontextmanager
