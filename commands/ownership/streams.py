@@ -181,11 +181,14 @@ class Streams:
         if key in self._by_key:
             return True
         found = stream.last_offset >= 0
-        later = self._tail.pop(key, ())
-        self.tail_records -= len(later)
+        later = self._tail.get(key, ())
         for raw in later:
-            if raw.offset >= reached and raw.header is not None:
+            # A snapshot may be ahead of the journal that was asked for the rest.
+            if raw.offset >= reached and raw.offset > stream.last_offset and raw.header is not None:
                 self.take(stream, raw, raw.header, Fence(raw.header.term, raw.header.claim_id))
+        # Only now, for where it cannot be folded it is needed again.
+        self._tail.pop(key, None)
+        self.tail_records -= len(later)
         self._enter(key, stream)
         self._remember(len(stream.answered))
         if stream.version - stream.snapped >= self.snapshot_every:

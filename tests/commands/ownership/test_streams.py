@@ -66,7 +66,31 @@ def version(streams: Streams, name: str) -> int | None:
     return None if known is None else known.version
 
 
+def snapped(streams: Streams, log: PaperLog, name: str, through: int, reached: int) -> bool:
+    """Load a stream from a snapshot that holds it through an offset, beside a journal that has reached less."""
+    key = stream(name).key
+    loading = streams.blank(key)
+    for raw in log.admitted():
+        if raw.key == key and raw.offset <= through and raw.header is not None:
+            streams.take(loading, raw, raw.header, Fence(raw.header.term, raw.header.claim_id))
+    return streams.install(key, loading, reached, "snapshot")
+
+
 class TestStream:
+    def test_goes_on_from_a_snapshot_that_is_ahead_of_the_journal(self, log: PaperLog) -> None:
+        written(log, "one", "one", "one")
+        streams = owner_of(log, SMALL, 2).streams
+        assert snapped(streams, log, "one", 2, 2)
+        assert version(streams, "one") == 3
+
+    def test_that_could_not_be_folded_loses_nothing_of_what_is_known_of_it(self, log: PaperLog) -> None:
+        written(log, "one", "one", "one")
+        streams = owner_of(log, SMALL, 2).streams
+        with pytest.raises(CannotOwn):
+            streams.install(stream("one").key, streams.blank(stream("one").key), 2, "journal")
+        assert folded(streams, log, "one", 2)
+        assert version(streams, "one") == 3
+
     def test_that_is_not_there_does_not_exist_where_everything_was_read(self, log: PaperLog) -> None:
         written(log, "one")
         streams = owner_of(log, SMALL).streams
