@@ -125,7 +125,8 @@ class Watching:
         task.add_done_callback(lambda ended: self._ended(place, ended))
 
     def _ended(self, place: Place, task: asyncio.Task[None]) -> None:
-        if self._reading.get(place) is task:
+        # Once closed, the owner does not tell in its place: what lies between the two would be missed.
+        if self._tasks is not None and self._reading.get(place) is task:
             del self._reading[place]
         if task.cancelled() and place in self._keys:
             # Somebody began to watch while the last reading was being ended.
