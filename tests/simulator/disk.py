@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from tests.simulator.log import Cluster
 
+_VERSION_ENDS = 6
+
 
 class Disk:
     """What one machine keeps, by incarnation of the process that wrote it. `full_until`, `failing_until`: its weather."""
@@ -77,8 +79,10 @@ class SimulatedSpoolDisk:
             synced = self._synced.get(name, len(data) if name in self._deleted else 0)
             kept = len(data) if draw.random() < 0.5 else draw.randint(synced, len(data))
             del data[kept:]
-            if kept > synced and draw.random() < 0.7:
-                data[draw.randrange(synced, kept)] ^= 1 << draw.randrange(8)
+            # What looks like another version's is left to a person, whatever made it so.
+            first = max(synced, _VERSION_ENDS)
+            if kept > first and draw.random() < 0.7:
+                data[draw.randrange(first, kept)] ^= 1 << draw.randrange(8)
             self._synced[name] = kept
             if not kept:
                 del self.files[name]
