@@ -216,7 +216,10 @@ class OwnedPartition:
             self._no_longer_wanted()
             self._open()
             while self.owner.owns and (self._waiting or not self._stopping.is_set()):
-                if self._suspected and not await self._still_ours():
+                if self._suspected:
+                    if await self._still_ours():
+                        # We may have been stopped meanwhile.
+                        continue
                     # Assigned to us: what waits stays, and is dealt with once we have claimed it.
                     self._wanted = True
                     return
