@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = {
     "calls": "infra.apps.calls",
     "events": "infra.apps.events",
     "rebuild": "infra.apps.rebuild",
+    "key": "infra.apps.key",
     "owners": "infra.apps.owners",
     "run": "infra.apps.run",
     "demo": "infra.apps.demo",

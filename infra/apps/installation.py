@@ -17,7 +17,7 @@ class Installation:
 
     key_ring: KeyRing = field(repr=False)
     operator_key: str = field(repr=False)
-    """With it organisations are created; shown by nothing, kept in `keys/operator.key`."""
+    """With it organisations are created; shown by `aybiza key` alone, kept in `keys/operator.key`."""
     token_secret: bytes = field(repr=False)
     """Signs the media tokens."""
     twilio_auth_token: str = field(repr=False)
