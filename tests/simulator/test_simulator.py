@@ -10,6 +10,13 @@ STEPS = 100
 SEEDS = 200
 
 
+# Seeds that showed a fault of the product once.
+REGRESSIONS = (
+    553,  # A stopping process told its watchers of what followed a gap.
+    2138,  # A partition that was looked up on the log while its process was stopped never stopped.
+)
+
+
 def test_nothing_is_lost_doubled_or_made_up() -> None:
     report = run(range(SEEDS), STEPS)
     assert not report.violations, told(report)
@@ -19,6 +26,13 @@ def test_nothing_is_lost_doubled_or_made_up() -> None:
     awaits = ("Appending.claim > append", "Appending.commit > append", "Appending.read > read", "Lines.ask > ask")
     missed = [(fault, site) for fault in ("crash", "pause") for site in awaits if not report.covered[fault, site]]
     assert not missed, table(report.covered)
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_what_went_wrong_once_does_not_again(seed: int) -> None:
+    with silence():
+        report = play(seed, STEPS)
+    assert not report.violations, told(report)
 
 
 def test_a_seed_tells_the_same_story_again() -> None:

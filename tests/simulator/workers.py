@@ -126,8 +126,10 @@ class Worker(Process):
             self._note(stream, incarnation, 1, answered)
             queue.note(answer, essential=True)
             sequence = 1
-            while self._step():
+            while True:
                 await asyncio.sleep(0.02 * self.draw.random() if self.draw.random() < 0.9 else 0.5 * self.draw.random())
+                if not self._step():
+                    break
                 sequence += 1
                 failure = EngineFailure(turn=sequence, engine="e", reason="why", at_ms=sequence)
                 self._note(stream, incarnation, sequence, failure)
