@@ -117,7 +117,7 @@ def decide(command: GuestCommand, kept: Kept) -> Sequence[GuestEvent]:
         latest[event.originator] = event.version
         facts.append(
             GuestEventStored(
-                number=kept.count + len(facts) + 1,
+                ordinal=kept.count + len(facts) + 1,
                 originator=event.originator,
                 named=event.named,
                 version=event.version,
@@ -137,7 +137,7 @@ def decide(command: GuestCommand, kept: Kept) -> Sequence[GuestEvent]:
 
 def evolve(kept: Kept, fact: GuestEvent) -> Kept:
     if isinstance(fact, GuestEventStored):
-        return Kept(count=fact.number, versions=kept.versions.set(fact.originator, fact.version), progress=kept.progress)
+        return Kept(count=fact.ordinal, versions=kept.versions.set(fact.originator, fact.version), progress=kept.progress)
     return Kept(count=kept.count, versions=kept.versions, progress=kept.progress.set(fact.application, fact.notification))
 
 

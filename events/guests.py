@@ -8,13 +8,13 @@ from events.registry import event
 @event("guest-event-stored", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestEventStored:
-    """An event of one aggregate. `number` counts the sequence's events from 1, `version` the aggregate's as its program counts.
+    """An event of one aggregate. `ordinal` counts the sequence's events from 1, `version` the aggregate's as its program counts.
 
     `originator` is a UUID in its usual spelling where `named` is false, else any name. `state` is opaque; whoever must be able to
     forget a person encrypts it.
     """
 
-    number: int
+    ordinal: int
     originator: str
     named: bool
     version: int

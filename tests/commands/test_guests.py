@@ -21,7 +21,7 @@ def new(originator: str, version: int) -> NewGuestEvent:
 
 
 def stored(number: int, originator: str, version: int) -> GuestEvent:
-    return GuestEventStored(number=number, originator=originator, named=True, version=version, topic="bank:Moved", state=b"{}")
+    return GuestEventStored(ordinal=number, originator=originator, named=True, version=version, topic="bank:Moved", state=b"{}")
 
 
 def reached(notification: int) -> GuestProgressTracked:

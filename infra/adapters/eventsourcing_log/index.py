@@ -26,15 +26,15 @@ class Index:
             self.offsets.append(offset)
             versions, numbers = self._aggregates.setdefault(fact.originator, (array("q"), array("Q")))
             versions.append(fact.version)
-            numbers.append(fact.number)
+            numbers.append(fact.ordinal)
             self.keep(fact)
         else:
             self.progress[fact.application] = fact.notification
 
     def keep(self, event: GuestEventStored) -> None:
         """Have an event at hand; the ones used longest ago make room."""
-        self._at_hand[event.number] = event
-        self._at_hand.move_to_end(event.number)
+        self._at_hand[event.ordinal] = event
+        self._at_hand.move_to_end(event.ordinal)
         if len(self._at_hand) > _AT_HAND:
             self._at_hand.popitem(last=False)
 

@@ -129,7 +129,7 @@ class Lodging:
         committed = await self._committed(sequence, command)
         self._written_to = max(self._written_to, committed.position.offset + 1)
         if committed.facts:
-            return [each.fact.number for each in committed.facts if isinstance(each.fact, GuestEventStored)]
+            return [each.fact.ordinal for each in committed.facts if isinstance(each.fact, GuestEventStored)]
         # A repeat, for the first answer was lost: the facts are no longer at hand.
         index = await self.caught_up(sequence)
         return [index.of(event.originator, event.version - 1, event.version)[0] for event in command.events]
@@ -165,7 +165,7 @@ class Lodging:
                             fact = self._decoded(raw)
                             if isinstance(fact, GuestEventStored):
                                 index.keep(fact)
-                                found[fact.number] = fact
+                                found[fact.ordinal] = fact
         return [found[number] for number in numbers]
 
     async def term(self) -> int:

@@ -152,5 +152,5 @@ def _originator(event: GuestEventStored) -> UUID | str:
 
 def _notification(event: GuestEventStored) -> Notification:
     return Notification(
-        originator_id=_originator(event), originator_version=event.version, topic=event.topic, state=event.state, id=event.number
+        originator_id=_originator(event), originator_version=event.version, topic=event.topic, state=event.state, id=event.ordinal
     )
