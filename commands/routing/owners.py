@@ -37,8 +37,8 @@ class Owners:
     """`commands.dispatch.Dispatch` (call it) and `Watch` (`watch`). An async context manager.
 
     `topics` are the rooms' topics with their partition counts, by room. Without `assignments` everything is ours: entering claims
-    it all before it returns. Without `peers` nobody else can be asked, without `tails` nobody else's partitions are watched. All its
-    methods belong to one event loop.
+    it all before it returns. Without `peers` nobody else can be asked, without `tails` nobody else's partitions are watched. `wire`
+    is one of the same deciders, where it is made already. All its methods belong to one event loop.
     """
 
     def __init__(  # noqa: PLR0913 - one process's whole wiring
@@ -55,6 +55,7 @@ class Owners:
         tails: Tails | None = None,
         patience: Patience | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        wire: CommandWire | None = None,
     ) -> None:
         self._deciders = deciders
         self._world = world
@@ -66,7 +67,7 @@ class Owners:
             topics, deciders, codec, world, address=address, claims=self._claims, watching=self._watching, patience=self._patience,
             limits=limits,
         )  # fmt: skip
-        wire = CommandWire(deciders)
+        wire = wire or CommandWire(deciders)
         self._lines = Lines(peers, address, self._patience.silence_seconds)
         self._forwarding = Forwarding(self._lines, self._claims, codec, wire)
         self._seek = Seeking(self._claims, self._lines, self._forwarding)

@@ -12,7 +12,6 @@ from commands.flags import FLAGS
 from commands.ownership.memory import Room
 from commands.ownership.partition import OwnedPartition
 from commands.ports import Place
-from commands.routing import owners as routing_owners
 from commands.routing.claims import KnownClaims
 from commands.routing.owners import Owners
 from commands.spool.format import Checksum, sha
@@ -36,9 +35,8 @@ WHOLE_RECORDS = 2_000
 CALLS_TOPIC = "aybiza.calls.v1"
 TOPICS = {"flags": (TOPIC, PARTITIONS), "calls": (CALLS_TOPIC, PARTITIONS)}
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {"flags": FLAGS, "calls": CALLS}
+# It takes a while to make, and thousands of processes are started here.
 WIRE = CommandWire(DECIDERS)
-# It compiles every schema anew, and thousands of processes are started here.
-vars(routing_owners)["CommandWire"] = lambda _: WIRE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,14 +116,14 @@ class Stage:
             assignments = SimulatedAssignments(loop)
             owners = Owners(
                 topics, DECIDERS, CODEC, process.world(), address=address, peers=SimulatedPeers(self.network, loop, address),
-                claims=claims, assignments=assignments, tails=SimulatedTails(self.cluster, loop), patience=patience,
+                claims=claims, assignments=assignments, tails=SimulatedTails(self.cluster, loop), patience=patience, wire=WIRE,
             )  # fmt: skip
             self.network.join(loop, address, owners.serve, claims)
             if process.name in self._members:
                 self.coordinator.join(process.name, assignments)
                 process.at_end = lambda: self.coordinator.forget(process.name, assignments)
         else:
-            owners = Owners(topics, DECIDERS, CODEC, process.world(), address=address, patience=patience)
+            owners = Owners(topics, DECIDERS, CODEC, process.world(), address=address, patience=patience, wire=WIRE)
         room = Room(SMALL)
         for partition in owners._estate:
             if self.cold:
