@@ -51,7 +51,7 @@ async def follow_events(
 ) -> EventStream:  # fmt: skip
     """The organisation's facts from now on, or from behind an event: none twice, none left out, in order within each stream."""
     feed = ports.feed
-    if feed is None or feed.full:
+    if feed.full:
         raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
     at = await _resumed(feed.vectors, last_event_id or after)
     told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: _still_opens(ports, who.actor))

@@ -74,11 +74,11 @@ class Ports:
     api_keys: ApiKeys
     keyring: KeyRing
     recordings: Recordings
+    feed: Feed
     health: Health
     clock: Clock
     draw: Draw
     operator_key_hash: bytes | None = None
-    feed: Feed | None = None
     limits: Limits = field(default_factory=lambda: ProcessLimits(time.monotonic))
     reads: Policy = READS
     writes: Policy = WRITES

@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition
 from commands.dispatch import CommandIdReused, Committed, ExpectedVersionMismatch, LogUnavailable
 from commands.flags import FLAGS, RemoveFlag, SetFlag
 from commands.ownership.appending import World
-from commands.ports import AppendInDoubt, LogAway, NewRecord, Place
+from commands.ports import LogAway, Place
 from commands.routing.owners import Owners
 from events.admission import LAST_TERM, Fence, Verdict, admit
 from events.headers import Kind, RecordHeader
@@ -31,6 +31,7 @@ from infra.adapters.kafka.origins import origin_of
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.topics import TopicsRefused, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
+from tests.infra.adapters.dying_log import DyingLog
 from tests.kafka_corner import DECIDERS, Corner, admitted, corner, everything, order, stream
 
 FLAGS_V1 = next(manifest for manifest in manifests() if manifest.room == "flags")
@@ -155,13 +156,13 @@ class TestGrow:
         async with growing.owners(growing.here.flags, 8) as owners:
             await written(owners, 4)
         died = 0
-        async with Dying(growing.here.bootstrap, batch_bytes=BATCH_BYTES) as dying:
+        async with DyingLog(growing.here.bootstrap, batch_bytes=BATCH_BYTES) as dying:
             dying.on_its_way = []
             for left in (0, 1, 2, 3, 4, 5, 7, 9, 11):
-                dying.left, dying.arrives = left, left % 2 == 0
+                dying.appends_left, dying.arrives = left, left % 2 == 0
                 with suppress(LogAway):
                     await growing.grow(dying)
-                died += dying.left < 0
+                died += dying.appends_left < 0
         assert died > 5
         await growing.grow()
         assert await growing.by_stream(growing.new) == await growing.by_stream(growing.here.flags)
@@ -197,9 +198,9 @@ class TestCursor:
             await written(owners, 3)
             cursor, read = await following(reader, growing.here.flags, Cursor({("elsewhere", 1): (5, Fence(1, b"e" * 16))}))
             await written(owners, 5)
-        async with Dying(growing.here.bootstrap, batch_bytes=BATCH_BYTES) as dying:
+        async with DyingLog(growing.here.bootstrap, batch_bytes=BATCH_BYTES) as dying:
             # What arrives behind the next growth's claim is on the topic, and counts for nobody.
-            dying.left, dying.on_its_way = 7, []
+            dying.appends_left, dying.on_its_way = 7, []
             with suppress(LogAway):
                 await growing.grow(dying)
             await growing.grow()
@@ -246,24 +247,6 @@ class TestRefusals:
             await ensure_topics(kafka, [FLAGS_V2], "local", prefix=unique)
         await growing.grow()
         assert (await ensure_topics(kafka, [FLAGS_V2], "local", prefix=unique))[growing.new] == 16
-
-
-class Dying(KafkaLog):
-    """A log on which one append is in doubt, after so many that were well."""
-
-    left = 0
-    arrives = False
-    on_its_way: list[tuple[Place, Sequence[NewRecord]]]
-
-    async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
-        self.left -= 1
-        if self.left >= 0:
-            return await super().append(place, records)
-        if self.arrives:
-            await super().append(place, records)
-        else:
-            self.on_its_way.append((place, records))
-        raise AppendInDoubt("nobody heard")
 
 
 async def disturbed(growing: Growing, log: KafkaLog) -> None:

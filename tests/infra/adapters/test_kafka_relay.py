@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from commands.ports import AppendInDoubt, LogAway, NewRecord, Place
+from commands.ports import LogAway, NewRecord, Place
 from events.admission import Fence
 from events.flags import FlagSet
 from events.headers import Kind, RecordHeader
@@ -23,6 +23,7 @@ from infra.adapters.kafka.origins import ORIGIN, origin_of
 from infra.adapters.kafka.relay import Relay, relayed
 from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
+from tests.infra.adapters.dying_log import DyingLog
 from tests.kafka_corner import Corner, corner
 
 CODEC = prepared_codec()
@@ -109,24 +110,6 @@ async def there(kafka: str, unique: str) -> AsyncIterator[Relayed]:
         yield Relayed(here, log)
 
 
-class Dying(KafkaLog):
-    """A log on which a relay dies after so many appends: of the last batch nobody hears whether it arrived."""
-
-    appends_left = 0
-    arrives = False
-    on_its_way: list[tuple[Place, Sequence[NewRecord]]]
-
-    async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
-        self.appends_left -= 1
-        if self.appends_left >= 0:
-            return await super().append(place, records)
-        if self.arrives:
-            await super().append(place, records)
-        else:
-            self.on_its_way.append((place, records))
-        raise AppendInDoubt("nobody heard")
-
-
 class Meeting(KafkaLog):
     """A log of one of several relays, none of which writes before all have looked where to begin."""
 
@@ -177,7 +160,7 @@ class TestRelay:
         for partition in range(4):
             await there.write(partition, [claim(1)])
         died = 0
-        async with Dying(there.here.bootstrap) as dying:
+        async with DyingLog(there.here.bootstrap) as dying:
             dying.arrives, dying.on_its_way = arrives == "at once", []
             for number in range(3):
                 # Batches of their own on four partitions, so that a relay dies between any two.
