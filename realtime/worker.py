@@ -13,16 +13,17 @@ from fastapi import APIRouter
 from commands.spool.spool import Spool
 from events.calls import EndedBy
 from events.streams import StreamId
-from realtime import briefing as briefings
-from realtime import twiml, vad
-from realtime.briefing import Briefing
-from realtime.conductor import CallInHand, Conductor, Engines
-from realtime.facts_queue import FactsQueue, Sender
-from realtime.media_socket import MediaSocket, StartRefused, Transport
-from realtime.media_streams import Start
+from realtime.carrier import twiml
+from realtime.carrier.media_socket import MediaSocket, StartRefused, Transport
+from realtime.carrier.media_streams import Start
+from realtime.carrier.reception import NOT_NOW, Reception, ReceptionPorts, Ringing
+from realtime.carrier.webhook import SignatureCheck, router
+from realtime.hearing import vad
+from realtime.loop.conductor import CallInHand, Conductor, Engines
+from realtime.loop.facts_queue import FactsQueue, Sender
+from realtime.machine import briefing as briefings
+from realtime.machine.briefing import Briefing
 from realtime.ports import Tools
-from realtime.reception import NOT_NOW, Reception, ReceptionPorts, Ringing
-from realtime.webhook import SignatureCheck, router
 
 log = structlog.get_logger()
 

@@ -21,7 +21,7 @@ from picows import (
     ws_create_server,
 )
 
-from realtime.media_socket import MediaSocket, Transport
+from realtime.carrier.media_socket import MediaSocket, Transport
 
 _LARGEST_FRAME = 65_536
 # A peer that does not answer our closing frame is cut off.

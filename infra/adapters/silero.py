@@ -11,8 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from realtime.audio import BYTES_PER_MS, RATE_HZ, decode_float
+from realtime.hearing.vad import WINDOW_MS
 from realtime.ports import ActivityListener
-from realtime.vad import WINDOW_MS
 
 _WINDOW: Final = WINDOW_MS * BYTES_PER_MS
 _CONTEXT: Final = 32

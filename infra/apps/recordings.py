@@ -7,7 +7,7 @@ from events.sealing import BrokenSeal, KeyErased
 from projections.calls import CALLS
 from projections.queries import Rows
 from realtime.ports import EngineUnavailable, RecordingStore
-from realtime.recording import stereo_wav
+from realtime.recording.recorder import stereo_wav
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

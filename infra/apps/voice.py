@@ -22,9 +22,9 @@ from infra.apps.listening import listen
 from infra.apps.spooling import running_spool
 from infra.settings import Settings
 from projections.directory import Directory
-from realtime import conductor
-from realtime.reception import Addresses, ReceptionPorts
-from realtime.tokens import Tokens
+from realtime.carrier.reception import Addresses, ReceptionPorts
+from realtime.carrier.tokens import Tokens
+from realtime.loop import conductor
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 
 _MEDIA_PATH = "/media"

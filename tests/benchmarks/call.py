@@ -23,7 +23,7 @@ from infra.adapters.flite import synthesise
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
 from realtime.audio import FRAME_BYTES, level_dbfs
-from realtime.speaking import words_within
+from realtime.speaking.playout import words_within
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.voice.caller import CYCLE_SECONDS, Caller, Measured
 from tests.benchmarks.voice.engines import FLOOR_MS, REPLY, SAMPLES_PER_CHARACTER

@@ -11,9 +11,9 @@ from infra.apps.demo_business.opening import configuration
 from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_business.tools import OFFERED
 from infra.emulators.bedrock.server import BedrockEmulator, Fault
-from realtime import briefing
+from realtime.machine import briefing
 from realtime.ports import LanguageModel, Message, ModelRequest, ModelStopped, TextDelta, ToolUse
-from realtime.tooling import END_CALL, WITHDRAW
+from realtime.thinking.tooling import END_CALL, WITHDRAW
 
 MODEL = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from infra.adapters.silero import SileroVoiceActivity
 from realtime.audio import BYTES_PER_MS, FRAME_BYTES, encode, saturated, silence
+from realtime.hearing.vad import SILENT, WINDOW_MS, SpeechStarted, SpeechStopped, Thresholds, steps
 from realtime.ports import ActivityStream
-from realtime.vad import SILENT, WINDOW_MS, SpeechStarted, SpeechStopped, Thresholds, steps
 from tests.contracts.spoken import said
 
 

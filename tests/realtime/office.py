@@ -22,10 +22,10 @@ from events.identifiers import uuid7
 from events.sealing import KeyRing, Sealed
 from events.streams import PLATFORM
 from infra.adapters.picows_media import MediaServer
-from realtime.conductor import Engines
-from realtime.media_socket import MediaSocket, Transport
-from realtime.reception import Addresses, ReceptionPorts
-from realtime.tokens import Tokens
+from realtime.carrier.media_socket import MediaSocket, Transport
+from realtime.carrier.reception import Addresses, ReceptionPorts
+from realtime.carrier.tokens import Tokens
+from realtime.loop.conductor import Engines
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 from tests.commands.spool.disk import MemoryDisk
 from tests.realtime.world import Carrier, LevelActivity, MemoryLog, Mind, PlainTools, PlainVoice, Shelf, TextEars, Thoughts, keyring

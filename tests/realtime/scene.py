@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from commands.calls import EndCall, Witness
 from events.calls import EndedBy
 from events.sealing import Sealed
-from realtime import effects as do
-from realtime import signals
-from realtime.briefing import Briefing, Thresholds, Wording
-from realtime.machine import step
+from realtime.machine import effects as do
+from realtime.machine import signals
+from realtime.machine.briefing import Briefing, Thresholds, Wording
+from realtime.machine.signals import Signal
+from realtime.machine.state import CallState, Life
+from realtime.machine.stepping import step
 from realtime.ports import ModelRequest, TokenUsage, Tool, ToolSpec, ToolUse
-from realtime.signals import Signal
-from realtime.state import CallState, Life
 
 E = TypeVar("E")
 

@@ -1,8 +1,8 @@
 """The caller speaks over the agent: it stops, and only what was heard was said."""
 
 from events.calls import AgentInterrupted, AgentTurn, CallerTurn, Evidence
-from realtime import effects as do
-from realtime import signals
+from realtime.machine import effects as do
+from realtime.machine import signals
 from realtime.ports import ToolUse
 from tests.realtime.scene import USAGE, Scene, opened
 

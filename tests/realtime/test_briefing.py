@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from realtime.briefing import Thresholds, system_prompt, thresholds, wording
+from realtime.machine.briefing import Thresholds, system_prompt, thresholds, wording
 
 
 class TestThresholds:

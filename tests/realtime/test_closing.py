@@ -3,11 +3,11 @@
 import pytest
 
 from events.calls import AgentTurn, CallerTurn, EndedBy, EngineFailure, HangUpOrdered, Stage, ToolAnswered
-from realtime import effects as do
-from realtime import signals
-from realtime.briefing import Thresholds
+from realtime.machine import effects as do
+from realtime.machine import signals
+from realtime.machine.briefing import Thresholds
+from realtime.machine.signals import Engine
 from realtime.ports import ToolUse
-from realtime.signals import Engine
 from tests.realtime.scene import WORDING, Scene, briefing, opened
 
 BYE = ToolUse(tool_use_id="e1", name="end_call", arguments={})

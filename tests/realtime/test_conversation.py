@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.conversation import Exchange, Talk, agent_said, caller_said, came_late, context
 from realtime.ports import Message, ToolOutcome, ToolUse
+from realtime.thinking.conversation import Exchange, Talk, agent_said, caller_said, came_late, context
 from tests.realtime.test_machine import acceptable
 
 WIDE = 32_000

@@ -1,8 +1,8 @@
 """An AI says that it is one, first, and until that was heard."""
 
 from events.calls import DisclosureSpoken, Evidence
-from realtime import effects as do
-from realtime import signals
+from realtime.machine import effects as do
+from realtime.machine import signals
 from tests.realtime.scene import WORDING, Scene
 
 

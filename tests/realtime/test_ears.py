@@ -2,9 +2,10 @@
 
 import asyncio
 
-from realtime import signals, vad
 from realtime.audio import FRAME_BYTES
-from realtime.ears import Ears
+from realtime.hearing import vad
+from realtime.hearing.ears import Ears
+from realtime.machine import signals
 from tests.realtime.world import LevelActivity, TextEars, spoken
 
 FRAME = b"\xff" * FRAME_BYTES

@@ -21,7 +21,7 @@ from commands.wire import CommandWire
 from events.calls import CallAnswered, CallEnded, EndedBy, EngineFailure, FactsLost, LateFact, Stage
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.streams import StreamId
-from realtime.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome, QueueLimits, Sender
+from realtime.loop.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome, QueueLimits, Sender
 from tests.commands.spool.disk import MemoryDisk
 from tests.realtime.scene import sealed
 from tests.realtime.world import MemoryLog

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from commands.calls import StartRecording, Witness
 from commands.consents import GrantConsent, RevokeConsent
 from events.calls import AgentTurn, CallEnded, EndedBy, HangUpOrdered, RecordingStarted, RecordingStopOrdered, RecordingStopped, Stage
-from realtime import effects as do
-from realtime import signals
-from realtime.machine import step
+from realtime.machine import effects as do
+from realtime.machine import signals
+from realtime.machine.signals import Engine, Signal, Timer
+from realtime.machine.state import CallState, Life
+from realtime.machine.stepping import step
 from realtime.ports import Message, ToolUse
-from realtime.signals import Engine, Signal, Timer
-from realtime.state import CallState, Life
 from tests.realtime.scene import BRIEFING, USAGE, opened
 
 WORDS = (

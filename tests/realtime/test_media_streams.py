@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.media_streams import FrameRefused, Frames, Mark, Media, Session, Start, Stop, Wrong
+from realtime.carrier.media_streams import FrameRefused, Frames, Mark, Media, Session, Start, Stop, Wrong
 
 CONNECTED = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
 START = {

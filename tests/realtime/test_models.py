@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.models import OWNERS_RULES, ModelRule, RuleList, TurnNeeds, choose, needs_of
+from realtime.thinking.models import OWNERS_RULES, ModelRule, RuleList, TurnNeeds, choose, needs_of
 from tests.realtime.scene import tool
 
 MODELS = {"default": "m-default", "fast": "m-fast", "complex": "m-complex", "thinking": "m-thinking"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, says_goodbye, withdraws
+from realtime.turns.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, says_goodbye, withdraws
 
 
 class TestAnswer:

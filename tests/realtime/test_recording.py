@@ -11,7 +11,7 @@ from events.sealing import KeyErased
 from infra.adapters.recording_folder import RecordingFolder
 from realtime.audio import SILENCE, decode
 from realtime.ports import RecordedStretch
-from realtime.recording import Recorder, stereo_wav
+from realtime.recording.recorder import Recorder, stereo_wav
 from tests.realtime.world import keyring
 
 QUIET = bytes([SILENCE])

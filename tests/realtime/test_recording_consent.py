@@ -5,10 +5,10 @@ import pytest
 from commands.calls import StartRecording
 from commands.consents import GrantConsent, RevokeConsent
 from events.calls import CallerTurn, RecordingStarted, RecordingStopOrdered, RecordingStopped
-from realtime import effects as do
-from realtime import signals
+from realtime.machine import effects as do
+from realtime.machine import signals
 from realtime.ports import ToolUse
-from realtime.tooling import END_CALL
+from realtime.thinking.tooling import END_CALL
 from tests.realtime.scene import WORDING, Scene, briefing
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.sentences import cut, speakable
+from realtime.speaking.sentences import cut, speakable
 
 
 class TestCut:

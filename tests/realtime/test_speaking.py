@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.calls import Evidence
-from realtime.speaking import (
+from realtime.speaking.playout import (
     Purpose,
     Speech,
     Utterance,

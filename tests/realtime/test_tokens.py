@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.tokens import TokenRefused, Tokens, TokenWrong
+from realtime.carrier.tokens import TokenRefused, Tokens, TokenWrong
 
 NOW = 1_800_000_000.0
 

@@ -2,10 +2,10 @@
 
 from commands.calls import Witness
 from events.calls import ToolAnswered, ToolRequested
-from realtime import effects as do
-from realtime import signals
+from realtime.machine import effects as do
+from realtime.machine import signals
 from realtime.ports import ToolUse
-from realtime.tooling import END_CALL, WITHDRAW
+from realtime.thinking.tooling import END_CALL, WITHDRAW
 from tests.realtime.scene import WORDING, Scene, briefing, opened, tool
 
 FIND = ToolUse(tool_use_id="f1", name="find_slot", arguments={"day": "friday"})

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from realtime.briefing import Thresholds
-from realtime.effects import FinalizeHearing, SetTimer
-from realtime.phrases import looks_complete, without_repetition
-from realtime.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
-from realtime.turns import Floor, FloorSignal, NotUnderstood, SpokeOver, TurnOver, step
+from realtime.machine.briefing import Thresholds
+from realtime.machine.effects import FinalizeHearing, SetTimer
+from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
+from realtime.turns.phrases import looks_complete, without_repetition
+from realtime.turns.turn_taking import Floor, FloorSignal, NotUnderstood, SpokeOver, TurnOver, step
 
 USUAL = Thresholds()
 

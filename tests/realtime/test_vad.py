@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.vad import SILENT, WINDOW_MS, SpeechChange, SpeechStarted, SpeechStopped, Thresholds, steps
+from realtime.hearing.vad import SILENT, WINDOW_MS, SpeechChange, SpeechStarted, SpeechStopped, Thresholds, steps
 
 THRESHOLDS = Thresholds(start_probability=0.6, stop_probability=0.35, start_ms=64, stop_ms=320)
 

@@ -19,7 +19,7 @@ from events.calls import CallAnswered, CallEvent, EngineFailure, LateFact
 from events.headers import Kind
 from events.identifiers import derived_id
 from events.streams import StreamId
-from realtime.facts_queue import FactsQueue, QueueLimits, Sender
+from realtime.loop.facts_queue import FactsQueue, QueueLimits, Sender
 from tests.given import sealed
 from tests.simulator.disk import Disk, SimulatedLeftSpools
 from tests.simulator.log import Cluster

@@ -42,9 +42,9 @@ from infra.adapters.silero import SileroVoiceActivity
 from infra.apps.listening import listen
 from infra.apps.web import serving
 from realtime.audio import encode, saturated
-from realtime.conductor import Engines
-from realtime.reception import Addresses, ReceptionPorts
-from realtime.tokens import Tokens
+from realtime.carrier.reception import Addresses, ReceptionPorts
+from realtime.carrier.tokens import Tokens
+from realtime.loop.conductor import Engines
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 from tests.benchmarks.voice.engines import FixedEars, FixedMind, FixedVoice
 from tests.realtime.office import AUTH_TOKEN, NUMBER, Desk, Desks

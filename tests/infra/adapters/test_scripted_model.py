@@ -13,7 +13,7 @@ from infra.adapters.scripted_model.understanding import Understanding
 from infra.adapters.scripted_model.words import Lexicon, spoken_time, stem, tokens
 from infra.apps.demo_business.script import demo_script
 from realtime.ports import Message, ModelRequest, ToolOutcome, ToolSpec, ToolUse
-from realtime.tooling import END_CALL, WITHDRAW
+from realtime.thinking.tooling import END_CALL, WITHDRAW
 from tests.contracts.minds import question, reply_of, scripted
 
 FOUND = {"day": "tuesday", "times": ["09:15", "11:30"], "open": True}

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 from commands.calls import Witness
 from events.calls import EndedBy
-from realtime import conversation, recording_consent, replying, toolruns
-from realtime.briefing import Briefing
-from realtime.effects import RunTool, SetTimer
-from realtime.phrases import says_goodbye
+from realtime.consent import recording_consent
+from realtime.machine.briefing import Briefing
+from realtime.machine.effects import RunTool, SetTimer
+from realtime.machine.signals import Timer, ToolReturned
+from realtime.machine.state import Awaited, Ending, Moment, Pending, ToolRun, ToolStage
 from realtime.ports import Json, Tool, ToolSpec, ToolUse
-from realtime.signals import Timer, ToolReturned
-from realtime.state import Awaited, Ending, Moment, Pending, ToolRun, ToolStage
+from realtime.speaking import replying
+from realtime.thinking import conversation, toolruns
+from realtime.turns.phrases import says_goodbye
 
 WITHDRAW = ToolSpec(
     name="withdraw_recording_consent",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from events.sealing import Sealed
-from realtime.models import OWNERS_RULES, RuleList
 from realtime.ports import Tool
+from realtime.thinking.models import OWNERS_RULES, RuleList
 
 SHORT_GREETING = "short-greeting"
 """The flag that makes the greeting short; its variant `off` leaves it as it is."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from realtime import signals
+from realtime.machine import signals
 from realtime.ports import EngineUnavailable, LanguageModel, ModelRequest, ModelStopped, Telephony, TextDelta, ToolFailed, Tools, ToolUse
 
 log = structlog.get_logger()

@@ -1,11 +1,12 @@
 """How a call ends: once, for a reason that has a name, and not before what cannot be undone has been accounted for."""
 
 from events.calls import CallerTurn, EndedBy, EngineFailure
-from realtime import replying, toolruns
-from realtime.effects import Abandon, CloseMedia, Finish, HangUp, StopRecorder
-from realtime.signals import EngineBroke
-from realtime.speaking import Purpose
-from realtime.state import Ending, Life, Moment
+from realtime.machine.effects import Abandon, CloseMedia, Finish, HangUp, StopRecorder
+from realtime.machine.signals import EngineBroke
+from realtime.machine.state import Ending, Life, Moment
+from realtime.speaking import replying
+from realtime.speaking.playout import Purpose
+from realtime.thinking import toolruns
 
 
 def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: str = "") -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from realtime import signals, vad
 from realtime.audio import BYTES_PER_MS, duration_ms, silence
-from realtime.contours import Contour
+from realtime.hearing import vad
+from realtime.hearing.contours import Contour
+from realtime.machine import signals
 from realtime.ports import ActivityStream, EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript, VoiceActivity
 
 Give = Callable[[signals.Signal], None]

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from events.calls import AgentInterrupted, AgentTurn, Latency, Spent, Stage
-from realtime import conversation, disclosure, speaking, toolruns
 from realtime.audio import BYTES_PER_MS
-from realtime.conversation import Exchange
-from realtime.effects import CancelModel, CancelTimer, ClearPlayout, ClearVoice, Play, SendMark, SetTimer, Speak
-from realtime.permission import Standing
-from realtime.signals import MarkReturned, Timer, VoiceArrived, VoiceDelivered
-from realtime.speaking import HeardPart, Purpose, Utterance
-from realtime.state import CallState, Ending, Moment, Reply, Round
+from realtime.consent import disclosure
+from realtime.consent.permission import Standing
+from realtime.machine.effects import CancelModel, CancelTimer, ClearPlayout, ClearVoice, Play, SendMark, SetTimer, Speak
+from realtime.machine.signals import MarkReturned, Timer, VoiceArrived, VoiceDelivered
+from realtime.machine.state import CallState, Ending, Moment, Reply, Round
+from realtime.speaking import playout
+from realtime.speaking.playout import HeardPart, Purpose, Utterance
+from realtime.thinking import conversation, toolruns
+from realtime.thinking.conversation import Exchange
 
 # Speech that begins in the last syllable of the agent's interrupts nothing.
 _TAIL_MS = 150
@@ -47,7 +49,7 @@ def say(moment: Moment, text: str, purpose: Purpose = Purpose.REPLY) -> None:
     reply = moment.state.reply
     if reply is None or not text.strip():
         return
-    speech, utterance = speaking.said(moment.state.speech, text, purpose, moment.at_ms)
+    speech, utterance = playout.said(moment.state.speech, text, purpose, moment.at_ms)
     spent = replace(reply.spent, characters=reply.spent.characters + len(text))
     moment.change(speech=speech, reply=replace(reply, said=(*reply.said, text), spent=spent))
     moment.do(
@@ -66,7 +68,7 @@ def say_filler(moment: Moment, text: str) -> bool:
 
 
 def voice_arrived(moment: Moment, signal: VoiceArrived) -> None:
-    speech, utterance = speaking.arrived(moment.state.speech, signal.samples, signal.at_ms)
+    speech, utterance = playout.arrived(moment.state.speech, signal.samples, signal.at_ms)
     reply = moment.state.reply
     if utterance is None or reply is None:
         return
@@ -83,20 +85,20 @@ def voice_arrived(moment: Moment, signal: VoiceArrived) -> None:
 
 
 def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
-    speech, whole = speaking.delivered(moment.state.speech, signal.utterance)
+    speech, whole = playout.delivered(moment.state.speech, signal.utterance)
     if not whole:
         return
     moment.change(speech=speech)
     grace_ms = moment.state.briefing.thresholds.playout_grace_ms
     moment.do(
-        SendMark(name=speaking.mark_name(speech, whole[-1])),
+        SendMark(name=playout.mark_name(speech, whole[-1])),
         SetTimer(timer=Timer.PLAYOUT, at_ms=max(signal.at_ms, speech.playout_end // BYTES_PER_MS) + grace_ms),
         CancelTimer(timer=Timer.VOICE),
     )
 
 
 def mark_returned(moment: Moment, signal: MarkReturned) -> None:
-    speech, played = speaking.mark_returned(moment.state.speech, signal.name, signal.at_ms)
+    speech, played = playout.mark_returned(moment.state.speech, signal.name, signal.at_ms)
     moment.change(speech=speech)
     for utterance in played:
         _was_heard(moment, utterance)
@@ -116,7 +118,7 @@ def _was_heard(moment: Moment, utterance: Utterance) -> None:
 def playout_overdue(moment: Moment) -> None:
     """No mark came back in all the time that playing takes: go on by the clock, which proves nothing."""
     if moment.state.reply is not None and moment.state.speech.all_delivered:
-        moment.change(speech=speaking.presumed_played(moment.state.speech, moment.at_ms))
+        moment.change(speech=playout.presumed_played(moment.state.speech, moment.at_ms))
         if any(utterance.purpose is Purpose.PERMISSION for utterance in moment.state.speech.utterances):
             moment.change(permission=replace(moment.state.permission, heard_share=1.0))
         settle(moment)
@@ -128,7 +130,7 @@ def settle(moment: Moment) -> None:
     if reply is None or reply.asked or toolruns.waiting(state) or not state.speech.silent:
         return
     moment.do(CancelTimer(timer=Timer.PLAYOUT), CancelTimer(timer=Timer.FILLER))
-    _become_turn(moment, reply, speaking.heard(state.speech, moment.at_ms), interrupted=False)
+    _become_turn(moment, reply, playout.heard(state.speech, moment.at_ms), interrupted=False)
     if reply.ending is not None:
         moment.change(ended=reply.ending)
         return
@@ -147,7 +149,7 @@ def cut(moment: Moment, *, spoke_over_since_ms: int | None = None) -> None:
         return
     toolruns.give_up(moment)
     state, reply = moment.state, moment.state.reply
-    parts = speaking.heard(state.speech, moment.at_ms)
+    parts = playout.heard(state.speech, moment.at_ms)
     if reply.asked:
         moment.do(CancelModel(asked=reply.asked), CancelTimer(timer=Timer.MODEL))
         reply = replace(reply, asked=0, spent=_estimated(reply))
@@ -155,7 +157,7 @@ def cut(moment: Moment, *, spoke_over_since_ms: int | None = None) -> None:
     complete = state.speech.all_delivered and all(part.whole for part in parts)
     if not complete or state.speech.left_ms(moment.at_ms):
         moment.do(ClearVoice(), ClearPlayout())
-    moment.change(speech=speaking.silenced(state.speech, moment.at_ms))
+    moment.change(speech=playout.silenced(state.speech, moment.at_ms))
     for part in parts:
         if part.utterance.purpose is Purpose.PERMISSION:
             share = len(part.words) / max(1, len(part.utterance.text))
@@ -179,7 +181,7 @@ def _become_turn(moment: Moment, reply: Reply, parts: Sequence[HeardPart], *, in
     moment.note(
         AgentTurn(
             turn=reply.turn, said=seal(" ".join(reply.said)), heard=seal(" ".join(part.words for part in parts if part.words)),
-            evidence=speaking.evidence_of(parts, cut=unproven), interrupted=interrupted, started_ms=began_ms, ended_ms=ended_ms,
+            evidence=playout.evidence_of(parts, cut=unproven), interrupted=interrupted, started_ms=began_ms, ended_ms=ended_ms,
             latency=reply.latency, spent=reply.spent,
         ),
         essential=True,

@@ -6,10 +6,10 @@ from commands.calls import StartRecording
 from commands.consents import GrantConsent, RevokeConsent
 from events.calls import CallerTurn, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.consents import Purpose
-from realtime.effects import Note, StartRecorder, StopRecorder
-from realtime.permission import Standing
-from realtime.phrases import Answer, answer_in, asks_more, withdraws
-from realtime.state import Awaited, Moment, Pending
+from realtime.consent.permission import Standing
+from realtime.machine.effects import Note, StartRecorder, StopRecorder
+from realtime.machine.state import Awaited, Moment, Pending
+from realtime.turns.phrases import Answer, answer_in, asks_more, withdraws
 
 _MOST_TIMES_ASKED = 2
 # A yes counts when the question was heard, or so much of it that it cannot be mistaken.

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 from events.calls import ToolAnswered, ToolRequested
-from realtime.effects import CancelTimer, CancelTool, SetTimer
+from realtime.machine.effects import CancelTimer, CancelTool, SetTimer
+from realtime.machine.signals import Timer
+from realtime.machine.state import CallState, Moment, ToolRun
 from realtime.ports import Json, ToolOutcome, ToolUse
-from realtime.signals import Timer
-from realtime.state import CallState, Moment, ToolRun
 
 _CANCELLED = "The caller spoke before there was an answer; it was cancelled."
 _STILL_RUNNING = {"status": "still running", "note": "The answer will be told as soon as it is there."}

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 from events.calls import CallerTurn, Latency
-from realtime import asking, conversation, recording_consent, replying, turns
-from realtime.effects import CancelTimer
-from realtime.permission import Standing
-from realtime.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
-from realtime.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
-from realtime.state import Moment, Pending
-from realtime.turns import NotUnderstood, SpokeOver, TurnOver
+from realtime.consent import recording_consent
+from realtime.consent.permission import Standing
+from realtime.machine.effects import CancelTimer
+from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
+from realtime.machine.state import Moment, Pending
+from realtime.speaking import replying
+from realtime.thinking import asking, conversation
+from realtime.turns import turn_taking
+from realtime.turns.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
+from realtime.turns.turn_taking import NotUnderstood, SpokeOver, TurnOver
 
 # Noise can go on; we do not ask about it for ever.
 _MOST_MISHEARD = 2
@@ -26,7 +29,7 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
     talks = replying.agent_talks(moment.state, signal.at_ms)
     complete = _answers_us if moment.state.permission.standing is Standing.ASKED else _needs_no_more
     thresholds = moment.state.briefing.thresholds
-    floor, outcome = turns.step(moment.state.floor, signal, thresholds, agent_talks=talks, complete=complete)
+    floor, outcome = turn_taking.step(moment.state.floor, signal, thresholds, agent_talks=talks, complete=complete)
     moment.change(floor=floor)
     for one in outcome:
         match one:

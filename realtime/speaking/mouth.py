@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from realtime import signals
+from realtime.machine import signals
 from realtime.ports import EngineFailed, EngineUnavailable, TextToSpeech, VoiceAudio, VoiceFlushed, VoiceStream
 
 

@@ -7,14 +7,14 @@ from typing import Any
 from commands.calls import CallCommand, Witness, Witnessed
 from commands.consents import ConsentCommand
 from events.calls import EndedBy, Latency, Spent, Stage
-from realtime.briefing import Briefing
-from realtime.conversation import Talk
-from realtime.disclosure import Disclosure
-from realtime.effects import Commit, Effect, Note
-from realtime.permission import Permission
+from realtime.consent.disclosure import Disclosure
+from realtime.consent.permission import Permission
+from realtime.machine.briefing import Briefing
+from realtime.machine.effects import Commit, Effect, Note
 from realtime.ports import Tool, ToolOutcome, ToolUse
-from realtime.speaking import Speech
-from realtime.turns import Floor
+from realtime.speaking.playout import Speech
+from realtime.thinking.conversation import Talk
+from realtime.turns.turn_taking import Floor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 
-from realtime import twiml
+from realtime.carrier import twiml
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}\Z")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")

@@ -16,17 +16,18 @@ from events.calls import CallEvent, EndedBy
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
-from realtime import effects as do
-from realtime import signals, vad
-from realtime.briefing import Briefing
-from realtime.ears import Ears
-from realtime.errands import Alarms, Errands
-from realtime.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome
-from realtime.machine import step
-from realtime.mouth import Mouth
+from realtime.hearing import vad
+from realtime.hearing.ears import Ears
+from realtime.loop.errands import Alarms, Errands
+from realtime.loop.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome
+from realtime.machine import effects as do
+from realtime.machine import signals
+from realtime.machine.briefing import Briefing
+from realtime.machine.state import CallState
+from realtime.machine.stepping import step
 from realtime.ports import LanguageModel, RecordingStore, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
-from realtime.recording import Recorder
-from realtime.state import CallState
+from realtime.recording.recorder import Recorder
+from realtime.speaking.mouth import Mouth
 
 log = structlog.get_logger()
 

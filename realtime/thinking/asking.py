@@ -3,14 +3,15 @@
 from dataclasses import replace
 
 from events.calls import EndedBy, EngineFailure, Latency, ModelChosen
-from realtime import conversation, replying, sentences, speaking, tooling, toolruns
-from realtime.effects import AskModel, CancelModel, CancelTimer, SetTimer
-from realtime.models import choose, needs_of
-from realtime.permission import Standing
+from realtime.consent.permission import Standing
+from realtime.machine.effects import AskModel, CancelModel, CancelTimer, SetTimer
+from realtime.machine.signals import Engine, EngineBroke, ModelDone, ModelSaid, ModelWantsTool, Timer
+from realtime.machine.state import Ending, Moment, Reply, Round
 from realtime.ports import ModelRequest
-from realtime.signals import Engine, EngineBroke, ModelDone, ModelSaid, ModelWantsTool, Timer
-from realtime.speaking import Purpose
-from realtime.state import Ending, Moment, Reply, Round
+from realtime.speaking import playout, replying, sentences
+from realtime.speaking.playout import Purpose
+from realtime.thinking import conversation, tooling, toolruns
+from realtime.thinking.models import choose, needs_of
 
 _MOST_TIMES_ASKED = 2
 # A model that fails twice in a row has left us.
@@ -57,7 +58,7 @@ def model_said(moment: Moment, signal: ModelSaid) -> None:
     reply = moment.state.reply
     if reply is None or not reply.answers(signal.asked):
         return
-    least = speaking.least_characters(moment.state.speech, signal.at_ms)
+    least = playout.least_characters(moment.state.speech, signal.at_ms)
     pieces, rest = sentences.cut(reply.buffer + signal.text, least, first=reply.wrote == 0)
     moment.change_reply(
         buffer=rest, last_word_ms=signal.at_ms, latency=_heard_from(reply, signal.at_ms), wrote=reply.wrote + len(pieces),

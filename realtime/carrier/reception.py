@@ -17,9 +17,9 @@ from events.calls import EndedBy, Stage
 from events.identifiers import derived_id
 from events.sealing import KeyRing, digest_of
 from events.streams import PLATFORM, StreamId
-from realtime import twiml
-from realtime.routes import Route, Routes
-from realtime.tokens import Tokens
+from realtime.carrier import twiml
+from realtime.carrier.routes import Route, Routes
+from realtime.carrier.tokens import Tokens
 
 log = structlog.get_logger()
 

@@ -7,9 +7,9 @@ from typing import Protocol
 import structlog
 
 from events.calls import EndedBy
-from realtime.conductor import Conductor
-from realtime.media_streams import Dtmf, FrameRefused, Frames, Mark, Media, Message, Session, Start, Stop, Wrong
-from realtime.tokens import TokenRefused
+from realtime.carrier.media_streams import Dtmf, FrameRefused, Frames, Mark, Media, Message, Session, Start, Stop, Wrong
+from realtime.carrier.tokens import TokenRefused
+from realtime.loop.conductor import Conductor
 
 log = structlog.get_logger()
 

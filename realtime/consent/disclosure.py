@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from events.calls import DisclosureSpoken, Evidence
 from realtime.audio import BYTES_PER_MS
-from realtime.speaking import Purpose, Utterance
+from realtime.speaking.playout import Purpose, Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from commands.calls import CallCommand
 from commands.consents import ConsentCommand
 from events.calls import EndedBy, Stage
+from realtime.machine.signals import Timer
 from realtime.ports import ModelRequest, ToolUse
-from realtime.signals import Timer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,10 @@ from typing import assert_never
 
 from commands.calls import AnswerCall
 from events.calls import CallEnded, CallEvent, EndedBy, HangUpOrdered, RecordingStarted, RecordingStopOrdered, RecordingStopped
-from realtime import asking, closing, listening, recording_consent, replying, tooling
-from realtime.effects import Effect, SetTimer
-from realtime.signals import (
+from realtime.consent import recording_consent
+from realtime.machine import closing
+from realtime.machine.effects import Effect, SetTimer
+from realtime.machine.signals import (
     CommandAccepted,
     CommandDeclined,
     Engine,
@@ -33,7 +34,10 @@ from realtime.signals import (
     VoiceDelivered,
     WordsRecognised,
 )
-from realtime.state import Awaited, CallState, Ending, Life, Moment
+from realtime.machine.state import Awaited, CallState, Ending, Life, Moment
+from realtime.speaking import replying
+from realtime.thinking import asking, tooling
+from realtime.turns import listening
 
 __all__ = ["step"]
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from realtime.briefing import Thresholds
-from realtime.effects import CancelTimer, FinalizeHearing, SetTimer
-from realtime.phrases import looks_complete, without_repetition
-from realtime.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
+from realtime.machine.briefing import Thresholds
+from realtime.machine.effects import CancelTimer, FinalizeHearing, SetTimer
+from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
+from realtime.turns.phrases import looks_complete, without_repetition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
