@@ -12,8 +12,11 @@ from api.problems import NOT_FOUND, PRECONDITION_FAILED, READS_UNAVAILABLE, answ
 from api.sealing import CALLER, in_clear, opened
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of, proper_id, read_cursor, write_cursor
 from api.writing import Write
-from commands.calls import CALLS, CallOver, OrderHangUp, OrderRecordingStop
-from events.calls import EndedBy, Evidence, Stage
+from commands.calls.deciding import CALLS
+from commands.calls.orders import OrderHangUp, OrderRecordingStop
+from commands.calls.refusals import CallOver
+from events.calls.ending import EndedBy, Stage
+from events.calls.talking import Evidence
 from events.recorded import Recorded
 from events.registry import Fact, type_of
 from events.sealing import KeyRing

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from commands.agents import AGENTS
-from commands.calls import CALL_SIDS, CALLS
+from commands.calls.deciding import CALL_SIDS, CALLS
 from commands.consents import CONSENTS
 from commands.decider import Decider
 from commands.flags import FLAGS

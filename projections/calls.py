@@ -6,8 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, assert_never
 
-from events import calls as facts
-from events.calls import CallEvent, EndedBy, Evidence, Latency, Spent, Stage
+from events.calls.control import HangUpOrdered
+from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
+from events.calls.every import CallEvent
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
+from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
 from events.recorded import Recorded
 from events.registry import type_of
 from events.sealing import Sealed
@@ -150,7 +156,7 @@ class LiveCall:
 
 def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
     fact, at = recorded.fact, recorded.occurred_at
-    if isinstance(fact, facts.CallReceived):
+    if isinstance(fact, CallReceived):
         return Call(
             tenant=recorded.stream.tenant, id=recorded.stream.id, version=recorded.version, status=CallStatus.RINGING,
             call_sid=fact.call_sid, caller=fact.caller, caller_ref=fact.caller_ref, number=fact.number, number_ref=fact.number_ref,
@@ -160,32 +166,32 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
     if row is None:
         raise BrokenHistory(f"{recorded.stream} has facts before it rang")
     match fact:
-        case facts.CallAnswered(stream_sid=sid, worker=worker, recogniser=ears, model_provider=mind, voice=voice, embedded=embedded):
+        case CallAnswered(stream_sid=sid, worker=worker, recogniser=ears, model_provider=mind, voice=voice, embedded=embedded):
             return replaced(row, status=CallStatus.IN_PROGRESS, answered_at=at, stream_sid=sid, worker=worker, recogniser=ears,
                            model_provider=mind, voice=voice, embedded=embedded)  # fmt: skip
-        case facts.DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
+        case DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
             return replaced(row, disclosed_ms=heard_ms if row.disclosed_ms is None else row.disclosed_ms, disclosures=attempt)
-        case facts.CallerTurn():
+        case CallerTurn():
             return replaced(row, turns=row.turns + 1)
-        case facts.AgentInterrupted():
+        case AgentInterrupted():
             return replaced(row, interruptions=row.interruptions + 1)
-        case facts.RecordingStarted(consent_version=version):
+        case RecordingStarted(consent_version=version):
             return replaced(row, recording=Recording.ON, consent_version=version)
-        case facts.RecordingStopOrdered() | facts.RecordingStopped():
+        case RecordingStopOrdered() | RecordingStopped():
             return replaced(row, recording=_recording(row.recording, fact))
-        case facts.EngineFailure():
+        case EngineFailure():
             return replaced(row, failures=row.failures + 1)
-        case facts.FactsLost(count=count):
+        case FactsLost(count=count):
             return replaced(row, facts_lost=row.facts_lost + count)
-        case facts.CallEnded():
+        case CallEnded():
             return replaced(row, status=CallStatus.ENDED, ended_at=at, end_reason=fact.reason, ended_by=fact.ended_by, stage=fact.stage,
                            billable=fact.billable, duration_ms=fact.duration_ms, recognition_ms=fact.recognition_ms,
                            recording_object=fact.recording or None)  # fmt: skip
-        case facts.LateFact(fact=late):
+        case LateFact(fact=late):
             return _evolve_late(row, late)
-        case facts.ModelChosen() | facts.ToolRequested() | facts.ToolAnswered() | facts.AgentTurn() | facts.HangUpOrdered():
+        case ModelChosen() | ToolRequested() | ToolAnswered() | AgentTurn() | HangUpOrdered():
             return row
-        case facts.CallSidReserved():
+        case CallSidReserved():
             raise BrokenHistory(f"{recorded.stream} reserves a CallSid, which has a stream of its own")
         case _:
             assert_never(fact)
@@ -194,22 +200,22 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
 def _evolve_late(row: Call, fact: Any) -> Call:
     """What is counted is counted whenever it is told; how the call stands is not for a late fact to say."""
     match fact:
-        case facts.DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
+        case DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
             return replaced(row, disclosed_ms=heard_ms if row.disclosed_ms is None else row.disclosed_ms, disclosures=attempt)
-        case facts.CallerTurn():
+        case CallerTurn():
             return replaced(row, turns=row.turns + 1)
-        case facts.AgentInterrupted():
+        case AgentInterrupted():
             return replaced(row, interruptions=row.interruptions + 1)
-        case facts.EngineFailure():
+        case EngineFailure():
             return replaced(row, failures=row.failures + 1)
-        case facts.FactsLost(count=count):
+        case FactsLost(count=count):
             return replaced(row, facts_lost=row.facts_lost + count)
         case _:
             return row
 
 
-def _recording(now: Recording, fact: facts.RecordingStopOrdered | facts.RecordingStopped) -> Recording:
-    if isinstance(fact, facts.RecordingStopped):
+def _recording(now: Recording, fact: RecordingStopOrdered | RecordingStopped) -> Recording:
+    if isinstance(fact, RecordingStopped):
         return Recording.STOPPED
     # An order may come where nothing records: it bars what may still be on its way.
     return Recording.STOPPING if now is Recording.ON else now
@@ -217,7 +223,7 @@ def _recording(now: Recording, fact: facts.RecordingStopOrdered | facts.Recordin
 
 def entries(recorded: Recorded[CallEvent]) -> Sequence[TimelineEntry]:
     stream, fact, kind = recorded.stream, recorded.fact, type_of(recorded.fact).name
-    if isinstance(fact, facts.LateFact) and fact.fact is not None:
+    if isinstance(fact, LateFact) and fact.fact is not None:
         fact, kind = fact.fact, f"late-{type_of(fact.fact).name}"
     return (
         TimelineEntry(
@@ -229,39 +235,39 @@ def entries(recorded: Recorded[CallEvent]) -> Sequence[TimelineEntry]:
 
 def _details(fact: CallEvent) -> dict[str, Any]:
     match fact:
-        case facts.DisclosureSpoken():
+        case DisclosureSpoken():
             return {"at_ms": fact.started_ms, "ended_ms": fact.heard_ms, "evidence": fact.evidence, "attempt": fact.attempt}
-        case facts.CallerTurn():
+        case CallerTurn():
             return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.words,
                     "confidence": fact.confidence, "recognised_ms": fact.recognised_ms}  # fmt: skip
-        case facts.ModelChosen():
+        case ModelChosen():
             return {"turn": fact.turn, "rule": fact.rule, "logical": fact.logical, "model": fact.model}
-        case facts.ToolRequested():
+        case ToolRequested():
             return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.arguments, "tool": fact.tool, "tool_use_id": fact.tool_use_id,
                     "idempotent": fact.idempotent, "filler": fact.filler}  # fmt: skip
-        case facts.ToolAnswered():
+        case ToolAnswered():
             return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.answer, "tool": fact.tool, "tool_use_id": fact.tool_use_id,
                     "failed": fact.failed}  # fmt: skip
-        case facts.AgentTurn():
+        case AgentTurn():
             return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.said, "heard": fact.heard,
                     "evidence": fact.evidence, "interrupted": fact.interrupted, "latency": fact.latency, "spent": fact.spent}  # fmt: skip
-        case facts.AgentInterrupted():
+        case AgentInterrupted():
             return {"turn": fact.turn, "at_ms": fact.speech_started_ms, "ended_ms": fact.cleared_ms}
-        case facts.RecordingStarted():
+        case RecordingStarted():
             return {"at_ms": fact.at_ms, "consent_version": fact.consent_version}
-        case facts.RecordingStopped():
+        case RecordingStopped():
             return {"at_ms": fact.at_ms, "reason": fact.reason}
-        case facts.RecordingStopOrdered():
+        case RecordingStopOrdered():
             return {"reason": fact.reason, "consent_version": fact.revoked_version or None}
-        case facts.HangUpOrdered():
+        case HangUpOrdered():
             return {"reason": fact.reason}
-        case facts.EngineFailure():
+        case EngineFailure():
             return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.engine, "reason": fact.reason}
-        case facts.FactsLost():
+        case FactsLost():
             return {"count": fact.count}
-        case facts.CallEnded():
+        case CallEnded():
             return {"at_ms": fact.duration_ms, "reason": fact.reason, "ended_by": fact.ended_by, "stage": fact.stage}
-        case facts.CallReceived() | facts.CallAnswered() | facts.CallSidReserved() | facts.LateFact():
+        case CallReceived() | CallAnswered() | CallSidReserved() | LateFact():
             return {}
         case _:
             assert_never(fact)
@@ -270,25 +276,25 @@ def _details(fact: CallEvent) -> dict[str, Any]:
 def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall | None:
     """None again once the call has ended; a call whose ring was never seen is not shown."""
     fact, at, kind = recorded.fact, recorded.occurred_at, type_of(recorded.fact).name
-    if isinstance(fact, facts.CallReceived):
+    if isinstance(fact, CallReceived):
         return LiveCall(
             tenant=recorded.stream.tenant, id=recorded.stream.id, version=recorded.version, status=CallStatus.RINGING,
             caller_ref=fact.caller_ref, number_ref=fact.number_ref, agent_id=fact.agent_id, agent_version=fact.agent_version,
             received_at=at, last_kind=kind, last_at=at,
         )  # fmt: skip
-    if row is None or isinstance(fact, facts.CallEnded):
+    if row is None or isinstance(fact, CallEnded):
         return None
     row = replaced(row, last_kind=kind, last_at=at)
     match fact:
-        case facts.CallAnswered(worker=worker):
+        case CallAnswered(worker=worker):
             return replaced(row, status=CallStatus.IN_PROGRESS, answered_at=at, worker=worker)
-        case facts.CallerTurn(turn=turn):
+        case CallerTurn(turn=turn):
             return replaced(row, turn=turn, speaking="caller")
-        case facts.AgentTurn():
+        case AgentTurn():
             return replaced(row, speaking="agent")
-        case facts.RecordingStarted():
+        case RecordingStarted():
             return replaced(row, recording=Recording.ON)
-        case facts.RecordingStopOrdered() | facts.RecordingStopped():
+        case RecordingStopOrdered() | RecordingStopped():
             return replaced(row, recording=_recording(row.recording, fact))
         case _:
             return row

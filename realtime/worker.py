@@ -11,7 +11,7 @@ import structlog
 from fastapi import APIRouter
 
 from commands.spool.spool import Spool
-from events.calls import EndedBy
+from events.calls.ending import EndedBy
 from events.streams import StreamId
 from realtime.carrier import twiml
 from realtime.carrier.media_socket import MediaSocket, StartRefused, Transport

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
-from commands.calls import CALLS, OrderRecordingStop
-from events.calls import RecordingStarted, RecordingStopped
+from commands.calls.deciding import CALLS
+from commands.calls.orders import OrderRecordingStop
+from events.calls.recording import RecordingStarted, RecordingStopped
 from events.consents import ConsentRevoked, Purpose
 from events.recorded import Recorded
 from events.streams import StreamId

@@ -8,7 +8,9 @@ from typing import TypeAlias, assert_never
 
 from commands.rates import NoRateTable, RateTable, in_force
 from commands.usage import USAGE, RecordUsage
-from events.calls import AgentTurn, CallAnswered, CallEnded, Spent
+from events.calls.ending import CallEnded
+from events.calls.ringing import CallAnswered
+from events.calls.talking import AgentTurn, Spent
 from events.recorded import Recorded
 from events.streams import StreamId
 from events.usage import Meter, UsageLine, UsageRecorded

@@ -3,8 +3,9 @@
 from dataclasses import fields
 from typing import TypeVar
 
-from commands.calls import AnswerCall, EndCall, Witness, WitnessLate
-from events.calls import CallAnswered, CallEnded
+from commands.calls.orders import AnswerCall, EndCall, Witness, WitnessLate
+from events.calls.ending import CallEnded
+from events.calls.ringing import CallAnswered
 
 C = TypeVar("C")
 

@@ -5,9 +5,13 @@ from contextlib import aclosing, asynccontextmanager
 
 from rich.text import Text
 
-from events import calls as facts
 from events import consents
 from events.admission import UNCLAIMED
+from events.calls.ending import CallEnded, EngineFailure
+from events.calls.recording import RecordingStarted, RecordingStopped
+from events.calls.ringing import CallReceived
+from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.thinking import ToolAnswered, ToolRequested
 from events.headers import Kind
 from events.records import recorded
 from events.registry import Fact
@@ -44,25 +48,25 @@ async def narrated(reader: KafkaLogReader, key_ring: KeyRing, tell: Callable[[Te
 def sentence(fact: Fact, key_ring: KeyRing) -> Text | None:
     """One fact for people; None for those that only machines want to see live."""
     match fact:
-        case facts.CallReceived():
+        case CallReceived():
             return _line(None, "line", f"{in_clear(key_ring, fact.caller)} rings {in_clear(key_ring, fact.number)}")
-        case facts.DisclosureSpoken():
+        case DisclosureSpoken():
             return _line(fact.heard_ms, "line", "the caller has heard that an AI speaks")
-        case facts.CallerTurn():
+        case CallerTurn():
             return _line(fact.started_ms, "caller", in_clear(key_ring, fact.words) or "(nothing understood)")
-        case facts.AgentTurn():
+        case AgentTurn():
             return _line(fact.started_ms, "agent", in_clear(key_ring, fact.heard) + (" — interrupted" if fact.interrupted else ""))
-        case facts.ToolRequested():
+        case ToolRequested():
             return _line(fact.at_ms, "tool", f"{fact.tool} is asked")
-        case facts.ToolAnswered():
+        case ToolAnswered():
             return _line(fact.at_ms, "tool", f"{fact.tool} {'failed' if fact.failed else 'answered'}")
-        case facts.RecordingStarted():
+        case RecordingStarted():
             return _line(fact.at_ms, "record", "recording starts")
-        case facts.RecordingStopped():
+        case RecordingStopped():
             return _line(fact.at_ms, "record", f"recording stops ({fact.reason})")
-        case facts.EngineFailure():
+        case EngineFailure():
             return _line(fact.at_ms, "fault", f"{fact.engine}: {fact.reason}")
-        case facts.CallEnded():
+        case CallEnded():
             return _line(fact.duration_ms, "line", f"the call ends: {fact.reason}, by the {fact.ended_by.value}")
         case consents.ConsentGranted():
             return _line(None, "record", f"consent granted: {fact.purpose.value}")

@@ -9,7 +9,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from events.calls import Latency
+from events.calls.talking import Latency
 from events.positions import Position
 from events.usage import RatedLine
 from infra.apps.story import CallStory, Happening

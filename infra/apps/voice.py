@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from commands.calls import CALLS
+from commands.calls.deciding import CALLS
 from commands.routing.owners import Owners
 from events.identifiers import uuid7
 from infra.adapters.picows_media import MediaServer

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from events.calls import EndedBy
+from events.calls.ending import EndedBy
 from realtime.carrier.media_streams import Dtmf, FrameRefused, Frames, Mark, Media, Message, Session, Start, Stop, Wrong
 from realtime.carrier.tokens import TokenRefused
 from realtime.loop.conductor import Conductor

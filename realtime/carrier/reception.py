@@ -9,11 +9,13 @@ from typing import Any
 
 import structlog
 
-from commands.calls import CALL_SIDS, CALLS, CallSidReservedAlready, EndCall, ReceiveCall, ReserveCallSid
+from commands.calls.deciding import CALL_SIDS, CALLS
+from commands.calls.orders import EndCall, ReceiveCall, ReserveCallSid
+from commands.calls.refusals import CallSidReservedAlready
 from commands.decider import CommandRefused, Decider
 from commands.dispatch import CommitInDoubt, Committed, Dispatch, LogUnavailable, Order
 from commands.numbers import NUMBERS, NoteUnassignedCall
-from events.calls import EndedBy, Stage
+from events.calls.ending import EndedBy, Stage
 from events.identifiers import derived_id
 from events.sealing import KeyRing, digest_of
 from events.streams import PLATFORM, StreamId

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from events.calls import DisclosureSpoken, Evidence
+from events.calls.talking import DisclosureSpoken, Evidence
 from realtime.audio import BYTES_PER_MS
 from realtime.speaking.playout import Purpose, Utterance
 

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from commands.calls import StartRecording
+from commands.calls.orders import StartRecording
 from commands.consents import GrantConsent, RevokeConsent
-from events.calls import CallerTurn, RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.talking import CallerTurn
 from events.consents import Purpose
 from realtime.consent.permission import Standing
 from realtime.machine.effects import Note, StartRecorder, StopRecorder

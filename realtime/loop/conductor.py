@@ -10,9 +10,10 @@ from typing import Protocol, assert_never, cast
 
 import structlog
 
-from commands.calls import EndCall
+from commands.calls.orders import EndCall
 from commands.dispatch import Watch
-from events.calls import CallEvent, EndedBy
+from events.calls.ending import EndedBy
+from events.calls.every import CallEvent
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId

@@ -14,13 +14,14 @@ from typing import Any
 
 import structlog
 
-from commands.calls import CALLS, CallCommand, Witness
+from commands.calls.deciding import CALLS
+from commands.calls.orders import CallCommand, Witness
 from commands.consents import CONSENTS, ConsentCommand, GrantConsent, RevokeConsent
 from commands.decider import CommandRefused, Decider
 from commands.dispatch import CommandIdReused, CommitInDoubt, CommitTooLarge, Dispatch, LogUnavailable, Order
 from commands.spool.late import as_late
 from commands.spool.spool import Kept, Spool
-from events.calls import FactsLost
+from events.calls.ending import FactsLost
 from events.identifiers import derived_id
 from events.sealing import digest_of
 from events.streams import StreamId

@@ -1,6 +1,7 @@
 """How a call ends: once, for a reason that has a name, and not before what cannot be undone has been accounted for."""
 
-from events.calls import CallerTurn, EndedBy, EngineFailure
+from events.calls.ending import EndedBy, EngineFailure
+from events.calls.talking import CallerTurn
 from realtime.machine.effects import Abandon, CloseMedia, Finish, HangUp, StopRecorder
 from realtime.machine.signals import EngineBroke
 from realtime.machine.state import Ending, Life, Moment

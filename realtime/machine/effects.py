@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from commands.calls import CallCommand
+from commands.calls.orders import CallCommand
 from commands.consents import ConsentCommand
-from events.calls import EndedBy, Stage
+from events.calls.ending import EndedBy, Stage
 from realtime.machine.signals import Timer
 from realtime.ports import ModelRequest, ToolUse
 

@@ -6,7 +6,8 @@ A signal holds plain values only, so that a call's signals can be kept and the c
 from dataclasses import dataclass
 from enum import StrEnum
 
-from events.calls import CallEvent, EndedBy
+from events.calls.ending import EndedBy
+from events.calls.every import CallEvent
 from realtime.ports import Json, TokenUsage, ToolUse
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from commands.calls import CallCommand, Witness, Witnessed
+from commands.calls.orders import CallCommand, Witness, Witnessed
 from commands.consents import ConsentCommand
-from events.calls import EndedBy, Latency, Spent, Stage
+from events.calls.ending import EndedBy, Stage
+from events.calls.talking import Latency, Spent
 from realtime.consent.disclosure import Disclosure
 from realtime.consent.permission import Permission
 from realtime.machine.briefing import Briefing

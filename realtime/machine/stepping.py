@@ -6,8 +6,11 @@ No clock, no I/O, no randomness: the same signals give the same call. It is tota
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from commands.calls import AnswerCall
-from events.calls import CallEnded, CallEvent, EndedBy, HangUpOrdered, RecordingStarted, RecordingStopOrdered, RecordingStopped
+from commands.calls.orders import AnswerCall
+from events.calls.control import HangUpOrdered
+from events.calls.ending import CallEnded, EndedBy
+from events.calls.every import CallEvent
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from realtime.consent import recording_consent
 from realtime.machine import closing
 from realtime.machine.effects import Effect, SetTimer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from events.calls import Evidence
+from events.calls.talking import Evidence
 from realtime.audio import BYTES_PER_MS
 
 # A mark may come back this much before our own clock says that its audio has played, and no earlier: it was not played then.

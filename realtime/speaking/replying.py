@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from events.calls import AgentInterrupted, AgentTurn, Latency, Spent, Stage
+from events.calls.ending import Stage
+from events.calls.talking import AgentInterrupted, AgentTurn, Latency, Spent
 from realtime.audio import BYTES_PER_MS
 from realtime.consent import disclosure
 from realtime.consent.permission import Standing

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from events.calls import EndedBy, EngineFailure, Latency, ModelChosen
+from events.calls.ending import EndedBy, EngineFailure
+from events.calls.talking import Latency
+from events.calls.thinking import ModelChosen
 from realtime.consent.permission import Standing
 from realtime.machine.effects import AskModel, CancelModel, CancelTimer, SetTimer
 from realtime.machine.signals import Engine, EngineBroke, ModelDone, ModelSaid, ModelWantsTool, Timer

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from commands.calls import Witness
-from events.calls import EndedBy
+from commands.calls.orders import Witness
+from events.calls.ending import EndedBy
 from realtime.consent import recording_consent
 from realtime.machine.briefing import Briefing
 from realtime.machine.effects import RunTool, SetTimer

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from events.calls import ToolAnswered, ToolRequested
+from events.calls.thinking import ToolAnswered, ToolRequested
 from realtime.machine.effects import CancelTimer, CancelTool, SetTimer
 from realtime.machine.signals import Timer
 from realtime.machine.state import CallState, Moment, ToolRun

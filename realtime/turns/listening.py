@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from events.calls import CallerTurn, Latency
+from events.calls.talking import CallerTurn, Latency
 from realtime.consent import recording_consent
 from realtime.consent.permission import Standing
 from realtime.machine.effects import CancelTimer

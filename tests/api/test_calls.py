@@ -10,8 +10,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from commands.calls import CALLS, AnswerCall, EndCall, ReceiveCall, StartRecording, Witness
-from events.calls import AgentTurn, CallerTurn, EndedBy, Evidence, Latency, RecordingStopOrdered, Spent, Stage
+from commands.calls.deciding import CALLS
+from commands.calls.orders import AnswerCall, EndCall, ReceiveCall, StartRecording, Witness
+from events.calls.ending import EndedBy, Stage
+from events.calls.recording import RecordingStopOrdered
+from events.calls.talking import AgentTurn, CallerTurn, Evidence, Latency, Spent
 from events.positions import Position
 from events.recorded import Recorded
 from events.registry import Fact

@@ -18,7 +18,8 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis.core.result import Ok
 
 from api.scopes import SCOPES, needed
-from commands.calls import CALLS, AnswerCall, ReceiveCall
+from commands.calls.deciding import CALLS
+from commands.calls.orders import AnswerCall, ReceiveCall
 from events.streams import StreamId
 from tests.api.platform import Platform, Tenant, fresh_call_id
 

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from commands.calls import CALLS, ReceiveCall
+from commands.calls.deciding import CALLS
+from commands.calls.orders import ReceiveCall
 from events.streams import StreamId
 from tests.api.asking import refusal, seen
 from tests.api.platform import Platform, Tenant, fresh_call_id

@@ -17,7 +17,7 @@ import structlog
 import uvloop
 from rich.console import Console
 
-from events import calls as facts
+from events.calls.thinking import ModelChosen
 from events.flags import FlagSet
 from events.rooms import ROOMS
 from events.streams import StreamId
@@ -46,7 +46,7 @@ _ASIDES = Console(stderr=True)
 _FLAG = FlagSet(enabled=True, variant="v")
 _TURNS: Sequence[Any] = (
     caller_turn(1, "could you tell me whether you are open on saturday"),
-    facts.ModelChosen(turn=1, rule="short questions", logical="fast", model="claude-haiku-4-5"),
+    ModelChosen(turn=1, rule="short questions", logical="fast", model="claude-haiku-4-5"),
     agent_turn(
         1, "on saturdays we are open from nine to three", model="claude-haiku-4-5", input_tokens=900, output_tokens=14, characters=44
     ),

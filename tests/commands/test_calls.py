@@ -4,45 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from commands.calls import (
-    CALL_SIDS,
-    CALLS,
-    AlreadyAnswered,
+from commands.calls.deciding import CALL_SIDS, CALLS
+from commands.calls.orders import (
     AnswerCall,
     CallCommand,
-    CallIdTaken,
-    CallNotAnswered,
-    CallOver,
-    CallSidReservedAlready,
     EndCall,
     OrderHangUp,
     OrderRecordingStop,
     ReceiveCall,
-    RecordingNotAllowed,
     ReserveCallSid,
     StartRecording,
     Witness,
     WitnessedLate,
     WitnessLate,
 )
+from commands.calls.refusals import AlreadyAnswered, CallIdTaken, CallNotAnswered, CallOver, CallSidReservedAlready, RecordingNotAllowed
 from commands.decider import NotFound
-from events.calls import (
-    AgentInterrupted,
-    CallAnswered,
-    CallEnded,
-    CallerTurn,
-    CallEvent,
-    CallReceived,
-    CallSidReserved,
-    EndedBy,
-    FactsLost,
-    HangUpOrdered,
-    LateFact,
-    RecordingStarted,
-    RecordingStopOrdered,
-    RecordingStopped,
-    Stage,
-)
+from events.calls.control import HangUpOrdered
+from events.calls.ending import CallEnded, EndedBy, FactsLost, Stage
+from events.calls.every import CallEvent
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.talking import AgentInterrupted, CallerTurn
 from tests.given import given, sealed
 
 RECEIVED = CallReceived(

@@ -11,19 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.calls import AnswerCall, CallCommand, OrderRecordingStop, Phase, ReceiveCall, StartRecording, Witness, WitnessLate
+from commands.calls.deciding import Phase
+from commands.calls.orders import AnswerCall, CallCommand, OrderRecordingStop, ReceiveCall, StartRecording, Witness, WitnessLate
 from commands.decider import CommandRefused, Decider
 from commands.rooms import DECIDERS
-from events.calls import (
-    CallAnswered,
-    CallEnded,
-    CallReceived,
-    FactsLost,
-    LateFact,
-    RecordingStarted,
-    RecordingStopOrdered,
-    RecordingStopped,
-)
+from events.calls.ending import CallEnded, FactsLost
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallAnswered, CallReceived
 from events.registry import Fact, type_of
 from events.rooms import ROOMS
 from tests.instances import FEW, Strategy, any_of, instances

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.calls import OrderHangUp, Witness
+from commands.calls.orders import OrderHangUp, Witness
 from commands.decider import Decider
 from commands.dispatch import Order
 from commands.flags import RemoveFlag, SetFlag
 from commands.rooms import DECIDERS
 from commands.wire import BrokenCommand, CommandWire, UnknownCommand
-from events.calls import EngineFailure
+from events.calls.ending import EngineFailure
 from events.recorded import EventId
 from tests.instances import any_of
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from events.calls import EngineFailure, LateFact
+from events.calls.ending import EngineFailure
+from events.calls.late import LateFact
 from events.headers import Kind
 from events.records import recorded
 from events.rooms import prepared_codec

@@ -4,8 +4,10 @@ import random
 from collections.abc import Sequence
 from decimal import Decimal
 
-from events import calls as facts
 from events.agents import AgentCreated, AgentVersionPublished
+from events.calls.ending import FactsLost
+from events.calls.recording import RecordingStarted
+from events.calls.thinking import ModelChosen
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.flags import FlagRemoved, FlagSet
 from events.numbers import NumberAssigned, NumberReleased
@@ -52,9 +54,9 @@ _STREAMS: list[tuple[StreamId, Fact, list[Fact]]] = [
             StreamId(AYB, "calls", f"call_{n}"),
             received(),
             [
-                answered(), caller_turn(1), agent_turn(1), facts.FactsLost(count=n), ended(),
-                facts.ModelChosen(turn=1, rule="r", logical="l", model="m"),
-                facts.RecordingStarted(caller_ref=CALLER_REF, consent_version=1, at_ms=1),
+                answered(), caller_turn(1), agent_turn(1), FactsLost(count=n), ended(),
+                ModelChosen(turn=1, rule="r", logical="l", model="m"),
+                RecordingStarted(caller_ref=CALLER_REF, consent_version=1, at_ms=1),
             ],
         )
         for n in range(3)

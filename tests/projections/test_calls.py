@@ -4,15 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from events import calls as facts
-from events.calls import EndedBy, Evidence, Stage
+from events.calls.ending import EndedBy, Stage
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.talking import DisclosureSpoken, Evidence
 from projections.calls import CALL_TIMELINE, CALLS, LIVE_CALLS, CallStatus, Recording, TimelineEntry
 from projections.table import BrokenHistory
 from tests.projections.facts import CALL, CALLER_REF, answered, caller_turn, ended, received, sealed, whole_call
 from tests.projections.told import DAY, told
 
-STARTED = facts.RecordingStarted(caller_ref=CALLER_REF, consent_version=1, at_ms=7000)
-ORDERED = facts.RecordingStopOrdered(reason="consent-revoked", revoked_version=2)
+STARTED = RecordingStarted(caller_ref=CALLER_REF, consent_version=1, at_ms=7000)
+ORDERED = RecordingStopOrdered(reason="consent-revoked", revoked_version=2)
 
 
 class TestCall:
@@ -39,7 +41,7 @@ class TestCall:
             ((STARTED,), Recording.ON),
             ((STARTED, ORDERED), Recording.STOPPING),
             ((ORDERED,), Recording.NEVER),
-            ((STARTED, facts.RecordingStopped(caller_ref=CALLER_REF, reason="asked", at_ms=9)), Recording.STOPPED),
+            ((STARTED, RecordingStopped(caller_ref=CALLER_REF, reason="asked", at_ms=9)), Recording.STOPPED),
         ],
     )
     def test_says_whether_it_is_recorded(self, history: tuple[object, ...], standing: Recording) -> None:
@@ -48,14 +50,14 @@ class TestCall:
         assert row.recording is standing
 
     def test_has_the_first_disclosure_that_was_heard_whole(self) -> None:
-        heard = [facts.DisclosureSpoken(started_ms=n, heard_ms=n + 1, evidence=Evidence.PLAYED, attempt=n) for n in (2, 3)]
+        heard = [DisclosureSpoken(started_ms=n, heard_ms=n + 1, evidence=Evidence.PLAYED, attempt=n) for n in (2, 3)]
         row = CALLS.fold(told(CALL, received(), answered(), *heard))
         assert row is not None
         assert (row.disclosed_ms, row.disclosures) == (3, 3)
 
     def test_counts_what_came_late_and_does_not_stand_by_it(self) -> None:
-        stopped = facts.RecordingStopped(caller_ref=CALLER_REF, reason="caller-asked", at_ms=8000)
-        late = [facts.LateFact.of("MZ0", n, fact) for n, fact in enumerate((answered(), caller_turn(3), stopped, ended()), 1)]
+        stopped = RecordingStopped(caller_ref=CALLER_REF, reason="caller-asked", at_ms=8000)
+        late = [LateFact.of("MZ0", n, fact) for n, fact in enumerate((answered(), caller_turn(3), stopped, ended()), 1)]
         row = CALLS.fold(told(CALL, received(), answered(), STARTED, *late))
         assert row is not None
         assert (row.status, row.recording, row.turns, row.ended_at) == (CallStatus.IN_PROGRESS, Recording.ON, 1, None)
@@ -89,7 +91,7 @@ class TestTimeline:
         assert (answer.tool, answer.words, answer.failed) == ("order", sealed("ready"), False)
 
     def test_tells_what_came_late_as_what_it_is_and_late(self) -> None:
-        (entry,) = CALL_TIMELINE.entries(told(CALL, facts.LateFact.of("MZ0", 1, caller_turn(3)))[0])
+        (entry,) = CALL_TIMELINE.entries(told(CALL, LateFact.of("MZ0", 1, caller_turn(3)))[0])
         assert (entry.kind, entry.turn, entry.words) == ("late-caller-turn", 3, caller_turn(3).words)
 
     def test_names_the_consent_that_a_recording_rests_on_and_the_one_that_ended_it(self) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import asyncpg
 
-from events import calls as facts
+from events.calls.talking import CallerTurn
+from events.calls.thinking import ToolAnswered, ToolRequested
 from events.consents import ConsentGranted, Purpose
 from events.numbers import NumberAssigned
 from events.sealing import KeyRing
@@ -26,13 +27,13 @@ def history(key_ring: KeyRing) -> tuple[str, list[tuple[StreamId, object]]]:
     number, caller, words = (
         key_ring.seal(subject, text) for subject, text in ((AYB, NUMBER), (f"{AYB}/{caller_ref}", CALLER), (f"{AYB}/{caller_ref}", WORDS))
     )  # fmt: skip
-    asked = facts.ToolRequested(turn=1, tool_use_id="t", tool="crm", arguments=words, idempotent=True, at_ms=3, filler=words)
+    asked = ToolRequested(turn=1, tool_use_id="t", tool="crm", arguments=words, idempotent=True, at_ms=3, filler=words)
     return caller_ref, [
         (CALL, received(caller=caller, caller_ref=caller_ref, number=number, number_ref=number_ref)),
         (CALL, answered()),
-        (CALL, facts.CallerTurn(turn=1, words=words, started_ms=1, ended_ms=2, recognised_ms=3, confidence=0.9)),
+        (CALL, CallerTurn(turn=1, words=words, started_ms=1, ended_ms=2, recognised_ms=3, confidence=0.9)),
         (CALL, asked),
-        (CALL, facts.ToolAnswered(turn=1, tool_use_id="t", tool="crm", answer=words, failed=False, at_ms=4)),
+        (CALL, ToolAnswered(turn=1, tool_use_id="t", tool="crm", answer=words, failed=False, at_ms=4)),
         (StreamId(AYB, "consents", caller_ref), ConsentGranted(subject=caller, purpose=Purpose.RECORDING, evidence="turn 1")),
         (StreamId(PLATFORM, "numbers", number_ref), NumberAssigned(organisation_id=AYB, agent_id="agt_1", number=number)),
     ]

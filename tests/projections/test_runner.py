@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from events.calls import CallerTurn
+from events.calls.talking import CallerTurn
 from events.flags import FlagSet
 from events.organisations import OrganisationCreated, OrganisationRenamed
 from events.rooms import ROOMS

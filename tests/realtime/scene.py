@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from commands.calls import EndCall, Witness
-from events.calls import EndedBy
+from commands.calls.orders import EndCall, Witness
+from events.calls.ending import EndedBy
 from events.sealing import Sealed
 from realtime.machine import effects as do
 from realtime.machine import signals

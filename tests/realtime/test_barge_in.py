@@ -1,6 +1,6 @@
 """The caller speaks over the agent: it stops, and only what was heard was said."""
 
-from events.calls import AgentInterrupted, AgentTurn, CallerTurn, Evidence
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, Evidence
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.ports import ToolUse

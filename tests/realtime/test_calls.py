@@ -9,19 +9,11 @@ import pytest
 from commands.rooms import DECIDERS
 from commands.spool.drain import Drain
 from commands.wire import CommandWire
-from events.calls import (
-    AgentInterrupted,
-    AgentTurn,
-    CallEnded,
-    CallerTurn,
-    DisclosureSpoken,
-    EndedBy,
-    EngineFailure,
-    LateFact,
-    RecordingStarted,
-    RecordingStopped,
-    ToolAnswered,
-)
+from events.calls.ending import CallEnded, EndedBy, EngineFailure
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStarted, RecordingStopped
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.thinking import ToolAnswered
 from events.consents import ConsentGranted, ConsentRevoked
 from infra.emulators.twilio.caller import Caller, Line
 from infra.emulators.twilio.carrier import CarrierCall

@@ -2,7 +2,10 @@
 
 import pytest
 
-from events.calls import AgentTurn, CallerTurn, EndedBy, EngineFailure, HangUpOrdered, Stage, ToolAnswered
+from events.calls.control import HangUpOrdered
+from events.calls.ending import EndedBy, EngineFailure, Stage
+from events.calls.talking import AgentTurn, CallerTurn
+from events.calls.thinking import ToolAnswered
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.machine.briefing import Thresholds

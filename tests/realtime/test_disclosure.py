@@ -1,6 +1,6 @@
 """An AI says that it is one, first, and until that was heard."""
 
-from events.calls import DisclosureSpoken, Evidence
+from events.calls.talking import DisclosureSpoken, Evidence
 from realtime.machine import effects as do
 from realtime.machine import signals
 from tests.realtime.scene import WORDING, Scene

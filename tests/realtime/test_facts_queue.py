@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from commands.calls import CALLS, AnswerCall, EndCall, ReceiveCall, Witness
+from commands.calls.deciding import CALLS
+from commands.calls.orders import AnswerCall, EndCall, ReceiveCall, Witness
 from commands.consents import GrantConsent, RevokeConsent
 from commands.decider import Decider
 from commands.dispatch import Committed, Dispatch, Order
@@ -18,7 +19,9 @@ from commands.rooms import DECIDERS
 from commands.spool.drain import Drain
 from commands.spool.spool import Spool, SpoolLimits
 from commands.wire import CommandWire
-from events.calls import CallAnswered, CallEnded, EndedBy, EngineFailure, FactsLost, LateFact, Stage
+from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
+from events.calls.late import LateFact
+from events.calls.ringing import CallAnswered
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.streams import StreamId
 from realtime.loop.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome, QueueLimits, Sender

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from commands.calls import StartRecording, Witness
+from commands.calls.orders import StartRecording, Witness
 from commands.consents import GrantConsent, RevokeConsent
-from events.calls import AgentTurn, CallEnded, EndedBy, HangUpOrdered, RecordingStarted, RecordingStopOrdered, RecordingStopped, Stage
+from events.calls.control import HangUpOrdered
+from events.calls.ending import CallEnded, EndedBy, Stage
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.talking import AgentTurn
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.machine.signals import Engine, Signal, Timer

@@ -16,7 +16,8 @@ from twilio.request_validator import RequestValidator
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from events.calls import CallAnswered, CallEnded, EndedBy, Stage
+from events.calls.ending import CallEnded, EndedBy, Stage
+from events.calls.ringing import CallAnswered
 from realtime.worker import WorkerSettings
 from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER, Office, open_office
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from commands.calls import StartRecording
+from commands.calls.orders import StartRecording
 from commands.consents import GrantConsent, RevokeConsent
-from events.calls import CallerTurn, RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.talking import CallerTurn
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.ports import ToolUse

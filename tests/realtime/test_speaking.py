@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.calls import Evidence
+from events.calls.talking import Evidence
 from realtime.speaking.playout import (
     Purpose,
     Speech,

@@ -1,7 +1,7 @@
 """Tools in a call: on the log first where it matters, a filler when they are slow, bounded in time, told to the model."""
 
-from commands.calls import Witness
-from events.calls import ToolAnswered, ToolRequested
+from commands.calls.orders import Witness
+from events.calls.thinking import ToolAnswered, ToolRequested
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.ports import ToolUse

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from twilio.request_validator import RequestValidator
 
-from events.calls import CallEnded, CallReceived, EndedBy, Stage
+from events.calls.ending import CallEnded, EndedBy, Stage
+from events.calls.ringing import CallReceived
 from events.numbers import UnassignedNumberCalled
 from realtime.worker import WorkerSettings
 from tests.commands.spool.call import call, failure, order

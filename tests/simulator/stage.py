@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from commands.calls import CALLS
+from commands.calls.deciding import CALLS
 from commands.decider import Decider
 from commands.flags import FLAGS
 from commands.ownership.memory import Room

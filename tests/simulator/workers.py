@@ -9,13 +9,17 @@ from itertools import chain, count
 from random import Random
 from typing import cast
 
-from commands.calls import CALLS, AnswerCall, Call, ReceiveCall, Witness
+from commands.calls.deciding import CALLS, Call
+from commands.calls.orders import AnswerCall, ReceiveCall, Witness
 from commands.dispatch import CommitInDoubt, LogUnavailable, Order
 from commands.routing.owners import Owners
 from commands.spool.drain import Drain, DrainPace
 from commands.spool.format import Checksum, sha
 from commands.spool.spool import Spool, SpoolLimits
-from events.calls import CallAnswered, CallEvent, EngineFailure, LateFact
+from events.calls.ending import EngineFailure
+from events.calls.every import CallEvent
+from events.calls.late import LateFact
+from events.calls.ringing import CallAnswered
 from events.headers import Kind
 from events.identifiers import derived_id
 from events.streams import StreamId

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 import pytest_asyncio
 
-from commands.calls import CALLS
+from commands.calls.deciding import CALLS
 from events.admission import UNCLAIMED
 from events.headers import Kind
 from events.numbers import UnassignedNumberCalled

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from events.calls import CallerTurn
+from events.calls.talking import CallerTurn
 from events.recorded import Recorded
 from events.registry import Fact
 from infra.local.stack import ensure_stack, stack_status, stop_stack

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import aiohttp
 
-from events.calls import CallReceived, EndedBy, HangUpOrdered, RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.control import HangUpOrdered
+from events.calls.ending import EndedBy
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallReceived
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId

@@ -7,8 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.calls import CALLS, OrderRecordingStop
-from events.calls import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from commands.calls.deciding import CALLS
+from commands.calls.orders import OrderRecordingStop
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.recorded import Recorded
 from events.registry import Fact

@@ -9,7 +9,9 @@ from typing import Any
 from commands.decider import Decider
 from commands.dispatch import CommitInDoubt, Committed, LogUnavailable, Order
 from commands.rates import RateTable
-from events.calls import CallAnswered, CallEnded, CallReceived, RecordingStarted, RecordingStopOrdered
+from events.calls.ending import CallEnded
+from events.calls.recording import RecordingStarted, RecordingStopOrdered
+from events.calls.ringing import CallAnswered, CallReceived
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
 from events.registry import Fact, type_of
 from events.streams import StreamId

@@ -28,7 +28,8 @@ from commands.dispatch import Committed, Dispatch, Order
 from commands.ownership.appending import World
 from commands.rooms import DECIDERS
 from commands.routing.owners import Owners
-from events.calls import AgentTurn, CallEnded, CallerTurn
+from events.calls.ending import CallEnded
+from events.calls.talking import AgentTurn, CallerTurn
 from events.identifiers import uuid7
 from events.rooms import ROOMS, prepared_codec
 from events.sealing import KeyRing

@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
-from commands.calls import CALLS, AnswerCall, ReceiveCall, Witness
+from commands.calls.deciding import CALLS
+from commands.calls.orders import AnswerCall, ReceiveCall, Witness
 from commands.dispatch import Dispatch, Order
-from events.calls import EngineFailure
+from events.calls.ending import EngineFailure
 from events.identifiers import derived_id
 from events.sealing import digest_of
 from events.streams import StreamId

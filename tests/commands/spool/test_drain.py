@@ -12,14 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commands.calls import EndCall, Witness
+from commands.calls.orders import EndCall, Witness
 from commands.consents import CONSENTS, GrantConsent, RevokeConsent
 from commands.rooms import DECIDERS
 from commands.spool.drain import Drain, DrainPace
 from commands.spool.format import Checksum, Entry, framed, payload_of, segment_header, sha
 from commands.spool.spool import Spool, SpoolLimits
 from commands.wire import CommandWire
-from events.calls import CallEnded, EndedBy, EngineFailure, LateFact, RecordingStopped, Stage, ToolRequested
+from events.calls.ending import CallEnded, EndedBy, EngineFailure, Stage
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStopped
+from events.calls.thinking import ToolRequested
 from events.codec import MARKER, fingerprint_of
 from events.consents import ConsentRevoked, Purpose
 from events.registry import type_of

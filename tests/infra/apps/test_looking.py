@@ -14,8 +14,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from commands.calls import CALLS, EndCall
-from events.calls import EndedBy, Stage
+from commands.calls.deciding import CALLS
+from commands.calls.orders import EndCall
+from events.calls.ending import EndedBy, Stage
 from events.streams import StreamId
 from infra.apps.installation import operator_key
 from infra.apps.whereabouts import remembered

@@ -6,7 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
-from events.calls import EndedBy, Evidence, Latency, Spent, Stage
+from events.calls.ending import EndedBy, Stage
+from events.calls.talking import Evidence, Latency, Spent
 from events.sealing import Sealed
 from events.usage import Meter, RatedLine
 from infra.apps.story import CallStory, ConsentWord, FlagAtCall, Happening, story_data

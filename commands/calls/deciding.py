@@ -1,161 +1,34 @@
 """Decides what may happen to a phone call: it rings once, is answered once, is recorded only while that is allowed, and ends once."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any, TypeAlias, assert_never
+from typing import Any, assert_never
 
-from commands.decider import CommandRefused, Decider, NotFound
-from events import calls as facts
-from events.calls import CallEvent, CallSidReserved, EndedBy, Stage
-from events.sealing import Sealed
+from commands.calls.orders import (
+    AnswerCall,
+    CallCommand,
+    EndCall,
+    OrderHangUp,
+    OrderRecordingStop,
+    ReceiveCall,
+    ReserveCallSid,
+    StartRecording,
+    Witness,
+    Witnessed,
+    WitnessLate,
+)
+from commands.calls.refusals import AlreadyAnswered, CallIdTaken, CallNotAnswered, CallOver, CallSidReservedAlready, RecordingNotAllowed
+from commands.decider import Decider, NotFound
+from events.calls.control import HangUpOrdered
+from events.calls.ending import CallEnded, FactsLost
+from events.calls.every import CallEvent
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
 
 # A worker that saw no answer sends again what it witnessed last; further back a repeat is known by its command id alone.
 _REMEMBERED = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveCallSid:
-    """The carrier's call is to be this call of ours."""
-
-    call_id: str
-    organisation_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiveCall:
-    """The carrier says that a caller rings. A repeat of the same CallSid changes nothing."""
-
-    call_sid: str
-    caller: Sealed[str]
-    caller_ref: str
-    number: Sealed[str]
-    number_ref: str
-    agent_id: str
-    agent_version: str
-    agent_version_hash: str
-    flags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerCall:
-    """The media stream started at a worker."""
-
-    stream_sid: str
-    worker: str
-    recogniser: str
-    model_provider: str
-    voice: str
-    embedded: bool
-
-
-Witnessed: TypeAlias = (
-    facts.DisclosureSpoken | facts.CallerTurn | facts.ModelChosen | facts.ToolRequested | facts.ToolAnswered | facts.AgentTurn
-    | facts.AgentInterrupted | facts.EngineFailure | facts.FactsLost | facts.RecordingStopped
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witness:
-    """The worker saw it happen; there is nothing to decide but whether the call was under way."""
-
-    fact: Witnessed
-
-
-WitnessedLate: TypeAlias = Witnessed | facts.CallAnswered | facts.CallEnded
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WitnessLate:
-    """The worker saw it happen, and could not tell it in time. It is never refused, and decides nothing."""
-
-    incarnation: str
-    sequence: int
-    fact: WitnessedLate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRecording:
-    """Keep both sides from now on. `consent_version`: of the caller's consents stream, at which recording was allowed."""
-
-    caller_ref: str
-    consent_version: int
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderRecordingStop:
-    """Stop what is kept. `revoked_version`: of the caller's consents stream, at which the consent was withdrawn.
-
-    It holds against every later start that rests on that version or an older one. 0: only stop what records now.
-    """
-
-    reason: str
-    revoked_version: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderHangUp:
-    """Have the worker end the call."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndCall:
-    """The call is over; the first end counts. What still records stops with it."""
-
-    reason: str
-    ended_by: EndedBy
-    stage: Stage
-    billable: bool
-    duration_ms: int
-    recognition_ms: int
-    recording: str = ""
-
-
-CallCommand: TypeAlias = ReceiveCall | AnswerCall | Witness | WitnessLate | StartRecording | OrderRecordingStop | OrderHangUp | EndCall
-
-
-class CallSidReservedAlready(CommandRefused):
-    """One call of the carrier's is one call of ours; a repeated webhook goes on with `call_id`."""
-
-    code = "call-sid-reserved"
-
-    def __init__(self, call_id: str, organisation_id: str) -> None:
-        super().__init__(f"the carrier's call is call {call_id} already; go on with that one")
-        self.call_id = call_id
-        self.organisation_id = organisation_id
-
-
-class CallIdTaken(CommandRefused):
-    """One call of ours is one call of the carrier's."""
-
-    code = "call-id-taken"
-
-
-class CallNotAnswered(CommandRefused):
-    """What happens in a call happens after its media stream started."""
-
-    code = "call-not-answered"
-
-
-class AlreadyAnswered(CommandRefused):
-    """One media stream to a call."""
-
-    code = "call-already-answered"
-
-
-class CallOver(CommandRefused):
-    """Nothing happens in a call that has ended."""
-
-    code = "call-over"
-
-
-class RecordingNotAllowed(CommandRefused):
-    """Nothing is recorded without a consent of the caller that still holds."""
-
-    code = "recording-not-allowed"
 
 
 class Phase(Enum):
@@ -209,7 +82,7 @@ def decide(command: CallCommand, call: Call) -> Sequence[CallEvent]:
             return _order_recording_stop(command, call)
         case OrderHangUp(reason=reason):
             _must_not_be_over(call)
-            return () if call.hang_up_ordered else (facts.HangUpOrdered(reason=reason),)
+            return () if call.hang_up_ordered else (HangUpOrdered(reason=reason),)
         case EndCall():
             return _end(command, call)
         case _:
@@ -218,7 +91,7 @@ def decide(command: CallCommand, call: Call) -> Sequence[CallEvent]:
 
 def _receive(command: ReceiveCall, call: Call) -> Sequence[CallEvent]:
     if call.phase is Phase.UNKNOWN:
-        return (facts.CallReceived(**_fields(command)),)
+        return (CallReceived(**_fields(command)),)
     if call.call_sid != command.call_sid:
         raise CallIdTaken(f"this is the carrier's call {call.call_sid} already; begin another call under an id of its own")
     return ()
@@ -227,7 +100,7 @@ def _receive(command: ReceiveCall, call: Call) -> Sequence[CallEvent]:
 def _answer(command: AnswerCall, call: Call) -> Sequence[CallEvent]:
     _must_not_be_over(call)
     if call.phase is Phase.RINGING:
-        return (facts.CallAnswered(**_fields(command)),)
+        return (CallAnswered(**_fields(command)),)
     if call.stream_sid != command.stream_sid:
         raise AlreadyAnswered(f"the call speaks over media stream {call.stream_sid}; close the second one")
     return ()
@@ -235,16 +108,16 @@ def _answer(command: AnswerCall, call: Call) -> Sequence[CallEvent]:
 
 def _witness(fact: Witnessed, call: Call) -> Sequence[CallEvent]:
     _must_be_under_way(call)
-    if isinstance(fact, facts.RecordingStopped):
+    if isinstance(fact, RecordingStopped):
         return (fact,) if call.recording else ()
     return () if fact in call.recent else (fact,)
 
 
 def _witness_late(command: WitnessLate, call: Call) -> Sequence[CallEvent]:
-    late = facts.LateFact.of(command.incarnation, command.sequence, command.fact)
+    late = LateFact.of(command.incarnation, command.sequence, command.fact)
     if late.name in call.late:
         return ()
-    if isinstance(command.fact, facts.CallEnded) and call.stream_sid in ("", command.incarnation):
+    if isinstance(command.fact, CallEnded) and call.stream_sid in ("", command.incarnation):
         # Nobody else has the call, so nobody else would ever say that it is over.
         return (late, *_end(EndCall(**_fields(command.fact)), call))
     return (late,)
@@ -260,7 +133,7 @@ def _start_recording(command: StartRecording, call: Call) -> Sequence[CallEvent]
         raise RecordingNotAllowed("the consent was withdrawn, or replaced by a newer one; ask the caller again")
     if call.stop_ordered:
         raise RecordingNotAllowed("the recording is being stopped; begin a new one once it has stopped")
-    return () if call.recording else (facts.RecordingStarted(**_fields(command)),)
+    return () if call.recording else (RecordingStarted(**_fields(command)),)
 
 
 def _order_recording_stop(command: OrderRecordingStop, call: Call) -> Sequence[CallEvent]:
@@ -269,15 +142,15 @@ def _order_recording_stop(command: OrderRecordingStop, call: Call) -> Sequence[C
     # Said even where nothing records: a start that was decided on the old consent may still be on its way. Not said where
     # the bar is that high already: by an earlier order, or by a recording that rests on a newer consent.
     newly_barred = command.revoked_version > call.barred_version
-    ordered = facts.RecordingStopOrdered(reason=command.reason, revoked_version=command.revoked_version)
+    ordered = RecordingStopOrdered(reason=command.reason, revoked_version=command.revoked_version)
     return (ordered,) if newly_barred or (not command.revoked_version and call.recording and not call.stop_ordered) else ()
 
 
 def _end(command: EndCall, call: Call) -> Sequence[CallEvent]:
     if call.phase is Phase.ENDED:
         return ()
-    stopped = facts.RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms)
-    return (*((stopped,) if call.recording else ()), facts.CallEnded(**_fields(command)))
+    stopped = RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms)
+    return (*((stopped,) if call.recording else ()), CallEnded(**_fields(command)))
 
 
 def _must_not_be_over(call: Call) -> None:
@@ -291,30 +164,30 @@ def _must_be_under_way(call: Call) -> None:
         raise CallNotAnswered("the call's media stream has not started yet; answer the call first")
 
 
-def _fields(command: ReceiveCall | AnswerCall | StartRecording | EndCall | facts.CallEnded) -> dict[str, Any]:
+def _fields(command: ReceiveCall | AnswerCall | StartRecording | EndCall | CallEnded) -> dict[str, Any]:
     """These commands have the fields of their facts, name by name."""
     return {each.name: getattr(command, each.name) for each in fields(command)}
 
 
 def evolve(call: Call, fact: CallEvent) -> Call:
     match fact:
-        case facts.CallReceived(call_sid=call_sid, caller_ref=caller_ref):
+        case CallReceived(call_sid=call_sid, caller_ref=caller_ref):
             return replace(call, phase=Phase.RINGING, call_sid=call_sid, caller_ref=caller_ref)
-        case facts.CallAnswered(stream_sid=stream_sid):
+        case CallAnswered(stream_sid=stream_sid):
             return replace(call, phase=Phase.ANSWERED, stream_sid=stream_sid)
-        case facts.RecordingStarted(consent_version=version):
+        case RecordingStarted(consent_version=version):
             return replace(call, recording=True, barred_version=max(call.barred_version, version - 1))
-        case facts.RecordingStopOrdered(revoked_version=version):
+        case RecordingStopOrdered(revoked_version=version):
             return replace(call, stop_ordered=call.recording, barred_version=max(call.barred_version, version))
-        case facts.RecordingStopped():
+        case RecordingStopped():
             return replace(call, recording=False, stop_ordered=False)
-        case facts.HangUpOrdered():
+        case HangUpOrdered():
             return replace(call, hang_up_ordered=True)
-        case facts.LateFact(name=name):
+        case LateFact(name=name):
             return replace(call, late=(*call.late, name)[-_REMEMBERED:])
-        case facts.CallEnded():
+        case CallEnded():
             return replace(call, phase=Phase.ENDED, recent=())
-        case facts.FactsLost() | CallSidReserved():
+        case FactsLost() | CallSidReserved():
             # Two losses of as many facts are two losses; a reservation stands on a stream of its own.
             return call
         case _:
@@ -322,6 +195,8 @@ def evolve(call: Call, fact: CallEvent) -> Call:
 
 
 CALLS = Decider(room="calls", category="calls", initial=Call(), decide=decide, evolve=evolve)
+
+
 CALL_SIDS: Decider[ReserveCallSid, CallSidReserved | None, CallSidReserved] = Decider(
     room="calls", category="call-sids", initial=None, decide=reserve, evolve=lambda _, fact: fact
 )

@@ -1,0 +1,115 @@
+"""What a call can be asked to do, or is told that happened."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
+from events.calls.recording import RecordingStopped
+from events.calls.ringing import CallAnswered
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
+from events.sealing import Sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReserveCallSid:
+    """The carrier's call is to be this call of ours."""
+
+    call_id: str
+    organisation_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveCall:
+    """The carrier says that a caller rings. A repeat of the same CallSid changes nothing."""
+
+    call_sid: str
+    caller: Sealed[str]
+    caller_ref: str
+    number: Sealed[str]
+    number_ref: str
+    agent_id: str
+    agent_version: str
+    agent_version_hash: str
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerCall:
+    """The media stream started at a worker."""
+
+    stream_sid: str
+    worker: str
+    recogniser: str
+    model_provider: str
+    voice: str
+    embedded: bool
+
+
+Witnessed: TypeAlias = (
+    DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
+    | AgentInterrupted | EngineFailure | FactsLost | RecordingStopped
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """The worker saw it happen; there is nothing to decide but whether the call was under way."""
+
+    fact: Witnessed
+
+
+WitnessedLate: TypeAlias = Witnessed | CallAnswered | CallEnded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessLate:
+    """The worker saw it happen, and could not tell it in time. It is never refused, and decides nothing."""
+
+    incarnation: str
+    sequence: int
+    fact: WitnessedLate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRecording:
+    """Keep both sides from now on. `consent_version`: of the caller's consents stream, at which recording was allowed."""
+
+    caller_ref: str
+    consent_version: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRecordingStop:
+    """Stop what is kept. `revoked_version`: of the caller's consents stream, at which the consent was withdrawn.
+
+    It holds against every later start that rests on that version or an older one. 0: only stop what records now.
+    """
+
+    reason: str
+    revoked_version: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHangUp:
+    """Have the worker end the call."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndCall:
+    """The call is over; the first end counts. What still records stops with it."""
+
+    reason: str
+    ended_by: EndedBy
+    stage: Stage
+    billable: bool
+    duration_ms: int
+    recognition_ms: int
+    recording: str = ""
+
+
+CallCommand: TypeAlias = ReceiveCall | AnswerCall | Witness | WitnessLate | StartRecording | OrderRecordingStop | OrderHangUp | EndCall

@@ -1,0 +1,56 @@
+"""How a call ends, and what failed in it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from events.registry import event
+
+
+class EndedBy(StrEnum):
+    CALLER = "caller"
+    AGENT = "agent"
+    OPERATOR = "operator"
+    PLATFORM = "platform"
+    CARRIER = "carrier"
+
+
+class Stage(StrEnum):
+    """Where the call was when it ended."""
+
+    RINGING = "ringing"
+    CONNECTING = "connecting"
+    GREETING = "greeting"
+    CONVERSATION = "conversation"
+
+
+@event("engine-failed", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFailure:
+    """A recogniser, model, voice or tool failed; the caller heard a sentence about it."""
+
+    turn: int
+    engine: str
+    reason: str
+    at_ms: int
+
+
+@event("facts-lost", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactsLost:
+    """The log was away for so long that facts of this call had to be dropped; `count` says how many."""
+
+    count: int
+
+
+@event("call-ended", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded:
+    """The call is over. `reason` is a code (`goodbye`, `caller-hung-up`, `malformed-frame`, …); seconds as they are billed."""
+
+    reason: str
+    ended_by: EndedBy
+    stage: Stage
+    billable: bool
+    duration_ms: int
+    recognition_ms: int
+    recording: str = ""

@@ -1,0 +1,30 @@
+"""Every fact of a call's streams."""
+
+from events.calls.control import HangUpOrdered
+from events.calls.ending import CallEnded, EngineFailure, FactsLost
+from events.calls.late import LateFact
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
+
+CallEvent = (
+    CallSidReserved
+    | CallReceived
+    | CallAnswered
+    | DisclosureSpoken
+    | CallerTurn
+    | ModelChosen
+    | ToolRequested
+    | ToolAnswered
+    | AgentTurn
+    | AgentInterrupted
+    | RecordingStarted
+    | RecordingStopped
+    | RecordingStopOrdered
+    | HangUpOrdered
+    | EngineFailure
+    | FactsLost
+    | LateFact
+    | CallEnded
+)
