@@ -12,7 +12,7 @@ from realtime.speaking import replying
 from realtime.thinking import asking, conversation
 from realtime.turns import turn_taking
 from realtime.turns.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
-from realtime.turns.turn_taking import NotUnderstood, SpokeOver, TurnOver
+from realtime.turns.turn_taking import GoesOn, LikelyOver, NotUnderstood, SpokeOver, TurnOver
 
 # Noise can go on; we do not ask about it for ever.
 _MOST_MISHEARD = 2
@@ -39,6 +39,8 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
                 _not_understood(moment, one)
             case SpokeOver(since_ms=since_ms):
                 _spoken_over(moment, since_ms)
+            case LikelyOver() | GoesOn():
+                pass
             case _:
                 moment.do(one)
 

@@ -36,7 +36,19 @@ class SpokeOver:
     since_ms: int
 
 
-Decision: TypeAlias = TurnOver | NotUnderstood | SpokeOver
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikelyOver:
+    """The turn is probably over with `words`: worth thinking ahead for, not yet worth answering."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoesOn:
+    """It was not: speech or other words came after a LikelyOver, whose words count no more."""
+
+
+Decision: TypeAlias = TurnOver | NotUnderstood | SpokeOver | LikelyOver | GoesOn
 FloorSignal: TypeAlias = SpeechStarted | SpeechStopped | WordsRecognised | TimerFired
 FloorEffect: TypeAlias = SetTimer | CancelTimer | FinalizeHearing
 
