@@ -12,6 +12,7 @@ from events.calls.every import CallEvent
 from events.calls.late import LateFact
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
 from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
 from events.recorded import Recorded
@@ -189,7 +190,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
                            recording_object=fact.recording or None)  # fmt: skip
         case LateFact(fact=late):
             return _evolve_late(row, late)
-        case ModelChosen() | ToolRequested() | ToolAnswered() | AgentTurn() | HangUpOrdered():
+        case ModelChosen() | ToolRequested() | ToolAnswered() | AgentTurn() | HangUpOrdered() | SignalsKept():
             return row
         case CallSidReserved():
             raise BrokenHistory(f"{recorded.stream} reserves a CallSid, which has a stream of its own")
@@ -265,6 +266,8 @@ def _details(fact: CallEvent) -> dict[str, Any]:
             return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.engine, "reason": fact.reason}
         case FactsLost():
             return {"count": fact.count}
+        case SignalsKept():
+            return {"at_ms": fact.from_ms, "ended_ms": fact.to_ms, "count": fact.signals}
         case CallEnded():
             return {"at_ms": fact.duration_ms, "reason": fact.reason, "ended_by": fact.ended_by, "stage": fact.stage}
         case CallReceived() | CallAnswered() | CallSidReserved() | LateFact():

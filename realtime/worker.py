@@ -208,7 +208,7 @@ class CallWorker:
             briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
             language=str(language.get("primary") or "en-US"), voice=str(voice.get("model") or ""), tools=tools,
             vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
-            subject=ringing.subject,
+            subject=ringing.subject, agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,
         )  # fmt: skip
 
     def _briefing(self, ringing: Ringing, tools: Tools) -> Briefing:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
 from events.calls.recording import RecordingStopped
 from events.calls.ringing import CallAnswered
+from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
 from events.sealing import Sealed
@@ -49,7 +50,7 @@ class AnswerCall:
 
 Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
-    | AgentInterrupted | EngineFailure | FactsLost | RecordingStopped
+    | AgentInterrupted | EngineFailure | FactsLost | RecordingStopped | SignalsKept
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from events.calls.ending import CallEnded, EngineFailure, FactsLost
 from events.calls.late import LateFact
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
 
@@ -25,6 +26,7 @@ CallEvent = (
     | HangUpOrdered
     | EngineFailure
     | FactsLost
+    | SignalsKept
     | LateFact
     | CallEnded
 )

@@ -6,6 +6,7 @@ from typing import Any
 from events.calls.ending import CallEnded, EngineFailure, FactsLost
 from events.calls.recording import RecordingStopped
 from events.calls.ringing import CallAnswered
+from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
 from events.registry import event, type_of
@@ -34,6 +35,7 @@ class LateFact:
     engine_failed: EngineFailure | None = None
     facts_lost: FactsLost | None = None
     call_ended: CallEnded | None = None
+    signals_kept: SignalsKept | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

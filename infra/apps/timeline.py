@@ -121,6 +121,8 @@ def _told(story: CallStory, happening: Happening) -> Iterator[tuple[str, Rendera
             yield "fault", Text(f"{entry.engine} failed: {entry.reason}")
         case "facts-lost":
             yield "fault", Text(f"{entry.count} facts of this call were lost while the log was away")
+        case "signals-kept":
+            yield "", Text(f"{entry.count} signals kept, up to {clock(entry.ended_ms)}", style="dim")
         case "recording-started":
             yield "record", Text(f"● recording, on consent version {entry.consent_version}", style="red")
         case "recording-stopped":

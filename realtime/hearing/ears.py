@@ -9,6 +9,7 @@ from realtime.machine import signals
 from realtime.ports import ActivityStream, EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript, VoiceActivity
 
 Give = Callable[[signals.Signal], None]
+Noticed = Callable[[int, Sequence[tuple[int, float]], Sequence[vad.SpeechChange]], None]
 # What is kept while the recogniser is still being reached.
 _LONGEST_WAIT_BYTES = 15_000 * BYTES_PER_MS
 # A longer hole in the carrier's stamps is no lost frame; the clock then jumps with them.
@@ -19,10 +20,16 @@ class Ears:
     """Gives SpeechStarted, SpeechStopped, WordsRecognised, and EngineBroke once. `now_ms` is the call's clock."""
 
     def __init__(
-        self, recogniser: SpeechToText, activity: VoiceActivity, thresholds: vad.Thresholds, give: Give, now_ms: Callable[[], int]
+        self,
+        recogniser: SpeechToText,
+        activity: VoiceActivity,
+        thresholds: vad.Thresholds,
+        give: Give,
+        now_ms: Callable[[], int],
+        noticed: Noticed = lambda _origin_ms, _windows, _changes: None,
     ) -> None:
         self._recogniser = recogniser
-        self._thresholds = thresholds
+        self._thresholds, self._noticed = thresholds, noticed
         self._give, self._now_ms = give, now_ms
         self._activity: ActivityStream = activity.open(self._windows)
         self._speech = vad.SILENT
@@ -101,6 +108,7 @@ class Ears:
 
     def _windows(self, windows: Sequence[tuple[int, float]]) -> None:
         self._speech, changes = vad.steps(self._speech, self._thresholds, windows)
+        self._noticed(self._call_ms(0), windows, changes)
         for change in changes:
             at_ms, since_ms = self._now_ms(), self._call_ms(change.at_ms)
             if isinstance(change, vad.SpeechStarted):

@@ -5,22 +5,25 @@ Audio takes no detour: a frame goes from the socket's callback to detector, reco
 
 import asyncio
 from collections import Counter, deque
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, assert_never, cast
 
 import structlog
 
-from commands.calls.orders import EndCall
+from commands.calls.orders import EndCall, Witness
 from commands.dispatch import Watch
 from events.calls.ending import EndedBy
 from events.calls.every import CallEvent
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
+from realtime.audio import BYTES_PER_MS
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears
 from realtime.loop.errands import Alarms, Errands
 from realtime.loop.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome
+from realtime.loop.observing import Observing, Watched
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.machine.briefing import Briefing
@@ -58,6 +61,7 @@ class Engines:
     telephony: Telephony
     recordings: RecordingStore
     watch: Watch
+    observing: tuple[Observing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,8 @@ class CallInHand:
     tools: Tools
     hearing: vad.Thresholds
     subject: str
+    agent_version_hash: str = ""
+    flags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Conductor:
@@ -84,7 +90,7 @@ class Conductor:
         self._began = self._loop.time()
         self._call, self._engines, self._facts, self._line, self._counters = call, engines, facts, line, counters
         self.state = CallState(briefing=call.briefing)
-        self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms)
+        self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms, self._windows)
         self._mouth = Mouth(engines.voice, self.give, self.now_ms)
         self._recorder = Recorder()
         self._inbox: deque[tuple[signals.Signal, bytes]] = deque()
@@ -94,6 +100,11 @@ class Conductor:
         self._errands: Errands | None = None
         self._finished: asyncio.Future[do.Finish | None] = self._loop.create_future()
         self._log = log.bind(tenant_id=call.stream.tenant, call_id=call.stream.id)
+        watched = Watched(
+            stream=call.stream, run=call.stream_sid, state=self.state, hearing=call.hearing, agent_version_hash=call.agent_version_hash,
+            flags=call.flags, witness=lambda fact: facts.note(Witness(fact=fact), essential=False),
+        )  # fmt: skip
+        self._observers = [observe(watched) for observe in engines.observing]
 
     @property
     def stream(self) -> StreamId:
@@ -109,6 +120,7 @@ class Conductor:
         async with asyncio.TaskGroup() as tasks:
             self._errands = Errands(tasks, self._engines.model, self._call.tools, self.give, self.now_ms)
             sending = tasks.create_task(self._facts.run(), name="facts")
+            looking = [tasks.create_task(observer.run(), name="observer") for observer in self._observers]
             forget = self._engines.watch(self._call.stream, self._recorded)
             connecting = (
                 tasks.create_task(self._mouth.connect(voice=self._call.voice), name="voice"),
@@ -122,10 +134,12 @@ class Conductor:
                 forget()
                 self._alarms.cancel_all()
                 self._errands.cancel_all()
-                for task in connecting:
+                for task in (*connecting, *looking):
                     task.cancel()
                 await self._ears.close()
                 await self._mouth.close()
+                for observer in self._observers:
+                    await observer.close()
             await self._end(finish)
             await self._facts.drained()
             sending.cancel()
@@ -136,6 +150,8 @@ class Conductor:
             made = self._ears.frame(at_ms, mulaw)
             if made:
                 self._recorder.caller(at_ms, mulaw)
+                for observer in self._observers:
+                    observer.heard(at_ms + len(mulaw) // BYTES_PER_MS, made)
 
     def mark_returned(self, name: str) -> None:
         self.give(signals.MarkReturned(at_ms=self.now_ms(), name=name))
@@ -158,7 +174,11 @@ class Conductor:
         try:
             while self._inbox:
                 signal, audio = self._inbox.popleft()
+                for observer in self._observers:
+                    observer.given(signal)
                 self.state, effects = step(self.state, signal)
+                for observer in self._observers:
+                    observer.did(effects)
                 for effect in effects:
                     self._perform(effect, audio)
             whole = True
@@ -223,6 +243,10 @@ class Conductor:
                 self._errands.hang_up(self._engines.telephony, self._call.call_sid)
             case _:
                 assert_never(effect)
+
+    def _windows(self, origin_ms: int, windows: Sequence[tuple[int, float]], changes: Sequence[vad.SpeechChange]) -> None:
+        for observer in self._observers:
+            observer.windows(origin_ms, windows, changes)
 
     def _finish(self, finish: do.Finish | None) -> None:
         if not self._finished.done():
