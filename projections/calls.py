@@ -6,11 +6,22 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, assert_never
 
-from events.calls.control import HangUpOrdered
+from events.calls.control import (
+    CallTransferred,
+    DigitsCaptured,
+    HangUpOrdered,
+    HoldBegan,
+    HoldEnded,
+    HoldEndOrdered,
+    HoldOrdered,
+    TransferFailed,
+    TransferLegChanged,
+    TransferOrdered,
+)
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
-from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
@@ -190,7 +201,11 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
                            recording_object=fact.recording or None)  # fmt: skip
         case LateFact(fact=late):
             return _evolve_late(row, late)
-        case ModelChosen() | ToolRequested() | ToolAnswered() | AgentTurn() | HangUpOrdered() | SignalsKept():
+        case ModelChosen() | ToolRequested() | ToolAnswered() | AgentTurn() | HangUpOrdered() | DigitsCaptured() | SignalsKept():
+            return row
+        case TransferOrdered() | CallTransferred() | TransferFailed() | TransferLegChanged():
+            return row
+        case HoldOrdered() | HoldEndOrdered() | HoldBegan() | HoldEnded() | RecordingKept() | RecordingListened():
             return row
         case CallSidReserved():
             raise BrokenHistory(f"{recorded.stream} reserves a CallSid, which has a stream of its own")
@@ -260,8 +275,25 @@ def _details(fact: CallEvent) -> dict[str, Any]:
             return {"at_ms": fact.at_ms, "reason": fact.reason}
         case RecordingStopOrdered():
             return {"reason": fact.reason, "consent_version": fact.revoked_version or None}
-        case HangUpOrdered():
+        case HangUpOrdered() | HoldOrdered() | HoldEndOrdered() | RecordingListened():
             return {"reason": fact.reason}
+        case RecordingKept():
+            return {"at_ms": fact.from_ms, "ended_ms": fact.to_ms, "reason": fact.object}
+        case TransferOrdered():
+            return {"reason": f"{fact.destination}: {fact.reason}"}
+        case CallTransferred():
+            return {"at_ms": fact.at_ms, "words": fact.number, "reason": fact.destination, "ended_by": fact.by}
+        case TransferFailed():
+            return {"at_ms": fact.at_ms, "reason": f"{fact.destination}: {fact.reason}"}
+        case TransferLegChanged():
+            return {"reason": fact.status, "count": fact.duration_seconds}
+        case HoldBegan():
+            return {"at_ms": fact.at_ms}
+        case HoldEnded():
+            return {"at_ms": fact.at_ms, "reason": fact.reason}
+        case DigitsCaptured():
+            return {"at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "reason": f"{fact.label}: {fact.outcome.value}",
+                    "count": fact.count}  # fmt: skip
         case EngineFailure():
             return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.engine, "reason": fact.reason}
         case FactsLost():

@@ -1,16 +1,23 @@
 """Decides what may happen to a phone call: it rings once, is answered once, is recorded only while that is allowed, and ends once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import Any, assert_never
 
+from commands.calls import control
+from commands.calls.control import Control
 from commands.calls.orders import (
     AnswerCall,
     CallCommand,
     EndCall,
+    NoteListening,
+    NoteTransferLeg,
     OrderHangUp,
+    OrderHold,
+    OrderHoldEnd,
     OrderRecordingStop,
+    OrderTransfer,
     ReceiveCall,
     ReserveCallSid,
     StartRecording,
@@ -20,11 +27,21 @@ from commands.calls.orders import (
 )
 from commands.calls.refusals import AlreadyAnswered, CallIdTaken, CallNotAnswered, CallOver, CallSidReservedAlready, RecordingNotAllowed
 from commands.decider import Decider, NotFound
-from events.calls.control import HangUpOrdered
+from events.calls.control import (
+    CallTransferred,
+    HangUpOrdered,
+    HoldBegan,
+    HoldEnded,
+    HoldEndOrdered,
+    HoldOrdered,
+    TransferFailed,
+    TransferLegChanged,
+    TransferOrdered,
+)
 from events.calls.ending import CallEnded, FactsLost
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
-from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.recording import RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
 
 # A worker that saw no answer sends again what it witnessed last; further back a repeat is known by its command id alone.
@@ -49,9 +66,10 @@ class Call:
     recording: bool = False
     stop_ordered: bool = False
     barred_version: int = 0
-    hang_up_ordered: bool = False
+    control: Control = field(default_factory=Control)
     recent: tuple[Witnessed, ...] = ()
     late: tuple[str, ...] = ()
+    listenings: tuple[str, ...] = ()
 
 
 def reserve(command: ReserveCallSid, holder: CallSidReserved | None) -> Sequence[CallSidReserved]:
@@ -80,9 +98,16 @@ def decide(command: CallCommand, call: Call) -> Sequence[CallEvent]:
             return _start_recording(command, call)
         case OrderRecordingStop():
             return _order_recording_stop(command, call)
-        case OrderHangUp(reason=reason):
+        case OrderHangUp():
             _must_not_be_over(call)
-            return () if call.hang_up_ordered else (HangUpOrdered(reason=reason),)
+            return control.ordered(command, call.control)
+        case OrderTransfer() | OrderHold() | OrderHoldEnd():
+            _must_be_under_way(call)
+            return control.ordered(command, call.control)
+        case NoteTransferLeg():
+            return control.leg_noted(command, call.control)
+        case NoteListening(listening=listening, by=by, reason=reason):
+            return () if listening in call.listenings else (RecordingListened(listening=listening, by=by, reason=reason),)
         case EndCall():
             return _end(command, call)
         case _:
@@ -181,17 +206,25 @@ def evolve(call: Call, fact: CallEvent) -> Call:
             return replace(call, stop_ordered=call.recording, barred_version=max(call.barred_version, version))
         case RecordingStopped():
             return replace(call, recording=False, stop_ordered=False)
-        case HangUpOrdered():
-            return replace(call, hang_up_ordered=True)
+        case HangUpOrdered() | TransferOrdered() | TransferLegChanged() | HoldOrdered() | HoldEndOrdered():
+            return replace(call, control=control.evolve(call.control, fact))
+        case CallTransferred() | TransferFailed() | HoldBegan() | HoldEnded():
+            return _witnessed(replace(call, control=control.evolve(call.control, fact)), fact)
         case LateFact(name=name):
             return replace(call, late=(*call.late, name)[-_REMEMBERED:])
         case CallEnded():
             return replace(call, phase=Phase.ENDED, recent=())
+        case RecordingListened(listening=listening):
+            return replace(call, listenings=(*call.listenings, listening)[-_REMEMBERED:])
         case FactsLost() | CallSidReserved():
             # Two losses of as many facts are two losses; a reservation stands on a stream of its own.
             return call
         case _:
-            return replace(call, recent=(*call.recent, fact)[-_REMEMBERED:])
+            return _witnessed(call, fact)
+
+
+def _witnessed(call: Call, fact: Witnessed) -> Call:
+    return replace(call, recent=(*call.recent, fact)[-_REMEMBERED:])
 
 
 CALLS = Decider(room="calls", category="calls", initial=Call(), decide=decide, evolve=evolve)

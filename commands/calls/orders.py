@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
-from events.calls.recording import RecordingStopped
+from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
@@ -50,7 +51,8 @@ class AnswerCall:
 
 Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
-    | AgentInterrupted | EngineFailure | FactsLost | RecordingStopped | SignalsKept
+    | AgentInterrupted | EngineFailure | FactsLost | RecordingStopped | SignalsKept | RecordingKept
+    | CallTransferred | TransferFailed | HoldBegan | HoldEnded | DigitsCaptured
 )  # fmt: skip
 
 
@@ -101,6 +103,47 @@ class OrderHangUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTransfer:
+    """Have the worker put the caller through. `destination` is a name in the agent's configuration."""
+
+    destination: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHold:
+    """Have the worker keep the caller waiting on the line."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderHoldEnd:
+    """Have the agent go on with a caller who waits."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteTransferLeg:
+    """The carrier tells of the leg to the person whom the caller was put through to: in any order, repeated, or not at all."""
+
+    leg_sid: str
+    status: str
+    sequence: int
+    duration_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteListening:
+    """Someone is about to listen to what is kept of the call. `listening` names this act of it: a repeat is no second one."""
+
+    listening: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndCall:
     """The call is over; the first end counts. What still records stops with it."""
 
@@ -113,4 +156,7 @@ class EndCall:
     recording: str = ""
 
 
-CallCommand: TypeAlias = ReceiveCall | AnswerCall | Witness | WitnessLate | StartRecording | OrderRecordingStop | OrderHangUp | EndCall
+CallCommand: TypeAlias = (
+    ReceiveCall | AnswerCall | Witness | WitnessLate | StartRecording | OrderRecordingStop | OrderHangUp | OrderTransfer | OrderHold
+    | OrderHoldEnd | NoteTransferLeg | NoteListening | EndCall
+)  # fmt: skip

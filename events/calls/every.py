@@ -1,9 +1,20 @@
 """Every fact of a call's streams."""
 
-from events.calls.control import HangUpOrdered
+from events.calls.control import (
+    CallTransferred,
+    DigitsCaptured,
+    HangUpOrdered,
+    HoldBegan,
+    HoldEnded,
+    HoldEndOrdered,
+    HoldOrdered,
+    TransferFailed,
+    TransferLegChanged,
+    TransferOrdered,
+)
 from events.calls.ending import CallEnded, EngineFailure, FactsLost
 from events.calls.late import LateFact
-from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
@@ -23,7 +34,18 @@ CallEvent = (
     | RecordingStarted
     | RecordingStopped
     | RecordingStopOrdered
+    | RecordingKept
+    | RecordingListened
     | HangUpOrdered
+    | TransferOrdered
+    | CallTransferred
+    | TransferFailed
+    | TransferLegChanged
+    | HoldOrdered
+    | HoldEndOrdered
+    | HoldBegan
+    | HoldEnded
+    | DigitsCaptured
     | EngineFailure
     | FactsLost
     | SignalsKept

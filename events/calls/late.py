@@ -3,8 +3,9 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EngineFailure, FactsLost
-from events.calls.recording import RecordingStopped
+from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
@@ -36,6 +37,12 @@ class LateFact:
     facts_lost: FactsLost | None = None
     call_ended: CallEnded | None = None
     signals_kept: SignalsKept | None = None
+    call_transferred: CallTransferred | None = None
+    transfer_failed: TransferFailed | None = None
+    hold_began: HoldBegan | None = None
+    hold_ended: HoldEnded | None = None
+    digits_captured: DigitsCaptured | None = None
+    recording_kept: RecordingKept | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

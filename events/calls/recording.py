@@ -25,6 +25,33 @@ class RecordingStopped:
     at_ms: int
 
 
+@event("recording-kept", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingKept:
+    """A piece of both sides, from `from_ms` to `to_ms` of call time, lies sealed in the store as `object`.
+
+    `digest` is SHA-256 over the sealed bytes as they lie there, in hex: what is listened to later can be held to it.
+    """
+
+    object: str
+    from_ms: int
+    to_ms: int
+    digest: str
+
+
+@event("recording-listened", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingListened:
+    """Someone listens; this stood on the log before the first byte went out. `by` is who, `reason` why, in their own words.
+
+    `listening` names this act of it.
+    """
+
+    listening: str
+    by: str
+    reason: str
+
+
 @event("recording-stop-ordered", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingStopOrdered:

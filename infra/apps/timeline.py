@@ -130,6 +130,33 @@ def _told(story: CallStory, happening: Happening) -> Iterator[tuple[str, Rendera
         case "call-ended":
             yield "line", Text(f"ended: {entry.reason}", style="dim")
         case _:
+            yield from _ordered(happening)
+
+
+def _ordered(happening: Happening) -> Iterator[tuple[str, RenderableType]]:
+    """What was ordered from outside, keyed in, or done with what was kept."""
+    entry = happening.entry
+    match entry.kind.removeprefix("late-"):
+        case "recording-listened":
+            yield "record", Text(f"{entry.actor} listened: {entry.reason}")
+        case "recording-kept":
+            # Where each piece lies is for the auditor, not for the story.
+            return
+        case "digits-captured":
+            yield "caller", Text(f"keyed in {entry.count} digits, which are shown nowhere ({entry.reason})")
+        case "transfer-ordered" | "hold-ordered" | "hold-end-ordered" | "hang-up-ordered":
+            yield "line", Text(f"{entry.actor}: {entry.kind.removesuffix('-ordered')} ({entry.reason})", style="dim")
+        case "call-transferred":
+            yield "line", Text(f"put through to {entry.reason}, {happening.words or 'a number that was erased'}")
+        case "transfer-failed":
+            yield "fault", Text(f"not put through to {entry.reason}")
+        case "transfer-leg-changed":
+            yield "line", Text(f"the other leg: {entry.reason}" + (f", {entry.count} s" if entry.count else ""), style="dim")
+        case "hold-began":
+            yield "line", Text("on hold", style="dim")
+        case "hold-ended":
+            yield "line", Text(f"no longer on hold: {entry.reason}", style="dim")
+        case _:
             yield "line", Text(" ".join(filter(None, (entry.kind, entry.reason))), style="dim")
 
 

@@ -2,9 +2,21 @@
 
 from typing import Any
 
-from events.calls.control import HangUpOrdered
+from events.calls.control import (
+    CallTransferred,
+    CaptureOutcome,
+    DigitsCaptured,
+    HangUpOrdered,
+    HoldBegan,
+    HoldEnded,
+    HoldEndOrdered,
+    HoldOrdered,
+    TransferFailed,
+    TransferLegChanged,
+    TransferOrdered,
+)
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
-from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
 from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
@@ -81,5 +93,16 @@ def whole_call() -> tuple[object, ...]:
         EngineFailure(turn=3, engine="voice", reason="closed", at_ms=17_000),
         FactsLost(count=2),
         HangUpOrdered(reason="closing time"),
+        HoldOrdered(reason="asks a colleague"),
+        HoldBegan(at_ms=17_100),
+        HoldEndOrdered(reason="she knows"),
+        HoldEnded(reason="ordered", at_ms=17_200),
+        DigitsCaptured(label="card", count=16, outcome=CaptureOutcome.COMPLETE, started_ms=17_300, ended_ms=17_400),
+        RecordingKept(object="call_1/MZ1/00000", from_ms=7000, to_ms=16_600, digest="00"),
+        TransferOrdered(destination="desk", reason="asked for a person"),
+        TransferFailed(destination="desk", reason="carrier-refused", at_ms=17_500),
+        CallTransferred(destination="desk", number=sealed("+15550111"), by=EndedBy.OPERATOR, at_ms=17_600),
         ended(recording="rec_1"),
+        TransferLegChanged(leg_sid="CA2", status="completed", sequence=3, duration_seconds=9),
+        RecordingListened(listening="1", by="operator", reason="a complaint"),
     )

@@ -42,7 +42,7 @@ END = EndCall(reason="goodbye", ended_by=EndedBy.AGENT, stage=Stage.CONVERSATION
 
 
 async def left_by_a_crash(
-    *commands: tuple[StreamId, object], share: float = 0.0, checksum: Checksum = sha, in_groups_of: int = 1, segment_bytes: int = 9_000
+    *commands: tuple[StreamId, object], share: float = 0.0, checksum: Checksum = sha, in_groups_of: int = 1, segment_bytes: int = 13_000
 ) -> MemoryDisk:
     """A spool of small segments, as it is found after the process kept these and died."""
     disk = MemoryDisk()
