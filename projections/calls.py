@@ -29,6 +29,7 @@ from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
 from events.recorded import Recorded
 from events.registry import type_of
 from events.sealing import Sealed
+from projections.call_details import details
 from projections.live import Live
 from projections.series import Series
 from projections.table import BrokenHistory, Table, replaced
@@ -244,68 +245,9 @@ def entries(recorded: Recorded[CallEvent]) -> Sequence[TimelineEntry]:
     return (
         TimelineEntry(
             tenant=stream.tenant, id=stream.id, version=recorded.version, n=0, occurred_at=recorded.occurred_at,
-            kind=kind, actor=recorded.actor, position=str(recorded.position), **_details(fact),
+            kind=kind, actor=recorded.actor, position=str(recorded.position), **details(fact),
         ),
     )  # fmt: skip
-
-
-def _details(fact: CallEvent) -> dict[str, Any]:
-    match fact:
-        case DisclosureSpoken():
-            return {"at_ms": fact.started_ms, "ended_ms": fact.heard_ms, "evidence": fact.evidence, "attempt": fact.attempt}
-        case CallerTurn():
-            return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.words,
-                    "confidence": fact.confidence, "recognised_ms": fact.recognised_ms}  # fmt: skip
-        case ModelChosen():
-            return {"turn": fact.turn, "rule": fact.rule, "logical": fact.logical, "model": fact.model}
-        case ToolRequested():
-            return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.arguments, "tool": fact.tool, "tool_use_id": fact.tool_use_id,
-                    "idempotent": fact.idempotent, "filler": fact.filler}  # fmt: skip
-        case ToolAnswered():
-            return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.answer, "tool": fact.tool, "tool_use_id": fact.tool_use_id,
-                    "failed": fact.failed}  # fmt: skip
-        case AgentTurn():
-            return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.said, "heard": fact.heard,
-                    "evidence": fact.evidence, "interrupted": fact.interrupted, "latency": fact.latency, "spent": fact.spent}  # fmt: skip
-        case AgentInterrupted():
-            return {"turn": fact.turn, "at_ms": fact.speech_started_ms, "ended_ms": fact.cleared_ms}
-        case RecordingStarted():
-            return {"at_ms": fact.at_ms, "consent_version": fact.consent_version}
-        case RecordingStopped():
-            return {"at_ms": fact.at_ms, "reason": fact.reason}
-        case RecordingStopOrdered():
-            return {"reason": fact.reason, "consent_version": fact.revoked_version or None}
-        case HangUpOrdered() | HoldOrdered() | HoldEndOrdered() | RecordingListened():
-            return {"reason": fact.reason}
-        case RecordingKept():
-            return {"at_ms": fact.from_ms, "ended_ms": fact.to_ms, "reason": fact.object}
-        case TransferOrdered():
-            return {"reason": f"{fact.destination}: {fact.reason}"}
-        case CallTransferred():
-            return {"at_ms": fact.at_ms, "words": fact.number, "reason": fact.destination, "ended_by": fact.by}
-        case TransferFailed():
-            return {"at_ms": fact.at_ms, "reason": f"{fact.destination}: {fact.reason}"}
-        case TransferLegChanged():
-            return {"reason": fact.status, "count": fact.duration_seconds}
-        case HoldBegan():
-            return {"at_ms": fact.at_ms}
-        case HoldEnded():
-            return {"at_ms": fact.at_ms, "reason": fact.reason}
-        case DigitsCaptured():
-            return {"at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "reason": f"{fact.label}: {fact.outcome.value}",
-                    "count": fact.count}  # fmt: skip
-        case EngineFailure():
-            return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.engine, "reason": fact.reason}
-        case FactsLost():
-            return {"count": fact.count}
-        case SignalsKept():
-            return {"at_ms": fact.from_ms, "ended_ms": fact.to_ms, "count": fact.signals}
-        case CallEnded():
-            return {"at_ms": fact.duration_ms, "reason": fact.reason, "ended_by": fact.ended_by, "stage": fact.stage}
-        case CallReceived() | CallAnswered() | CallSidReserved() | LateFact():
-            return {}
-        case _:
-            assert_never(fact)
 
 
 def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall | None:
