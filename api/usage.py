@@ -17,7 +17,10 @@ router = APIRouter(tags=["usage"])
 
 
 class Line(Wire):
-    """One quantity and its price. `turn` 0 is the call itself; `embedded`: an engine of ours stood in, priced as `provider`."""
+    """One quantity and its price. `turn` 0 is the call itself; `embedded`: an engine of ours stood in, priced as `provider`.
+
+    `purpose` is empty, or `speculation`: an answer thought ahead and dropped.
+    """
 
     turn: int
     meter: Meter
@@ -28,6 +31,7 @@ class Line(Wire):
     unit_price: Money | None
     amount: Money | None
     rate: str | None
+    purpose: str
 
 
 class Usage(Wire):
@@ -59,7 +63,7 @@ def _view(row: rows.CallUsage) -> Usage:
     # Rated lines stand in the order of the recorded ones; those without a price are left out.
     rated, lines = deque(row.rated), []
     for line in row.lines:
-        priced = rated and (rated[0].turn, rated[0].meter, rated[0].provider) == (line.turn, line.meter, line.provider)
+        priced = rated and _which(rated[0]) == _which(line)
         lines.append(_line(line, rated.popleft() if priced else None, row.currency or ""))
     return Usage(
         call_id=row.id, recorded_at=row.recorded_at, rate_table=row.rate_table,
@@ -68,9 +72,13 @@ def _view(row: rows.CallUsage) -> Usage:
     )  # fmt: skip
 
 
+def _which(line: UsageLine | RatedLine) -> tuple[int, Meter, str, str]:
+    return line.turn, line.meter, line.provider, line.purpose
+
+
 def _line(line: UsageLine, price: RatedLine | None, currency: str) -> Line:
     return Line(
         turn=line.turn, meter=line.meter, provider=line.provider, quantity=f"{line.quantity:f}", embedded=line.embedded,
         estimated=line.estimated, unit_price=price and money(price.unit_price, currency), amount=price and money(price.amount, currency),
-        rate=price and price.rate,
+        rate=price and price.rate, purpose=line.purpose,
     )  # fmt: skip

@@ -52,6 +52,7 @@ def rate(command: RecordUsage, lines: Sequence[UsageLine]) -> Sequence[UsageEven
             RatedLine(
                 turn=line.turn, meter=line.meter, provider=line.provider, quantity=line.quantity, unit_price=price.unit_price,
                 amount=amount_of(line.quantity, price.unit_price), rate=price.rate, embedded=line.embedded,
+                purpose=line.purpose,
             )
         )  # fmt: skip
     facts: list[UsageEvent] = []

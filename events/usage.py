@@ -21,7 +21,10 @@ class Meter(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageLine:
-    """One quantity. `turn` 0 is the call itself. `embedded`: an engine of ours stood in and is priced as `provider`."""
+    """One quantity. `turn` 0 is the call itself. `embedded`: an engine of ours stood in and is priced as `provider`.
+
+    `purpose` names what did not become the turn itself: `speculation`, an answer thought ahead and dropped.
+    """
 
     turn: int
     meter: Meter
@@ -29,6 +32,7 @@ class UsageLine:
     quantity: Decimal
     embedded: bool
     estimated: bool
+    purpose: str = ""
 
 
 @event("usage-recorded", version=1)
@@ -52,6 +56,7 @@ class RatedLine:
     amount: Decimal
     rate: str
     embedded: bool
+    purpose: str = ""
 
 
 @event("usage-rated", version=1)

@@ -21,7 +21,15 @@ from events.calls.recording import RecordingKept, RecordingListened, RecordingSt
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
-from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
+from events.calls.thinking import (
+    AnswerAccounted,
+    AnswerSpeculated,
+    ContextFolded,
+    GuardrailApplied,
+    ModelChosen,
+    ToolAnswered,
+    ToolRequested,
+)
 
 
 def details(fact: CallEvent) -> dict[str, Any]:
@@ -40,6 +48,16 @@ def details(fact: CallEvent) -> dict[str, Any]:
         case ToolAnswered():
             return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.answer, "tool": fact.tool, "tool_use_id": fact.tool_use_id,
                     "failed": fact.failed}  # fmt: skip
+        case AnswerSpeculated():
+            return {"turn": fact.turn, "at_ms": fact.asked_ms, "ended_ms": fact.settled_ms, "words": fact.words, "reason": fact.outcome,
+                    "attempt": fact.attempt, "spent": fact.spent}  # fmt: skip
+        case AnswerAccounted():
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "spent": fact.spent}
+        case GuardrailApplied():
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "rule": fact.rule, "reason": fact.action, "words": fact.written,
+                    "heard": fact.said}  # fmt: skip
+        case ContextFolded():
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "count": fact.entries}
         case AgentTurn():
             return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.said, "heard": fact.heard,
                     "evidence": fact.evidence, "interrupted": fact.interrupted, "latency": fact.latency, "spent": fact.spent}  # fmt: skip

@@ -25,7 +25,15 @@ from events.calls.recording import RecordingKept, RecordingListened, RecordingSt
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
-from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
+from events.calls.thinking import (
+    AnswerAccounted,
+    AnswerSpeculated,
+    ContextFolded,
+    GuardrailApplied,
+    ModelChosen,
+    ToolAnswered,
+    ToolRequested,
+)
 from events.recorded import Recorded
 from events.registry import type_of
 from events.sealing import Sealed
@@ -202,6 +210,8 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
                            recording_object=fact.recording or None)  # fmt: skip
         case LateFact(fact=late):
             return _evolve_late(row, late)
+        case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded():
+            return row
         case ModelChosen() | ToolRequested() | ToolAnswered() | AgentTurn() | HangUpOrdered() | DigitsCaptured() | SignalsKept():
             return row
         case TransferOrdered() | CallTransferred() | TransferFailed() | TransferLegChanged():

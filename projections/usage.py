@@ -43,4 +43,4 @@ def evolve(row: CallUsage | None, recorded: Recorded[UsageEvent]) -> CallUsage:
             assert_never(fact)
 
 
-CALL_USAGE = Table(name="call_usage", version=1, room="usage", category="usage", row=CallUsage, evolve=evolve)
+CALL_USAGE = Table(name="call_usage", version=2, room="usage", category="usage", row=CallUsage, evolve=evolve)

@@ -11,13 +11,15 @@ from commands.usage import USAGE, RecordUsage
 from events.calls.ending import CallEnded
 from events.calls.ringing import CallAnswered
 from events.calls.talking import AgentTurn, Spent
+from events.calls.thinking import AnswerAccounted, AnswerSpeculated
 from events.recorded import Recorded
 from events.streams import StreamId
 from events.usage import Meter, UsageLine, UsageRecorded
 from stream_processors.manager import Cause, Due, ProcessManager
 
 CARRIER = "twilio"
-Spending: TypeAlias = CallAnswered | AgentTurn | CallEnded | UsageRecorded
+SPECULATION = "speculation"
+Spending: TypeAlias = CallAnswered | AgentTurn | AnswerSpeculated | AnswerAccounted | CallEnded | UsageRecorded
 _TOKENS = (
     (Meter.MODEL_INPUT_TOKENS, "input_tokens"),
     (Meter.MODEL_OUTPUT_TOKENS, "output_tokens"),
@@ -38,10 +40,14 @@ class End:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What is known of a call's use so far: its engines, what each answer spent, its end, and whether it was recorded already."""
+    """What is known of a call's use so far: its engines, what each answer spent, its end, and whether it was recorded already.
+
+    `ahead` is what was spent on answers that were thought ahead and dropped.
+    """
 
     engines: CallAnswered | None = None
     spent: tuple[tuple[int, Spent], ...] = ()
+    ahead: tuple[tuple[int, Spent], ...] = ()
     end: End | None = None
     recorded: bool = False
 
@@ -61,6 +67,10 @@ def evolve(state: Used, recorded: Recorded[Spending]) -> Used:
             state = replace(state, engines=engines)
         case AgentTurn(turn=turn, spent=spent):
             state = replace(state, spent=(*state.spent, (turn, spent)))
+        case AnswerSpeculated(turn=turn, spent=spent):
+            state = replace(state, ahead=(*state.ahead, (turn, spent)))
+        case AnswerAccounted(turn=turn, estimate=estimate, spent=spent):
+            state = replace(state, spent=_instead(state.spent, (turn, estimate), (turn, spent)))
         case CallEnded(duration_ms=duration_ms, recognition_ms=recognition_ms):
             end = End(stream=recorded.stream, duration_ms=duration_ms, recognition_ms=recognition_ms, cause=Cause.of(recorded))
             # A call that nobody answered used nothing.
@@ -72,34 +82,46 @@ def evolve(state: Used, recorded: Recorded[Spending]) -> Used:
     return NOTHING if state.recorded and state.end is not None else state
 
 
-def lines_of(engines: CallAnswered, spent: Sequence[tuple[int, Spent]], end: End) -> tuple[UsageLine, ...]:
-    """What a call used, summed per turn, meter and provider. Turn 0 is the call itself and its greeting.
+def _instead(
+    spent: tuple[tuple[int, Spent], ...], estimate: tuple[int, Spent], counted: tuple[int, Spent]
+) -> tuple[tuple[int, Spent], ...]:
+    # Without the turn that it belongs to, a count corrects nothing: what was told late is not billed.
+    if estimate not in spent:
+        return spent
+    at = spent.index(estimate)
+    return (*spent[:at], counted, *spent[at + 1 :])
+
+
+def lines_of(engines: CallAnswered, used: Used, end: End) -> tuple[UsageLine, ...]:
+    """What a call used, summed per turn, meter, provider and purpose. Turn 0 is the call itself and its greeting.
 
     Seconds of the whole call are counted, a second that has begun as a whole one; the carrier's and the recogniser's alike.
     """
-    sums: defaultdict[tuple[int, Meter, str], int] = defaultdict(int)
-    estimated: set[tuple[int, Meter, str]] = set()
+    sums: defaultdict[tuple[int, Meter, str, str], int] = defaultdict(int)
+    estimated: set[tuple[int, Meter, str, str]] = set()
 
-    def add(turn: int, meter: Meter, provider: str, quantity: int, *, is_estimate: bool = False) -> None:
+    def add(turn: int, meter: Meter, provider: str, quantity: int, *, purpose: str = "", is_estimate: bool = False) -> None:
         if quantity:
-            sums[turn, meter, provider] += quantity
+            sums[turn, meter, provider, purpose] += quantity
             if is_estimate:
-                estimated.add((turn, meter, provider))
+                estimated.add((turn, meter, provider, purpose))
 
     add(0, Meter.TELEPHONY_SECONDS, CARRIER, begun_seconds(end.duration_ms))
     add(0, Meter.RECOGNITION_SECONDS, engines.recogniser, begun_seconds(end.recognition_ms))
-    for turn, each in spent:
-        for meter, name in _TOKENS:
-            add(turn, meter, f"{engines.model_provider}/{each.model}", getattr(each, name), is_estimate=each.estimated)
-        add(turn, Meter.SYNTHESIS_CHARACTERS, engines.voice, each.characters)
+    for purpose, answers in (("", used.spent), (SPECULATION, used.ahead)):
+        for turn, each in answers:
+            for meter, name in _TOKENS:
+                provider = f"{engines.model_provider}/{each.model}"
+                add(turn, meter, provider, getattr(each, name), purpose=purpose, is_estimate=each.estimated)
+            add(turn, Meter.SYNTHESIS_CHARACTERS, engines.voice, each.characters, purpose=purpose)
     return tuple(
         UsageLine(
             turn=turn, meter=meter, provider=provider, quantity=Decimal(quantity),
             # The carrier is never ours: what is embedded are the engines.
             embedded=engines.embedded and meter is not Meter.TELEPHONY_SECONDS,
-            estimated=(turn, meter, provider) in estimated,
+            estimated=(turn, meter, provider, purpose) in estimated, purpose=purpose,
         )
-        for (turn, meter, provider), quantity in sorted(sums.items())
+        for (turn, meter, provider, purpose), quantity in sorted(sums.items())
     )  # fmt: skip
 
 
@@ -115,7 +137,7 @@ def record_usage(tables: Sequence[RateTable]) -> ProcessManager[Used]:
         if state.end is None or state.engines is None or state.recorded:
             return ()
         stream = StreamId(state.end.stream.tenant, USAGE.category, state.end.stream.id)
-        lines = lines_of(state.engines, state.spent, state.end)
+        lines = lines_of(state.engines, state, state.end)
         try:
             table = in_force(tables, state.end.cause.occurred_at.date())
             currency, name, prices = table.currency, table.name, table.prices
@@ -127,7 +149,7 @@ def record_usage(tables: Sequence[RateTable]) -> ProcessManager[Used]:
     return ProcessManager(
         name="record-usage",
         rooms=("calls", "usage"),
-        facts=frozenset({CallAnswered, AgentTurn, CallEnded, UsageRecorded}),
+        facts=frozenset({CallAnswered, AgentTurn, AnswerSpeculated, AnswerAccounted, CallEnded, UsageRecorded}),
         initial=NOTHING,
         key=key,
         evolve=evolve,

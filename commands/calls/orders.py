@@ -10,7 +10,15 @@ from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
-from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
+from events.calls.thinking import (
+    AnswerAccounted,
+    AnswerSpeculated,
+    ContextFolded,
+    GuardrailApplied,
+    ModelChosen,
+    ToolAnswered,
+    ToolRequested,
+)
 from events.sealing import Sealed
 
 
@@ -53,6 +61,7 @@ Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
     | AgentInterrupted | EngineFailure | FactsLost | RecordingStopped | SignalsKept | RecordingKept
     | CallTransferred | TransferFailed | HoldBegan | HoldEnded | DigitsCaptured
+    | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded
 )  # fmt: skip
 
 

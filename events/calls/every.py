@@ -18,7 +18,15 @@ from events.calls.recording import RecordingKept, RecordingListened, RecordingSt
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
-from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
+from events.calls.thinking import (
+    AnswerAccounted,
+    AnswerSpeculated,
+    ContextFolded,
+    GuardrailApplied,
+    ModelChosen,
+    ToolAnswered,
+    ToolRequested,
+)
 
 CallEvent = (
     CallSidReserved
@@ -29,6 +37,10 @@ CallEvent = (
     | ModelChosen
     | ToolRequested
     | ToolAnswered
+    | AnswerSpeculated
+    | AnswerAccounted
+    | GuardrailApplied
+    | ContextFolded
     | AgentTurn
     | AgentInterrupted
     | RecordingStarted

@@ -9,7 +9,15 @@ from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
-from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
+from events.calls.thinking import (
+    AnswerAccounted,
+    AnswerSpeculated,
+    ContextFolded,
+    GuardrailApplied,
+    ModelChosen,
+    ToolAnswered,
+    ToolRequested,
+)
 from events.registry import event, type_of
 
 
@@ -43,6 +51,10 @@ class LateFact:
     hold_ended: HoldEnded | None = None
     digits_captured: DigitsCaptured | None = None
     recording_kept: RecordingKept | None = None
+    answer_speculated: AnswerSpeculated | None = None
+    answer_accounted: AnswerAccounted | None = None
+    guardrail_applied: GuardrailApplied | None = None
+    context_folded: ContextFolded | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

@@ -9,7 +9,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from events.calls.talking import Latency
+from events.calls.talking import Latency, Spent
 from events.positions import Position
 from events.usage import RatedLine
 from infra.apps.story import CallStory, Happening
@@ -112,6 +112,8 @@ def _told(story: CallStory, happening: Happening) -> Iterator[tuple[str, Rendera
             yield "", Text(f"rule {entry.rule} chose {entry.logical}: {entry.model}", style="dim")
         case "tool-requested" | "tool-answered":
             yield "tool", _tool(happening)
+        case "answer-speculated" | "answer-accounted" | "guardrail-applied" | "context-folded":
+            yield "", Text(_thought(happening), style="dim")
         case "agent-turn":
             yield from _agent(story, happening)
         case "agent-interrupted":
@@ -158,6 +160,26 @@ def _ordered(happening: Happening) -> Iterator[tuple[str, RenderableType]]:
             yield "line", Text(f"no longer on hold: {entry.reason}", style="dim")
         case _:
             yield "line", Text(" ".join(filter(None, (entry.kind, entry.reason))), style="dim")
+
+
+def spent_on(spent: Spent | None) -> str:
+    """Tokens in words; nothing where none were spent."""
+    if spent is None or not (read := spent.input_tokens + spent.cache_read_tokens + spent.cache_write_tokens):
+        return ""
+    return f", {read} tokens read and {spent.output_tokens} written{' (estimated)' if spent.estimated else ''}"
+
+
+def _thought(happening: Happening) -> str:
+    entry = happening.entry
+    match entry.kind.removeprefix("late-"):
+        case "answer-speculated":
+            return f"thought ahead on “{happening.words}”: {entry.reason}{spent_on(entry.spent)}"
+        case "answer-accounted":
+            return f"the provider's count of the answer that was cut{spent_on(entry.spent)}"
+        case "guardrail-applied":
+            return f"guardrail {entry.rule}, {entry.reason}: “{happening.words}” was not said"
+        case _:
+            return f"the context was full: its {entry.count} oldest entries were folded"
 
 
 def _caller(story: CallStory, happening: Happening) -> Iterator[tuple[str, RenderableType]]:
@@ -257,7 +279,13 @@ def _usage(story: CallStory) -> RenderableType:
     table.add_column("cost", justify="right", footer=total, header_style="dim")
     for line, quantity, amount in _summed(usage.rated):
         provider = line.provider + (" *" if line.embedded else "")
-        table.add_row(line.meter.value, Text(provider), f"{quantity:f}", f"{line.unit_price:f}", money(amount, currency))
+        table.add_row(
+            line.meter.value + (f" ({line.purpose})" if line.purpose else ""),
+            Text(provider),
+            f"{quantity:f}",
+            f"{line.unit_price:f}",
+            money(amount, currency),
+        )
     notes = [Text(f"prices: {usage.rate_table}", style="dim")] if usage.rate_table else []
     if any(line.embedded for line in usage.rated):
         notes.append(Text("* an embedded engine stood in, priced as its provider", style="dim"))
@@ -268,6 +296,6 @@ def _usage(story: CallStory) -> RenderableType:
 def _summed(rated: tuple[RatedLine, ...]) -> Iterator[tuple[RatedLine, Decimal, Decimal]]:
     groups: dict[tuple[object, ...], list[RatedLine]] = {}
     for line in rated:
-        groups.setdefault((line.meter, line.provider, line.unit_price, line.embedded), []).append(line)
+        groups.setdefault((line.meter, line.provider, line.unit_price, line.embedded, line.purpose), []).append(line)
     for lines in groups.values():
         yield lines[0], sum((line.quantity for line in lines), Decimal(0)), sum((line.amount for line in lines), Decimal(0))

@@ -16,7 +16,8 @@ SHORT_GREETING = "short-greeting"
 class Thresholds:
     """Data of the agent's version: its `parameters` by these names; what it does not say is as here.
 
-    `interruption_threshold` is the detector's probability from which on a sound is speech.
+    `interruption_threshold` is the detector's probability from which on a sound is speech. `speculations`: at most so many a turn;
+    `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
     """
 
     interruption_threshold: float = 0.6
@@ -37,6 +38,9 @@ class Thresholds:
     context_window: int = 32_000
     max_tokens: int = 400
     latency_requirement: int = 1500
+    speculation: bool = True
+    speculations: int = 2
+    drain_ms: int = 2000
     temperature: float | None = None
 
 
@@ -60,11 +64,14 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "context_window": (1000, 1_000_000),
     "max_tokens": (16, 8192),
     "latency_requirement": (0, 60_000),
+    "speculations": (0, 5),
+    "drain_ms": (0, 10_000),
     "temperature": (0, 1),
 }
 
 
 _SHARES = frozenset({"temperature", "interruption_threshold"})
+_SWITCHES = ("speculation",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +155,7 @@ def thresholds(configuration: Mapping[str, Any]) -> Thresholds:
         if isinstance(value, int | float) and not isinstance(value, bool):
             bounded = min(max(value, least), most)
             chosen[name] = float(bounded) if name in _SHARES else int(bounded)
+    chosen.update({name: given[name] for name in _SWITCHES if isinstance(given.get(name), bool)})
     return Thresholds(**chosen)
 
 

@@ -7,7 +7,7 @@ from realtime.machine.signals import EngineBroke
 from realtime.machine.state import Ending, Life, Moment
 from realtime.speaking import replying
 from realtime.speaking.playout import Purpose
-from realtime.thinking import toolruns
+from realtime.thinking import accounting, speculating, toolruns
 
 
 def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: str = "") -> None:
@@ -18,6 +18,8 @@ def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: 
     _keep_last_words(moment)
     replying.cut(moment)
     toolruns.give_up(moment)
+    speculating.drop(moment, speculating.CALL_ENDED)
+    accounting.give_up(moment)
     if state.tape.on:
         moment.do(StopRecorder(at_ms=moment.at_ms))
     if media_open:

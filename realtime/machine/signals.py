@@ -20,13 +20,14 @@ class Engine(StrEnum):
 
 
 class Timer(StrEnum):
-    """A call's alarm clocks, one of each. What belongs to a tool carries its id beside."""
+    """A call's alarm clocks, one of each. What belongs to a tool or a question carries its id beside."""
 
     BARGE_IN = "barge-in"
     FINAL = "final"
     PATIENCE = "patience"
     FILLER = "filler"
     MODEL = "model"
+    DRAIN = "drain"
     VOICE = "voice"
     PLAYOUT = "playout"
     SILENCE = "silence"

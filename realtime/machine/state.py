@@ -15,6 +15,7 @@ from realtime.machine.effects import Commit, Effect, Note
 from realtime.ports import Tool, ToolOutcome, ToolUse
 from realtime.speaking.playout import Speech
 from realtime.thinking.conversation import Talk
+from realtime.thinking.drafts import Draft, Drain
 from realtime.turns.turn_taking import Floor
 
 
@@ -129,7 +130,7 @@ class Life(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallState:
-    """Everything about one call. Built from a briefing, changed by signals alone."""
+    """Everything about one call. Built from a briefing, changed by signals alone. `drafted` counts the drafts of the open turn."""
 
     briefing: Briefing
     life: Life = Life.WAITING
@@ -152,6 +153,9 @@ class CallState:
     model_failures: int = 0
     turn_latency: Latency = field(default_factory=Latency)
     turn_words: str = ""
+    draft: Draft | None = None
+    drafted: int = 0
+    drains: tuple[Drain, ...] = ()
 
 
 @dataclass(slots=True)

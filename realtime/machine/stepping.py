@@ -39,7 +39,7 @@ from realtime.machine.signals import (
 )
 from realtime.machine.state import Awaited, CallState, Ending, Life, Moment
 from realtime.speaking import replying
-from realtime.thinking import asking, tooling
+from realtime.thinking import accounting, asking, tooling
 from realtime.turns import listening
 
 __all__ = ["step"]
@@ -160,6 +160,8 @@ def _timer(moment: Moment, signal: TimerFired) -> None:
             _ON_TIMER[signal.timer](moment)
         case Timer.TOOL:
             _tool_settled(moment, tooling.overdue(moment, signal.of))
+        case Timer.DRAIN:
+            accounting.overdue(moment, signal.of)
         case Timer.VOICE:
             if not moment.state.speech.all_delivered:
                 name = moment.state.briefing.voice

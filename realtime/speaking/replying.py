@@ -8,13 +8,14 @@ from events.calls.talking import AgentInterrupted, AgentTurn, Latency, Spent
 from realtime.audio import BYTES_PER_MS
 from realtime.consent import disclosure
 from realtime.consent.permission import Standing
-from realtime.machine.effects import CancelModel, CancelTimer, ClearPlayout, ClearVoice, Play, SendMark, SetTimer, Speak
+from realtime.machine.effects import CancelTimer, ClearPlayout, ClearVoice, Play, SendMark, SetTimer, Speak
 from realtime.machine.signals import MarkReturned, Timer, VoiceArrived, VoiceDelivered
 from realtime.machine.state import CallState, Ending, Moment, Reply, Round
 from realtime.speaking import playout
 from realtime.speaking.playout import HeardPart, Purpose, Utterance
-from realtime.thinking import conversation, toolruns
+from realtime.thinking import accounting, conversation, toolruns
 from realtime.thinking.conversation import Exchange
+from realtime.thinking.drafts import Drain
 
 # Speech that begins in the last syllable of the agent's interrupts nothing.
 _TAIL_MS = 150
@@ -152,8 +153,10 @@ def cut(moment: Moment, *, spoke_over_since_ms: int | None = None) -> None:
     state, reply = moment.state, moment.state.reply
     parts = playout.heard(state.speech, moment.at_ms)
     if reply.asked:
-        moment.do(CancelModel(asked=reply.asked), CancelTimer(timer=Timer.MODEL))
-        reply = replace(reply, asked=0, spent=_estimated(reply))
+        cut_off, told = reply.asked, _estimated(reply)
+        moment.do(CancelTimer(timer=Timer.MODEL))
+        accounting.drain(moment, Drain(asked=cut_off, turn=reply.turn, before=reply.spent, estimate=told))
+        reply = replace(reply, asked=0, spent=told)
     moment.do(CancelTimer(timer=Timer.VOICE), CancelTimer(timer=Timer.PLAYOUT), CancelTimer(timer=Timer.FILLER))
     complete = state.speech.all_delivered and all(part.whole for part in parts)
     if not complete or state.speech.left_ms(moment.at_ms):
@@ -219,12 +222,7 @@ def exchanges_said(state: CallState) -> list[Exchange]:
 
 def _estimated(reply: Reply) -> Spent:
     """What a question cost whose answer was cut before the provider said so."""
-    return replace(
-        reply.spent,
-        input_tokens=reply.spent.input_tokens + conversation.estimated_tokens(reply.asked_characters),
-        output_tokens=reply.spent.output_tokens + conversation.estimated_tokens(reply.answered_characters),
-        estimated=True,
-    )
+    return accounting.estimated(reply.spent, reply.asked_characters, reply.answered_characters)
 
 
 def ask_permission(moment: Moment) -> None:

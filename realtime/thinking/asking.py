@@ -1,6 +1,7 @@
 """Questions to the model: which one is asked, what it says as it says it, and what happens when it does not."""
 
 from dataclasses import replace
+from typing import assert_never
 
 from events.calls.ending import EndedBy, EngineFailure
 from events.calls.talking import Latency
@@ -9,11 +10,10 @@ from realtime.consent.permission import Standing
 from realtime.machine.effects import AskModel, CancelModel, CancelTimer, SetTimer
 from realtime.machine.signals import Engine, EngineBroke, ModelDone, ModelSaid, ModelWantsTool, Timer
 from realtime.machine.state import Ending, Moment, Reply, Round
-from realtime.ports import ModelRequest
 from realtime.speaking import playout, replying, sentences
 from realtime.speaking.playout import Purpose
-from realtime.thinking import conversation, tooling, toolruns
-from realtime.thinking.models import choose, needs_of
+from realtime.thinking import accounting, questions, speculating, tooling, toolruns
+from realtime.thinking.drafts import Held
 
 _MOST_TIMES_ASKED = 2
 # A model that fails twice in a row has left us.
@@ -21,42 +21,54 @@ _MOST_FAILURES = 2
 
 
 def ask(moment: Moment) -> None:
-    """Ask the model for the next words of the reply under way; the first question of a reply chooses the model."""
+    """Ask the model for the next words of the reply under way; the first question of a reply chooses the model.
+
+    Where it was asked the same ahead, what it has answered since counts at once.
+    """
     state = moment.state
-    reply, briefing = state.reply, state.briefing
+    reply, thresholds = state.reply, state.briefing.thresholds
     if reply is None or reply.asked:
         return
     model = reply.model or _chosen(moment)
-    messages = conversation.context(state.talk, replying.exchanges_said(state), briefing.thresholds.context_window)
-    request = ModelRequest(
-        model=model, system=briefing.system_prompt, messages=messages, tools=tooling.offered(briefing),
-        max_tokens=briefing.thresholds.max_tokens, temperature=briefing.thresholds.temperature,
-    )  # fmt: skip
-    asked = state.next_question
-    moment.change(next_question=asked + 1)
+    request = questions.question(state, state.talk, replying.exchanges_said(state), model)
+    draft = speculating.take_up(moment, request)
+    if draft is None:
+        moment.change(next_question=state.next_question + 1)
+        moment.do(AskModel(asked=state.next_question, request=request))
     moment.change_reply(
-        asked=asked, model=model, last_word_ms=moment.at_ms, answered_characters=0,
-        asked_characters=conversation.size(messages) + len(request.system), spent=replace(reply.spent, model=model),
+        asked=state.next_question if draft is None else draft.asked, model=model, last_word_ms=moment.at_ms, answered_characters=0,
+        asked_characters=questions.characters(request), spent=replace(reply.spent, model=model),
     )  # fmt: skip
     moment.do(
-        AskModel(asked=asked, request=request),
-        SetTimer(timer=Timer.MODEL, at_ms=moment.at_ms + briefing.thresholds.model_within_ms),
-        SetTimer(timer=Timer.FILLER, at_ms=moment.at_ms + briefing.thresholds.thinking_filler_after_ms),
+        SetTimer(timer=Timer.MODEL, at_ms=moment.at_ms + thresholds.model_within_ms),
+        SetTimer(timer=Timer.FILLER, at_ms=moment.at_ms + thresholds.thinking_filler_after_ms),
     )
+    for held in () if draft is None else draft.held:
+        _answered(moment, replace(held, at_ms=moment.at_ms))
+
+
+def _answered(moment: Moment, held: Held) -> None:
+    match held:
+        case ModelSaid():
+            model_said(moment, held)
+        case ModelWantsTool():
+            model_wants_tool(moment, held)
+        case ModelDone():
+            model_done(moment, held)
+        case _:
+            assert_never(held)
 
 
 def _chosen(moment: Moment) -> str:
-    state, briefing = moment.state, moment.state.briefing
-    needs = needs_of(
-        state.turn_words, briefing.tools, code_execution=briefing.code_execution,
-        latency_requirement_ms=briefing.thresholds.latency_requirement,
-    )  # fmt: skip
-    choice = choose(needs, briefing.rules, briefing.models)
+    state = moment.state
+    choice = questions.choice_for(state, state.turn_words)
     moment.note(ModelChosen(turn=state.talk.turn, rule=choice.rule, logical=choice.logical, model=choice.model))
     return choice.model
 
 
 def model_said(moment: Moment, signal: ModelSaid) -> None:
+    if speculating.keep(moment, signal):
+        return
     reply = moment.state.reply
     if reply is None or not reply.answers(signal.asked):
         return
@@ -71,6 +83,8 @@ def model_said(moment: Moment, signal: ModelSaid) -> None:
 
 
 def model_wants_tool(moment: Moment, signal: ModelWantsTool) -> None:
+    if speculating.keep(moment, signal):
+        return
     reply = moment.state.reply
     if reply is None or not reply.answers(signal.asked):
         return
@@ -87,17 +101,14 @@ def _heard_from(reply: Reply, at_ms: int) -> Latency:
 
 
 def model_done(moment: Moment, signal: ModelDone) -> None:
+    if speculating.keep(moment, signal) or accounting.done(moment, signal):
+        return
     reply = moment.state.reply
     if reply is None or not reply.answers(signal.asked):
         return
     _say_rest(moment)
-    usage, spent = signal.usage, moment.state.reply.spent if moment.state.reply else reply.spent
-    spent = replace(
-        spent, input_tokens=spent.input_tokens + usage.input_tokens, output_tokens=spent.output_tokens + usage.output_tokens,
-        cache_read_tokens=spent.cache_read_tokens + usage.cache_read_tokens, estimated=spent.estimated or usage.estimated,
-        cache_write_tokens=spent.cache_write_tokens + usage.cache_write_tokens,
-    )  # fmt: skip
-    moment.change_reply(asked=0, spent=spent)
+    spent = moment.state.reply.spent if moment.state.reply else reply.spent
+    moment.change_reply(asked=0, spent=accounting.added(spent, signal.usage))
     moment.change(model_failures=0)
     moment.do(CancelTimer(timer=Timer.MODEL))
     go_on(moment)
@@ -147,6 +158,12 @@ def _round_off(moment: Moment) -> None:
 
 def model_broke(moment: Moment, signal: EngineBroke) -> None:
     """The caller hears a sentence: to say it again, or, the second time in a row, that we will call back."""
+    if accounting.broke(moment, signal):
+        return
+    if speculating.broke(moment, signal):
+        failure = EngineFailure(turn=moment.state.talk.turn, engine=signal.name, reason=signal.reason, at_ms=signal.at_ms)
+        moment.note(failure, essential=True)
+        return
     reply = moment.state.reply
     if reply is None or not reply.answers(signal.asked):
         return

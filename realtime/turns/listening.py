@@ -9,7 +9,7 @@ from realtime.machine.effects import CancelTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.machine.state import Moment, Pending
 from realtime.speaking import replying
-from realtime.thinking import asking, conversation
+from realtime.thinking import asking, conversation, speculating
 from realtime.turns import turn_taking
 from realtime.turns.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
 from realtime.turns.turn_taking import GoesOn, LikelyOver, NotUnderstood, SpokeOver, TurnOver
@@ -35,12 +35,16 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
         match one:
             case TurnOver():
                 _turn_over(moment, one)
+                speculating.settled(moment)
             case NotUnderstood():
                 _not_understood(moment, one)
+                speculating.settled(moment)
             case SpokeOver(since_ms=since_ms):
                 _spoken_over(moment, since_ms)
-            case LikelyOver() | GoesOn():
-                pass
+            case LikelyOver(words=words):
+                speculating.likely_over(moment, words)
+            case GoesOn():
+                speculating.goes_on(moment)
             case _:
                 moment.do(one)
 

@@ -32,21 +32,40 @@ def kind_of(*fields: tuple[str, Any] | tuple[str, Any, Any], name: str = "flag-s
     return EventType(name=name, version=1, room="flags", cls=make_dataclass(cls, described, kw_only=True))
 
 
-def as_json(read: Any, schema: Any) -> Any:
-    """What another reader found, in the form of a golden example: maps are sorted pairs there, records are objects."""
+def as_json(read: Any, schema: Any, records: dict[str, Any] | None = None) -> Any:
+    """What another reader found, in the form of a golden example: maps are sorted pairs there, records are objects.
+
+    `records` are those defined so far: a schema defines each once, and names it after that.
+    """
+    known = {} if records is None else records
     match schema:
         case ["null", inner]:
-            return None if read is None else as_json(read, inner)
+            learn(inner, known)
+            return None if read is None else as_json(read, inner, known)
         case {"type": "record", "fields": entries}:
-            return {each["name"]: as_json(read[each["name"]], each["type"]) for each in entries}
+            learn(schema, known)
+            return {each["name"]: as_json(read[each["name"]], each["type"], known) for each in entries}
         case {"type": "map", "values": inner}:
-            return [[name, as_json(each, inner)] for name, each in sorted(read.items())]
+            return [[name, as_json(each, inner, known)] for name, each in sorted(read.items())]
         case {"type": "array", "items": inner}:
-            return [as_json(each, inner) for each in read]
+            return [as_json(each, inner, known) for each in read]
         case "aybiza.Sealed":
             return {"subject": read["subject"], "box": read["box"].hex()}
+        case str() if schema in known:
+            return as_json(read, known[schema], known)
         case _:
             return plain(read)
+
+
+def learn(schema: Any, records: dict[str, Any]) -> None:
+    """Every record that a schema defines, by its name; also where nothing of it was read."""
+    match schema:
+        case {"type": "record", "name": name, "namespace": namespace, "fields": entries}:
+            records.setdefault(f"{namespace}.{name}", schema)
+            for each in entries:
+                learn(each["type"], records)
+        case ["null", inner] | {"values": inner} | {"items": inner}:
+            learn(inner, records)
 
 
 THEN = kind_of(("enabled", bool), ("variant", str))

@@ -66,11 +66,14 @@ class TestBargeIn:
         (fact,) = scene.fact(AgentInterrupted)
         assert (fact.turn, fact.speech_started_ms, fact.cleared_ms) == (2, began, began + 200)
 
-    def test_cancels_the_model_and_estimates_what_it_cost(self) -> None:
+    def test_cancels_the_model_when_its_account_does_not_come_and_estimates_what_it_cost(self) -> None:
         scene = Scene().agreed().says("when are you open please").wait(1)
-        scene.tell(signals.ModelSaid, asked=scene.asked, text="We are open from nine to five. And ")
+        asked = scene.asked
+        scene.tell(signals.ModelSaid, asked=asked, text="We are open from nine to five. And ")
         scene.wait(1000).starts_speaking().wait(200)
-        assert [effect.asked for effect in scene.all(do.CancelModel)] == [scene.asked]
+        assert scene.all(do.CancelModel) == []
+        scene.wait(2000)
+        assert [effect.asked for effect in scene.all(do.CancelModel)] == [asked]
         spent = turns(scene)[-1].spent
         assert spent.estimated
         assert spent.output_tokens > 0

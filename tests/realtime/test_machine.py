@@ -73,7 +73,7 @@ class Watchman:
     commits: list[do.Commit] = field(default_factory=list)
     tools: list[ToolUse] = field(default_factory=list)
     timers: dict[tuple[Timer, str], None] = field(default_factory=dict)
-    asked: int = 0
+    open: set[int] = field(default_factory=set)
     numbers: int = 0
     version: int = 0
     played_until: int = 0
@@ -112,13 +112,14 @@ class Watchman:
             case do.SendMark(name=name):
                 self.marks.append(name)
             case do.AskModel(asked=asked, request=request):
-                assert self.asked == 0, "two questions at once"
+                drained = {drain.asked for drain in self.state.drains}
+                assert self.open <= drained, "two questions at once whose answers are wanted"
                 assert acceptable(request.messages), request.messages
-                self.asked = asked
+                self.open.add(asked)
             case do.CancelModel(asked=asked):
-                assert asked == self.asked
-                self.asked = 0
+                self.open.remove(asked)
             case do.RunTool(use=use):
+                assert self.state.reply is not None, "a tool without a reply that asked for it"
                 self.tools.append(use)
             case do.SetTimer(timer=timer, of=of):
                 self.timers[timer, of] = None
@@ -152,6 +153,10 @@ class Watchman:
             assert subsequence(heard.split(), said.split()), "something heard that was not said"
             assert self.sent or not heard, "something heard of which nothing was sent"
 
+    def question(self, choice: int) -> int:
+        """One of the open questions, the newest mostly; 0 when there is none."""
+        return (max(self.open) if choice % 4 else min(self.open)) if self.open else 0
+
     def act(self, kind: int, choice: int, later_ms: int) -> None:  # noqa: PLR0915 - as long as the list of what can happen
         """One thing that happens: sensible answers to what the machine asked for, and things out of the blue."""
         self.at_ms += later_ms
@@ -181,13 +186,14 @@ class Watchman:
                     )
                 )  # fmt: skip
             case 9 | 10:
-                self.give(signals.ModelSaid(at_ms=at, asked=self.asked, text=TEXTS[choice % len(TEXTS)]))
+                self.give(signals.ModelSaid(at_ms=at, asked=self.question(choice), text=TEXTS[choice % len(TEXTS)]))
             case 11:
                 self.numbers += 1
                 use = ToolUse(tool_use_id=f"t{self.numbers if choice % 5 else 1}", name=TOOLS[choice % len(TOOLS)], arguments={"n": choice})
-                self.give(signals.ModelWantsTool(at_ms=at, asked=self.asked, use=use))
+                self.give(signals.ModelWantsTool(at_ms=at, asked=self.question(choice), use=use))
             case 12 | 13:
-                asked, self.asked = self.asked, 0
+                asked = self.question(choice)
+                self.open.discard(asked)
                 self.give(signals.ModelDone(at_ms=at, asked=asked, reason="end_turn", usage=USAGE))
             case 14 | 15:
                 if self.tools:
@@ -212,10 +218,9 @@ class Watchman:
             case 23:
                 if choice % 4 == 0:
                     engine = list(Engine)[choice % 3] if choice % 8 == 0 else Engine.MODEL
-                    self.asked = 0 if engine is Engine.MODEL else self.asked
-                    asked = self.state.reply.asked if self.state.reply else 0
+                    asked = self.question(choice) if engine is Engine.MODEL else 0
+                    self.open.discard(asked)
                     self.give(signals.EngineBroke(at_ms=at, engine=engine, name="x", reason="y", asked=asked))
-                    self.asked = self.state.reply.asked if self.state.reply else 0
             case 24:
                 self.give(signals.VoiceArrived(at_ms=at, samples=1 + choice % 3000))
             case _:

@@ -1,6 +1,7 @@
 """What a call used is recorded when it has ended, once, line by line."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -10,13 +11,15 @@ from hypothesis import strategies as st
 
 from commands.rates import Price, RateTable
 from commands.usage import RecordUsage
+from events.calls.talking import Spent
+from events.calls.thinking import AnswerAccounted, AnswerSpeculated
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from events.usage import Meter, UsageRecorded
 from stream_processors.manager import Due, States
 from stream_processors.usage import begun_seconds, record_usage
-from tests.projections.facts import CALL, agent_turn, answered, ended, received
+from tests.projections.facts import CALL, agent_turn, answered, ended, received, sealed
 from tests.projections.told import AYB, told
 
 TABLE = RateTable(
@@ -62,6 +65,25 @@ class TestRecordUsage:
         twice = (*HISTORY[:-1], agent_turn(1, **SPENT, estimated=True), HISTORY[-1])
         (line,) = [line for line in command(due_after(*told(CALL, *twice))).lines if line.meter is Meter.MODEL_OUTPUT_TOKENS]
         assert (line.quantity, line.estimated) == (Decimal(24), True)
+
+    def test_has_lines_of_their_own_for_an_answer_that_was_thought_ahead_and_dropped(self) -> None:
+        ahead = AnswerSpeculated(
+            turn=1, attempt=1, outcome="went-on", words=sealed("when"), asked_ms=1, settled_ms=2,
+            spent=Spent(model="m-small", input_tokens=200, output_tokens=7),
+        )  # fmt: skip
+        lines = command(due_after(*told(CALL, *HISTORY[:3], ahead, *HISTORY[3:]))).lines
+        of_one = {(line.meter, line.purpose): line.quantity for line in lines if line.turn == 1}
+        assert of_one == {
+            (Meter.MODEL_INPUT_TOKENS, ""): 300, (Meter.MODEL_INPUT_TOKENS, "speculation"): 200, (Meter.MODEL_OUTPUT_TOKENS, ""): 12,
+            (Meter.MODEL_OUTPUT_TOKENS, "speculation"): 7, (Meter.SYNTHESIS_CHARACTERS, ""): 9,
+        }  # fmt: skip
+
+    def test_takes_the_providers_count_instead_of_an_estimate(self) -> None:
+        cut = agent_turn(1, **SPENT, estimated=True)
+        counted = AnswerAccounted(turn=1, at_ms=9, estimate=cut.spent, spent=replace(cut.spent, output_tokens=40, estimated=False))
+        recorded = command(due_after(*told(CALL, *HISTORY[:3], cut, counted, counted, HISTORY[-1])))
+        (line,) = [line for line in recorded.lines if line.meter is Meter.MODEL_OUTPUT_TOKENS]
+        assert (line.quantity, line.estimated) == (Decimal(40), False)
 
     def test_marks_engines_of_ours_but_never_the_carrier(self) -> None:
         marks = {line.meter: line.embedded for line in command(due_after(*told(CALL, *HISTORY))).lines}

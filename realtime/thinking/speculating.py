@@ -1,0 +1,139 @@
+"""Thinking ahead: the model is asked while the turn is only likely over; nothing of it is heard, and no tool runs, before it is.
+
+A draft becomes the answer when the question that is then put is the same but for case and punctuation of the last words. Otherwise
+it is dropped, and what it cost is a fact of its own.
+"""
+
+from dataclasses import replace
+
+from events.calls.talking import Spent
+from events.calls.thinking import AnswerSpeculated
+from realtime.consent.permission import Standing
+from realtime.machine.effects import AskModel
+from realtime.machine.signals import EngineBroke, ModelDone, ModelSaid, ModelWantsTool
+from realtime.machine.state import CallState, Moment
+from realtime.ports import ModelRequest
+from realtime.thinking import accounting, conversation, questions, toolruns
+from realtime.thinking.drafts import Draft, Drain, Dropped, Held
+from realtime.turns.phrases import plain_words, withdraws
+
+USED, WENT_ON, OTHER_WORDS, NOT_ASKED, FAILED, CALL_ENDED = "used", "went-on", "other-words", "not-asked", "failed", "call-ended"
+
+
+def likely_over(moment: Moment, words: str) -> None:
+    """Ask ahead on these words, if it is allowed, of use, and not being done already."""
+    state = moment.state
+    if not _of_use(state, words):
+        return
+    told = conversation.caller_said(state.talk, words)
+    request = questions.question(state, told, (), questions.choice_for(state, words).model)
+    if state.draft is not None:
+        if _same(state.draft.request, request):
+            return
+        drop(moment, OTHER_WORDS)
+    if state.drafted >= state.briefing.thresholds.speculations:
+        return
+    asked = moment.state.next_question
+    moment.change(
+        next_question=asked + 1, drafted=state.drafted + 1,
+        draft=Draft(asked=asked, words=words, request=request, asked_ms=moment.at_ms),
+    )  # fmt: skip
+    moment.do(AskModel(asked=asked, request=request))
+
+
+def _of_use(state: CallState, words: str) -> bool:
+    """Not where we answer without the model, and not over a reply of which nobody knows yet what will have been heard."""
+    if not state.briefing.thresholds.speculation or state.reply is not None or toolruns.waiting(state):
+        return False
+    return bool(plain_words(words)) and state.permission.standing is not Standing.ASKED and not withdraws(words)
+
+
+def goes_on(moment: Moment) -> None:
+    """The turn was not over."""
+    drop(moment, WENT_ON)
+
+
+def settled(moment: Moment) -> None:
+    """The turn is over and everything that follows from it was begun: a draft that was not taken up is of no use any more."""
+    drop(moment, OTHER_WORDS if moment.state.reply is not None and moment.state.reply.asked else NOT_ASKED)
+    moment.change(drafted=0)
+
+
+def take_up(moment: Moment, request: ModelRequest) -> Draft | None:
+    """The draft that answers this question, which from now on is the reply's; its cost is the reply's as well."""
+    draft = moment.state.draft
+    if draft is None or not _same(draft.request, request):
+        return None
+    dropped = _dropped(moment.state, draft, USED, moment.at_ms, turn=moment.state.talk.turn)
+    moment.change(draft=None)
+    moment.note(_fact(dropped, Spent()))
+    return draft
+
+
+def keep(moment: Moment, signal: ModelSaid | ModelWantsTool | ModelDone) -> bool:
+    """Put by what belongs to the draft; returns whether it did."""
+    draft = moment.state.draft
+    if draft is None or draft.asked != signal.asked:
+        return False
+    moment.change(draft=replace(draft, held=_joined(draft.held, signal)))
+    return True
+
+
+def _joined(held: tuple[Held, ...], signal: Held) -> tuple[Held, ...]:
+    last = held[-1] if held else None
+    if isinstance(last, ModelSaid) and isinstance(signal, ModelSaid):
+        return (*held[:-1], replace(signal, text=last.text + signal.text))
+    return (*held, signal)
+
+
+def broke(moment: Moment, signal: EngineBroke) -> bool:
+    """A draft that fails costs nobody an answer: the question is put again when the turn is over. Returns whether it was one."""
+    state, draft = moment.state, moment.state.draft
+    if draft is None or draft.asked != signal.asked:
+        return False
+    moment.change(draft=None)
+    moment.note(_fact(_dropped(state, draft, FAILED, moment.at_ms), _estimated(draft)))
+    return True
+
+
+def drop(moment: Moment, outcome: str) -> None:
+    """The draft, if there is one, is wanted no more. What it cost is told when the provider has said so, or is estimated."""
+    state, draft = moment.state, moment.state.draft
+    if draft is None:
+        return
+    moment.change(draft=None)
+    dropped = _dropped(state, draft, outcome, moment.at_ms)
+    if draft.whole is not None:
+        moment.note(_fact(dropped, accounting.added(Spent(model=draft.request.model), draft.whole.usage)))
+    else:
+        drain = Drain(
+            asked=draft.asked, turn=dropped.turn, before=Spent(model=draft.request.model), estimate=_estimated(draft), dropped=dropped
+        )
+        accounting.drain(moment, drain)
+
+
+def _same(one: ModelRequest, other: ModelRequest) -> bool:
+    """Whether they ask the same: but for how the caller's last words are written."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(request: ModelRequest) -> ModelRequest:
+    *before, last = request.messages
+    return replace(request, messages=(*before, replace(last, text=" ".join(plain_words(last.text)))))
+
+
+def _dropped(state: CallState, draft: Draft, outcome: str, at_ms: int, *, turn: int | None = None) -> Dropped:
+    # Before its end a turn has no number yet.
+    number = turn if turn is not None else state.talk.turn + (1 if state.floor.open else 0)
+    return Dropped(
+        turn=number, attempt=state.drafted, outcome=outcome, words=state.briefing.seal(draft.words), asked_ms=draft.asked_ms,
+        settled_ms=at_ms,
+    )  # fmt: skip
+
+
+def _estimated(draft: Draft) -> Spent:
+    return accounting.estimated(Spent(model=draft.request.model), questions.characters(draft.request), draft.characters)
+
+
+def _fact(dropped: Dropped, spent: Spent) -> AnswerSpeculated:
+    return accounting.speculated(dropped, spent)
