@@ -22,6 +22,7 @@ from realtime.machine.signals import Engine, Signal, Timer
 from realtime.machine.state import CallState, Life
 from realtime.machine.stepping import step
 from realtime.ports import Message, ToolUse
+from realtime.thinking.drafts import Draft
 from tests.realtime.scene import BRIEFING, USAGE, opened
 
 WORDS = (
@@ -55,6 +56,10 @@ def acceptable(messages: Sequence[Message]) -> bool:
             return False
         asked = [use.tool_use_id for use in message.tool_uses]
     return not asked
+
+
+def uses_of(draft: Draft) -> list[ToolUse]:
+    return [held.use for held in draft.held if isinstance(held, signals.ModelWantsTool)]
 
 
 def subsequence(words: Sequence[str], of: Sequence[str]) -> bool:
@@ -119,7 +124,7 @@ class Watchman:
             case do.CancelModel(asked=asked):
                 self.open.remove(asked)
             case do.RunTool(use=use):
-                assert self.state.reply is not None, "a tool without a reply that asked for it"
+                assert self.state.draft is None or use not in uses_of(self.state.draft), "a tool of a draft"
                 self.tools.append(use)
             case do.SetTimer(timer=timer, of=of):
                 self.timers[timer, of] = None
