@@ -39,8 +39,9 @@ from events.registry import type_of
 from events.sealing import Sealed
 from projections.call_details import details
 from projections.live import Live
+from projections.replacing import replaced
 from projections.series import Series
-from projections.table import BrokenHistory, Table, replaced
+from projections.table import BrokenHistory, Table
 
 # No call is longer than the carrier's limit for one, four hours.
 _LIFETIME_SECONDS = 4 * 3600

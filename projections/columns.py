@@ -73,12 +73,16 @@ def columns_of(row: type) -> tuple[Column, ...]:
 
 
 def lowering(columns: tuple[Column, ...]) -> Callable[[Any], list[Any]]:
-    """A function from a row to its stored values, in the order of its columns."""
-    steps = [(column.name, column.lower) for column in columns]
-
-    def lower(row: Any) -> list[Any]:
-        return [getattr(row, name) if step is None else step(getattr(row, name)) for name, step in steps]
-
+    """A function from a row to its stored values, in the order of its columns: written out, for it is run for every row written."""
+    steps = {f"step{at}": column.lower for at, column in enumerate(columns)}
+    values = [
+        f"row.{column.name}" if column.lower is None
+        else f"step{at}(row.{column.name})" if not column.nullable
+        else f"None if row.{column.name} is None else step{at}(row.{column.name})"
+        for at, column in enumerate(columns)
+    ]  # fmt: skip
+    # Columns are named by fields, which are identifiers.
+    lower: Callable[[Any], list[Any]] = eval(f"lambda row: [{', '.join(values)}]", dict(steps))  # noqa: S307
     return lower
 
 
@@ -101,7 +105,13 @@ def _column(name: str, hint: Any) -> Column:
     if isinstance(inner, type) and issubclass(inner, Enum) and issubclass(inner, str):
         return _with(name, Stored.TEXT, nullable, lambda symbol: symbol.value, inner)
     to_plain, of_plain = _json(name, inner)
-    return _with(name, Stored.JSON, nullable, lambda value: canonical(to_plain(value)), lambda text: of_plain(json.loads(text)))
+    empty = "{}" if typing.get_origin(inner) is Mapping else None
+
+    def lower(value: Any) -> str:
+        # Mostly there is nothing in a mapping.
+        return empty if empty and not value else canonical(to_plain(value))
+
+    return _with(name, Stored.JSON, nullable, lower, lambda text: of_plain(json.loads(text)))
 
 
 def _with(name: str, stored: Stored, nullable: bool, lower: Convert, build: Convert) -> Column:

@@ -1,13 +1,14 @@
 """A row per stream, folded from the stream's facts."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from projections.columns import Column, Stored, columns_of
+from projections.replacing import replaced
 
 
 class StreamRow(Protocol):
@@ -49,21 +50,6 @@ def key_columns(name: str, row: type, begins: Iterable[tuple[str, Stored]]) -> t
     if len(columns) < len(wanted):
         raise BadShape(f"{name}: {row.__qualname__} has no fields beside its key")
     return columns
-
-
-def replaced(row: R, **changes: Any) -> R:
-    """As `dataclasses.replace`, for rows: three times as fast, for it goes by the slots. Names are not checked."""
-    cls = type(row)
-    setters = _SETTERS.get(cls)
-    if setters is None:
-        setters = _SETTERS[cls] = [(each.name, getattr(cls, each.name).__set__) for each in fields(cls)]  # type: ignore[arg-type]
-    copy = object.__new__(cls)
-    for name, put in setters:
-        put(copy, changes[name] if name in changes else getattr(row, name))
-    return copy
-
-
-_SETTERS: dict[type, list[tuple[str, Callable[[Any, Any], None]]]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
