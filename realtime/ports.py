@@ -255,6 +255,9 @@ class Tools(Protocol):
 
     def offered(self) -> Sequence[Tool]: ...
 
+    def faults(self, use: ToolUse) -> str:
+        """What is wrong with the arguments by the tool's schema, in words for the model; empty when nothing is. Pure and quick."""
+
     async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
         """Run a tool; returns its JSON answer. The same key runs a non-idempotent tool at most once.
 

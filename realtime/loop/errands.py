@@ -75,7 +75,7 @@ class Errands:
                 case TextDelta(text=text):
                     self._give(signals.ModelSaid(at_ms=self._now_ms(), asked=asked, text=text))
                 case ToolUse():
-                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event))
+                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event, faults=self._tools.faults(event)))
                 case ModelStopped(reason=reason, usage=usage):
                     self._give(signals.ModelDone(at_ms=self._now_ms(), asked=asked, reason=reason, usage=usage))
                     return

@@ -102,9 +102,12 @@ class ModelSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWantsTool:
+    """`faults`: what is wrong with the arguments by the tool's schema; such a tool is not run."""
+
     at_ms: int
     asked: int
     use: ToolUse
+    faults: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -319,11 +319,15 @@ class PlainTools:
 
     tools: tuple[Tool, ...] = ()
     answers: Mapping[str, Json] = field(default_factory=dict)
+    wrong: Mapping[str, str] = field(default_factory=dict)
     takes_seconds: float = 0.0
     runs: list[tuple[str, str]] = field(default_factory=list)
 
     def offered(self) -> Sequence[Tool]:
         return self.tools
+
+    def faults(self, use: ToolUse) -> str:
+        return self.wrong.get(use.name, "")
 
     async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
         self.runs.append((use.name, idempotency_key))
