@@ -55,7 +55,8 @@ class VoiceActivity(Protocol):
 class Transcript:
     """Words recognised so far. Interims replace each other; finals are to be joined.
 
-    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond).
+    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond). `settled_ms`: nothing that was
+    said before it will be told again; None: as `end_ms`. Counts for finals alone, of which those without words say just that.
     """
 
     text: str
@@ -64,6 +65,7 @@ class Transcript:
     start_ms: int
     end_ms: int
     confidence: float
+    settled_ms: int | None = None
 
 
 HearingListener: TypeAlias = Callable[[Transcript | EngineFailed], None]
@@ -214,7 +216,16 @@ class ModelStopped:
     usage: TokenUsage
 
 
-ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineChanged:
+    """Another engine answers the question, from its first word on."""
+
+    engine: str
+    instead_of: str
+    reason: str
+
+
+ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped | EngineChanged
 
 
 class LanguageModel(Protocol):

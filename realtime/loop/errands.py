@@ -7,7 +7,18 @@ from typing import Any
 import structlog
 
 from realtime.machine import signals
-from realtime.ports import EngineUnavailable, LanguageModel, ModelRequest, ModelStopped, Telephony, TextDelta, ToolFailed, Tools, ToolUse
+from realtime.ports import (
+    EngineChanged,
+    EngineUnavailable,
+    LanguageModel,
+    ModelRequest,
+    ModelStopped,
+    Telephony,
+    TextDelta,
+    ToolFailed,
+    Tools,
+    ToolUse,
+)
 
 log = structlog.get_logger()
 
@@ -76,6 +87,11 @@ class Errands:
                     self._give(signals.ModelSaid(at_ms=self._now_ms(), asked=asked, text=text))
                 case ToolUse():
                     self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event, faults=self._tools.faults(event)))
+                case EngineChanged(engine=engine, instead_of=instead_of, reason=reason):
+                    taken = signals.EngineTaken(
+                        at_ms=self._now_ms(), engine=signals.Engine.MODEL, name=engine, instead_of=instead_of, reason=reason
+                    )
+                    self._give(taken)
                 case ModelStopped(reason=reason, usage=usage):
                     self._give(signals.ModelDone(at_ms=self._now_ms(), asked=asked, reason=reason, usage=usage))
                     return

@@ -33,6 +33,7 @@ class Timer(StrEnum):
     SILENCE = "silence"
     LENGTH = "length"
     TOOL = "tool"
+    SPEECHLESS = "speechless"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,21 @@ class EngineBroke:
     name: str
     reason: str
     asked: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTaken:
+    """An engine broke or hung, and `name` does its work from here on: another one, or the same over a new stream.
+
+    The recogniser was given again what it had not settled (`repeated_ms` of audio). A voice knows nothing of what was asked of it before.
+    """
+
+    at_ms: int
+    engine: Engine
+    name: str
+    instead_of: str
+    reason: str
+    repeated_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +217,7 @@ Signal = (
     | SpeechStopped
     | WordsRecognised
     | EngineBroke
+    | EngineTaken
     | ModelSaid
     | ModelWantsTool
     | ModelDone

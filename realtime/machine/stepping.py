@@ -12,13 +12,14 @@ from events.calls.ending import CallEnded, EndedBy
 from events.calls.every import CallEvent
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from realtime.consent import recording_consent
-from realtime.machine import closing
+from realtime.machine import closing, failing, silence
 from realtime.machine.effects import Effect, SetTimer
 from realtime.machine.signals import (
     CommandAccepted,
     CommandDeclined,
     Engine,
     EngineBroke,
+    EngineTaken,
     FactRecorded,
     LogAway,
     MarkReturned,
@@ -48,7 +49,6 @@ _HUNG_UP = Ending(reason="hung-up-by-operator", ended_by=EndedBy.OPERATOR, billa
 _ENDED_ELSEWHERE = Ending(reason="ended-elsewhere", ended_by=EndedBy.PLATFORM, billable=True)
 _SILENCE = Ending(reason="silence", ended_by=EndedBy.AGENT, billable=True)
 _TIME_LIMIT = Ending(reason="time-limit", ended_by=EndedBy.PLATFORM, billable=True, firm=True)
-_NO_VOICE = "no audio in time"
 
 
 def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...]]:
@@ -58,8 +58,10 @@ def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...
         case Life.WAITING:
             if isinstance(signal, MediaStarted):
                 _start(moment, signal)
+                silence.look(moment, signal)
         case Life.TALKING:
             _talk(moment, signal)
+            silence.look(moment, signal)
             if moment.state.ended is not None:
                 closing.conclude(moment, moment.state.ended)
         case Life.CLOSING:
@@ -109,6 +111,8 @@ def _talk(moment: Moment, signal: Signal) -> None:
             asking.model_broke(moment, signal)
         case EngineBroke():
             closing.engine_broke(moment, signal)
+        case EngineTaken():
+            failing.engine_taken(moment, signal)
         case TimerFired():
             _timer(moment, signal)
         case FactRecorded():
@@ -163,9 +167,9 @@ def _timer(moment: Moment, signal: TimerFired) -> None:
         case Timer.DRAIN:
             accounting.overdue(moment, signal.of)
         case Timer.VOICE:
-            if not moment.state.speech.all_delivered:
-                name = moment.state.briefing.voice
-                closing.engine_broke(moment, EngineBroke(at_ms=signal.at_ms, engine=Engine.VOICE, name=name, reason=_NO_VOICE))
+            failing.voice_due(moment)
+        case Timer.SPEECHLESS:
+            silence.due(moment)
         case Timer.SILENCE:
             _silence(moment)
         case Timer.LENGTH:
