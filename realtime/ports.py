@@ -55,8 +55,7 @@ class VoiceActivity(Protocol):
 class Transcript:
     """Words recognised so far. Interims replace each other; finals are to be joined.
 
-    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond). `settled_ms`: nothing that was
-    said before it will be told again; None: as `end_ms`. Counts for finals alone, of which those without words say just that.
+    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond).
     """
 
     text: str
@@ -65,7 +64,6 @@ class Transcript:
     start_ms: int
     end_ms: int
     confidence: float
-    settled_ms: int | None = None
 
 
 HearingListener: TypeAlias = Callable[[Transcript | EngineFailed], None]
@@ -216,16 +214,7 @@ class ModelStopped:
     usage: TokenUsage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineChanged:
-    """Another engine answers the question, from its first word on."""
-
-    engine: str
-    instead_of: str
-    reason: str
-
-
-ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped | EngineChanged
+ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped
 
 
 class LanguageModel(Protocol):
@@ -244,8 +233,22 @@ class LanguageModel(Protocol):
 # --- carrier, tools, storage ------------------------------------------------------------------------------------------
 
 
+class TransferRefused(Exception):
+    """The carrier will not put the caller through; `reason` is a code for the record."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Telephony(Protocol):
     """The carrier's control side."""
+
+    async def transfer(self, call_sid: str, number: str, *, told_at: str) -> None:
+        """Have the carrier put the caller through to `number` (E.164) instead of going on with our media stream, which it ends.
+
+        What becomes of the leg is told at the address `told_at`. Raises TransferRefused or EngineUnavailable.
+        """
 
     async def hang_up(self, call_sid: str) -> None:
         """End the carrier's call. Idempotent: a call that has ended is no error. Raises EngineUnavailable."""
@@ -265,9 +268,6 @@ class Tools(Protocol):
     """The tools of one agent's version."""
 
     def offered(self) -> Sequence[Tool]: ...
-
-    def faults(self, use: ToolUse) -> str:
-        """What is wrong with the arguments by the tool's schema, in words for the model; empty when nothing is. Pure and quick."""
 
     async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
         """Run a tool; returns its JSON answer. The same key runs a non-idempotent tool at most once.

@@ -215,7 +215,7 @@ class CallWorker:
         route, engines, keyring = ringing.route, self._ports.engines, self._ports.reception.keyring
         configuration = route.configuration
         automation, recording = briefings.section(configuration, "automation"), briefings.section(configuration, "recording")
-        subject = ringing.subject
+        subject, keypad = ringing.subject, briefings.section(configuration, "keypad")
         return Briefing(
             call_id=ringing.stream.id, caller_ref=ringing.caller_ref, caller=keyring.seal(subject, ringing.caller),
             worker=self._settings.name, recogniser=engines.recogniser.name, model_provider=engines.model.name, voice=engines.voice.name,
@@ -223,6 +223,9 @@ class CallWorker:
             system_prompt=briefings.system_prompt(configuration), thresholds=briefings.thresholds(configuration),
             wording=briefings.wording(configuration, route.organisation_name, route.flags), models=self._ports.models(configuration),
             seal=lambda text: keyring.seal(subject, text), tools=tuple(tools.offered()) if automation.get("tools_enabled", True) else (),
+            digits_as_words=bool(keypad.get("words", False)),
+            captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
+            destinations=briefings.destinations(configuration),
             ask_to_record=bool(recording.get("ask", True)), code_execution=bool(automation.get("code_execution", False)),
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""The carrier Twilio: whether a request is truly its own, and how a call is hung up."""
+"""The carrier Twilio: whether a request is truly its own, how a call is hung up or put through, and how it stands."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -10,14 +10,18 @@ from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
+from twilio.twiml.voice_response import VoiceResponse
 
-from realtime.ports import EngineUnavailable
+from realtime.ports import EngineUnavailable, TransferRefused
 
 NAME: Final = "twilio"
 _SECONDS: Final = 4.0
 # "Call is not in-progress": it has ended, which is what we wanted.
 _NOT_IN_PROGRESS: Final = 21220
 _NOT_FOUND: Final = 404
+_BAD_REQUEST: Final = 400
+_LEG_EVENTS: Final = "initiated ringing answered completed"
+_RINGS_SECONDS: Final = 30
 
 
 class SignatureCheck:
@@ -57,16 +61,50 @@ class TwilioTelephony:
 
     async def hang_up(self, call_sid: str) -> None:
         """End the carrier's call."""
+        try:
+            await self._asked(lambda client: client.calls(call_sid).update_async(status="completed"))
+        except TwilioRestException as cause:
+            if cause.status != _NOT_FOUND and cause.code != _NOT_IN_PROGRESS:
+                raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
+
+    async def transfer(self, call_sid: str, number: str, *, told_at: str) -> None:
+        """Give the live call another document: it dials, and tells of the leg, and of its end, at `told_at`."""
+        try:
+            await self._asked(lambda client: client.calls(call_sid).update_async(twiml=transfer_document(number, told_at)))
+        except TwilioRestException as cause:
+            if cause.status == _NOT_FOUND or cause.code == _NOT_IN_PROGRESS:
+                raise TransferRefused("call-not-in-progress") from cause
+            if cause.status == _BAD_REQUEST:
+                raise TransferRefused(f"carrier-error-{cause.code}") from cause
+            raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
+
+    async def standing(self, call_sid: str) -> str | None:
+        """The call's state in the carrier's words (`in-progress`, `completed`, …); None where it knows no such call."""
+        try:
+            return str((await self._asked(lambda client: client.calls(call_sid).fetch_async())).status)
+        except TwilioRestException as cause:
+            if cause.status == _NOT_FOUND:
+                return None
+            raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
+
+    async def _asked(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
         if self._client is None:
             raise EngineUnavailable(NAME, "not open")
         try:
             async with asyncio.timeout(_SECONDS):
-                await self._client.calls(call_sid).update_async(status="completed")
-        except TwilioRestException as cause:
-            if cause.status != _NOT_FOUND and cause.code != _NOT_IN_PROGRESS:
-                raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
+                return await question(self._client)
+        except TwilioRestException:
+            raise
         except (TwilioException, ClientError, OSError, TimeoutError) as cause:
             raise EngineUnavailable(NAME, type(cause).__name__) from cause
+
+
+def transfer_document(number: str, told_at: str) -> str:
+    """TwiML that puts the caller through, the carrier's own ringing to be heard until someone answers."""
+    document = VoiceResponse()
+    dial = document.dial(action=told_at, method="POST", timeout=_RINGS_SECONDS)
+    dial.number(number, status_callback=told_at, status_callback_event=_LEG_EVENTS, status_callback_method="POST")
+    return str(document)
 
 
 class _Http(AsyncTwilioHttpClient):  # type: ignore[misc]  # the SDK has no types

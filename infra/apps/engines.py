@@ -22,7 +22,7 @@ from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_business.tools import tools_for
 from infra.apps.installation import Installation
 from infra.settings import Settings
-from realtime.ports import EngineUnavailable, LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
+from realtime.ports import EngineUnavailable, LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, TransferRefused, VoiceActivity
 
 log = structlog.get_logger()
 
@@ -33,6 +33,10 @@ class KeyMissing(Exception):
 
 class NoCarrierControl:
     """`realtime.ports.Telephony` without a carrier's account: the end of the media stream is the end of the call, as the TwiML says."""
+
+    async def transfer(self, call_sid: str, number: str, *, told_at: str) -> None:
+        """Raises TransferRefused: who has no account has no way to dial."""
+        raise TransferRefused("no-carrier-account")
 
     async def hang_up(self, call_sid: str) -> None:
         """Nothing beyond closing the stream, which the call does by itself."""

@@ -1,4 +1,4 @@
-"""An emulator of Twilio's REST control of live calls: reading one, and ending it."""
+"""An emulator of Twilio's REST control of live calls: reading one, ending it, and giving it another document."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -9,14 +9,17 @@ from aiohttp import encode_basic_auth, web
 
 _PATH: Final = "/2010-04-01/Accounts/{account}/Calls/{call}.json"
 _CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}\Z")
+_LONGEST_DOCUMENT: Final = 4000
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
 class TwilioRestEmulator:
-    """Knows the calls that it was told of. `completed` is called once for each that is ended from here."""
+    """Knows the calls that it was told of. `completed` is called once for each that is ended from here, `redirected` with a document."""
 
-    def __init__(self, account_sid: str, auth_token: str, completed: Callable[[str], None]) -> None:
-        self._account_sid, self._auth_token, self._completed = account_sid, auth_token, completed
+    def __init__(
+        self, account_sid: str, auth_token: str, completed: Callable[[str], None], redirected: Callable[[str, str], None] | None = None
+    ) -> None:
+        self._account_sid, self._auth_token, self._completed, self._redirected = account_sid, auth_token, completed, redirected
         self._status: dict[str, str] = {}
 
     def begin(self, call_sid: str) -> None:
@@ -50,12 +53,18 @@ class TwilioRestEmulator:
         if request.content_type != _FORM:
             return _error(400, 20001, "Parameters are sent as a form")
         form, call_sid = await request.post(), request.match_info["call"]
-        if set(form) != {"Status"} or form["Status"] != "completed":
+        ends = set(form) == {"Status"} and form["Status"] == "completed"
+        if not ends and set(form) != {"Twiml"}:
             return _error(400, 20001, f"Invalid parameters: {', '.join(sorted(form))}")
+        if not ends and len(str(form["Twiml"])) > _LONGEST_DOCUMENT:
+            return _error(400, 21624, "Twiml parameter must be 4000 characters or less")
         if self._status[call_sid] != "in-progress":
             return _error(400, 21220, "Call is not in-progress. Cannot redirect.")
-        self._status[call_sid] = "completed"
-        self._completed(call_sid)
+        if ends:
+            self._status[call_sid] = "completed"
+            self._completed(call_sid)
+        elif self._redirected is not None:
+            self._redirected(call_sid, str(form["Twiml"]))
         return self._call(request)
 
     def _refusal(self, request: web.Request) -> web.Response | None:

@@ -120,8 +120,8 @@ class MediaSocket:
             case Stop():
                 self._over("caller-hung-up", EndedBy.CALLER, billable=True)
                 self._close(_NORMAL, "the stream has stopped")
-            case Dtmf():
-                self._counters["digits"] += 1
+            case Dtmf(dtmf=dtmf):
+                call.digit(dtmf.digit)
             case _:
                 return
 

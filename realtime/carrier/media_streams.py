@@ -12,6 +12,7 @@ import msgspec
 _LARGEST_TEXT = 65_536
 # A frame of the carrier's is 20 ms; a second in one piece is nobody's.
 _LARGEST_AUDIO = 8000
+_KEYS = frozenset("0123456789*#ABCD")
 # The carrier takes any size; this bounds how much one of our frames holds.
 FRAME_BYTES = 1600
 
@@ -145,6 +146,9 @@ class Session:
             raise FrameRefused(Wrong.FOREIGN, "another streamSid")
         if isinstance(message, Media):
             _check_audio(message.media)
+        elif isinstance(message, Dtmf) and message.dtmf.digit not in _KEYS:
+            # What it was is not said: it may be part of what nobody may know.
+            raise FrameRefused(Wrong.MALFORMED, "no key of a telephone")
         elif isinstance(message, Stop):
             self._stage = _Stage.STOPPED
 

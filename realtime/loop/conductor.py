@@ -19,6 +19,8 @@ from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from realtime.audio import BYTES_PER_MS
+from realtime.control.keypad import Keypad
+from realtime.control.ports import CapturedDigits
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears
 from realtime.loop.errands import Alarms, Errands
@@ -61,12 +63,16 @@ class Engines:
     telephony: Telephony
     recordings: RecordingStore
     watch: Watch
+    digits: CapturedDigits | None = None
     observing: tuple[Observing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallInHand:
-    """What this call has of its own. `voice` is the provider's name of it, `subject` whose key seals the recording."""
+    """What this call has of its own. `voice` is the provider's name of it, `subject` whose key seals the recording.
+
+    `told_at` is the address at which the carrier tells of the leg to whom the caller is put through.
+    """
 
     briefing: Briefing
     stream: StreamId
@@ -78,6 +84,7 @@ class CallInHand:
     tools: Tools
     hearing: vad.Thresholds
     subject: str
+    told_at: str = ""
     agent_version_hash: str = ""
     flags: Mapping[str, str] = field(default_factory=dict)
 
@@ -93,6 +100,7 @@ class Conductor:
         self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms, self._windows)
         self._mouth = Mouth(engines.voice, self.give, self.now_ms)
         self._recorder = Recorder()
+        self._keypad = Keypad(self.give, self.now_ms, self._keep_digits, words=call.briefing.digits_as_words)
         self._inbox: deque[tuple[signals.Signal, bytes]] = deque()
         # Held until the call runs: what the socket brings before that is taken after the start.
         self._stepping = True
@@ -102,7 +110,7 @@ class Conductor:
         self._log = log.bind(tenant_id=call.stream.tenant, call_id=call.stream.id)
         watched = Watched(
             stream=call.stream, run=call.stream_sid, state=self.state, hearing=call.hearing, agent_version_hash=call.agent_version_hash,
-            flags=call.flags, witness=lambda fact: facts.note(Witness(fact=fact), essential=False), counters=counters,
+            flags=call.flags, witness=lambda fact: facts.note(Witness(fact=fact), essential=False),
         )  # fmt: skip
         self._observers = [observe(watched) for observe in engines.observing]
 
@@ -123,8 +131,8 @@ class Conductor:
             looking = [tasks.create_task(observer.run(), name="observer") for observer in self._observers]
             forget = self._engines.watch(self._call.stream, self._recorded)
             connecting = (
-                tasks.create_task(self._mouth.keep(voice=self._call.voice), name="voice"),
-                tasks.create_task(self._ears.keep(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
+                tasks.create_task(self._mouth.connect(voice=self._call.voice), name="voice"),
+                tasks.create_task(self._ears.connect(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
             )
             try:
                 self._inbox.appendleft((signals.MediaStarted(at_ms=0, stream_sid=self._call.stream_sid), b""))
@@ -147,11 +155,17 @@ class Conductor:
     def frame(self, at_ms: int, mulaw: bytes) -> None:
         """The caller's audio; `at_ms` is the carrier's stamp."""
         if not self._finished.done():
+            mulaw = self._keypad.muted(mulaw)
             made = self._ears.frame(at_ms, mulaw)
             if made:
                 self._recorder.caller(at_ms, mulaw)
                 for observer in self._observers:
                     observer.heard(at_ms + len(mulaw) // BYTES_PER_MS, made)
+
+    def digit(self, digit: str) -> None:
+        """The caller pressed a key."""
+        if not self._finished.done():
+            self._keypad.pressed(digit)
 
     def mark_returned(self, name: str) -> None:
         self.give(signals.MarkReturned(at_ms=self.now_ms(), name=name))
@@ -188,7 +202,7 @@ class Conductor:
                 # Whoever called us has the error itself; the call cannot go on from half a step.
                 self._finished.set_exception(CallBroken("a step of the call failed"))
 
-    def _perform(self, effect: do.Effect, audio: bytes) -> None:
+    def _perform(self, effect: do.Effect, audio: bytes) -> None:  # noqa: PLR0915 - as long as the union of effects
         match effect:
             case do.Play(from_sample=from_sample):
                 self._line.play(audio)
@@ -197,8 +211,6 @@ class Conductor:
                 self._mouth.speak(utterance, text)
             case do.ClearVoice():
                 self._mouth.clear()
-            case do.ChangeVoice(reason=reason):
-                self._mouth.change(reason)
             case do.ClearPlayout():
                 self._line.clear()
                 self._recorder.cut(self.now_ms())
@@ -210,8 +222,12 @@ class Conductor:
                 self._alarms.set(timer, of, at_ms)
             case do.CancelTimer(timer=timer, of=of):
                 self._alarms.cancel(timer, of)
-            case do.AskModel() | do.CancelModel() | do.RunTool() | do.CancelTool() | do.HangUp():
+            case do.AskModel() | do.CancelModel() | do.RunTool() | do.CancelTool() | do.HangUp() | do.Transfer():
                 self._run(effect)
+            case do.BeginCapture():
+                self._keypad.begin(effect)
+            case do.EndCapture():
+                self._keypad.end()
             case do.Commit(request=request, command=command, declinable=declinable):
                 self._facts.commit(command, lambda outcome: self._told(request, outcome), declinable=declinable)
             case do.Note(command=command, essential=essential):
@@ -229,7 +245,7 @@ class Conductor:
             case _:
                 assert_never(effect)
 
-    def _run(self, effect: do.AskModel | do.CancelModel | do.RunTool | do.CancelTool | do.HangUp) -> None:
+    def _run(self, effect: do.AskModel | do.CancelModel | do.RunTool | do.CancelTool | do.HangUp | do.Transfer) -> None:
         if self._errands is None:
             raise RuntimeError("a call acts only while it runs")
         match effect:
@@ -243,8 +259,14 @@ class Conductor:
                 self._errands.cancel_tool(tool_use_id)
             case do.HangUp():
                 self._errands.hang_up(self._engines.telephony, self._call.call_sid)
+            case do.Transfer(number=number):
+                self._errands.transfer(self._engines.telephony, self._call.call_sid, number, told_at=self._call.told_at)
             case _:
                 assert_never(effect)
+
+    def _keep_digits(self, capture: int, digits: bytearray) -> None:
+        if self._errands is not None:
+            self._errands.keep_digits(self._engines.digits, self._call.stream.id, capture, bytearray(digits))
 
     def _windows(self, origin_ms: int, windows: Sequence[tuple[int, float]], changes: Sequence[vad.SpeechChange]) -> None:
         for observer in self._observers:

@@ -6,9 +6,9 @@ from typing import Any
 
 import structlog
 
+from realtime.control.ports import CapturedDigits
 from realtime.machine import signals
 from realtime.ports import (
-    EngineChanged,
     EngineUnavailable,
     LanguageModel,
     ModelRequest,
@@ -18,6 +18,7 @@ from realtime.ports import (
     ToolFailed,
     Tools,
     ToolUse,
+    TransferRefused,
 )
 
 log = structlog.get_logger()
@@ -58,6 +59,12 @@ class Errands:
         # Not kept among what can be cancelled: the call may be over for us before the carrier has answered.
         self._tasks.create_task(_hang_up(telephony, call_sid), name="hang up")
 
+    def transfer(self, telephony: Telephony, call_sid: str, number: str, *, told_at: str) -> None:
+        self._tasks.create_task(self._transfer(telephony, call_sid, number, told_at), name="transfer")
+
+    def keep_digits(self, vault: CapturedDigits | None, call_id: str, capture: int, digits: bytearray) -> None:
+        self._begin(f"capture {capture}", self._keep_digits(vault, call_id, capture, digits))
+
     def cancel_all(self) -> None:
         for name in list(self._under_way):
             self._cancel(name)
@@ -86,12 +93,7 @@ class Errands:
                 case TextDelta(text=text):
                     self._give(signals.ModelSaid(at_ms=self._now_ms(), asked=asked, text=text))
                 case ToolUse():
-                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event, faults=self._tools.faults(event)))
-                case EngineChanged(engine=engine, instead_of=instead_of, reason=reason):
-                    taken = signals.EngineTaken(
-                        at_ms=self._now_ms(), engine=signals.Engine.MODEL, name=engine, instead_of=instead_of, reason=reason
-                    )
-                    self._give(taken)
+                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event))
                 case ModelStopped(reason=reason, usage=usage):
                     self._give(signals.ModelDone(at_ms=self._now_ms(), asked=asked, reason=reason, usage=usage))
                     return
@@ -103,6 +105,31 @@ class Errands:
         except ToolFailed as cause:
             content, failed = str(cause), True
         self._give(signals.ToolReturned(at_ms=self._now_ms(), tool_use_id=use.tool_use_id, content=content, failed=failed))
+
+    async def _transfer(self, telephony: Telephony, call_sid: str, number: str, told_at: str) -> None:
+        try:
+            async with asyncio.timeout(_HANG_UP_SECONDS):
+                await telephony.transfer(call_sid, number, told_at=told_at)
+        except TransferRefused as refused:
+            failure = refused.reason
+        except (EngineUnavailable, TimeoutError) as cause:
+            log.warning("the carrier could not be told to put a caller through", cause=str(cause))
+            failure = "carrier-away"
+        else:
+            failure = ""
+        self._give(signals.PutThrough(at_ms=self._now_ms(), failure=failure))
+
+    async def _keep_digits(self, vault: CapturedDigits | None, call_id: str, capture: int, digits: bytearray) -> None:
+        count, reference = len(digits), ""
+        try:
+            if vault is not None and digits:
+                reference = await vault.keep(call_id, digits)
+        except OSError as cause:
+            # Nothing of the digits is in such an error.
+            log.warning("captured digits could not be kept", cause=type(cause).__name__)
+        finally:
+            digits[:] = bytes(len(digits))
+        self._give(signals.DigitsKept(at_ms=self._now_ms(), capture=capture, count=count, reference=reference))
 
 
 async def _hang_up(telephony: Telephony, call_sid: str) -> None:

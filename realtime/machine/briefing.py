@@ -1,7 +1,8 @@
 """All that a call knows before its first word: who speaks for whom, in which words, with which patience."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from events.sealing import Sealed
@@ -29,11 +30,10 @@ class Thresholds:
     filler_after_ms: int = 300
     thinking_filler_after_ms: int = 2500
     model_within_ms: int = 8000
-    voice_within_ms: int = 1500
-    apology_after_ms: int = 3800
-    silence_within_ms: int = 4800
+    voice_within_ms: int = 5000
     playout_grace_ms: int = 2000
     silence_ms: int = 20_000
+    max_hold_ms: int = 300_000
     max_call_ms: int = 1_800_000
     max_tool_calls: int = 5
     max_tool_rounds: int = 5
@@ -57,11 +57,10 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "filler_after_ms": (0, 10_000),
     "thinking_filler_after_ms": (500, 60_000),
     "model_within_ms": (1000, 60_000),
-    "voice_within_ms": (500, 4000),
-    "apology_after_ms": (1500, 4200),
-    "silence_within_ms": (4300, 4900),
+    "voice_within_ms": (1000, 30_000),
     "playout_grace_ms": (200, 10_000),
     "silence_ms": (3000, 300_000),
+    "max_hold_ms": (10_000, 3_600_000),
     "max_call_ms": (10_000, 14_400_000),
     "max_tool_calls": (0, 5),
     "max_tool_rounds": (0, 10),
@@ -74,6 +73,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 }
 
 
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 _SHARES = frozenset({"temperature", "interruption_threshold"})
 _SWITCHES = ("speculation",)
 
@@ -100,16 +100,23 @@ class Wording:
     silent_goodbye: str = "I cannot hear anyone, so I will hang up now. Goodbye."
     time_is_up: str = "I am sorry, our time for this call is over. Goodbye."
     goodbye: str = "Thank you for calling. Goodbye."
+    key_in: str = "Please use the keys of your telephone now."
+    putting_through: str = "I will put you through now. Please hold the line."
+    not_put_through: str = "I am sorry, I could not put you through. How else can I help you?"
+    please_hold: str = "One moment please, I am putting you on hold."
+    still_on_hold: str = "Thank you for waiting. Please hold the line."
+    back_from_hold: str = "Thank you for waiting."
     one_tool: str = "I'll look that up for you..."
     many_tools: str = "Let me check a few things for you..."
     thinking: str = "One moment, please."
-    please_wait: str = "I am sorry, this takes a little longer. Please stay on the line."
-    still_working: str = "Thank you for waiting. I am still on it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Briefing:
-    """`seal` hides the caller's words under the caller's key; equal texts give equal boxes. `models`: logical name to provider's id."""
+    """`seal` hides the caller's words under the caller's key; equal texts give equal boxes. `models`: logical name to provider's id.
+
+    `digits_as_words`: keys that the caller presses are told to the model. `destinations`: where callers may be put through to, by name.
+    """
 
     call_id: str
     caller_ref: str
@@ -128,6 +135,9 @@ class Briefing:
     tools: tuple[Tool, ...] = ()
     ask_to_record: bool = True
     code_execution: bool = False
+    digits_as_words: bool = False
+    captures_digits: bool = False
+    destinations: Mapping[str, str] = field(default_factory=dict)
 
 
 _ON_THE_PHONE = (
@@ -168,11 +178,17 @@ def thresholds(configuration: Mapping[str, Any]) -> Thresholds:
 def wording(configuration: Mapping[str, Any], organisation_name: str, flags: Mapping[str, str]) -> Wording:
     """The agent's sentences, the greeting by the flag that takes part."""
     own = section(configuration, "wording")
-    sentences = {field.name: str(own[field.name]) for field in fields(Wording) if own.get(field.name)}
+    sentences = {each.name: str(own[each.name]) for each in fields(Wording) if own.get(each.name)}
     disclosure = configuration.get("disclosure") or f"Hello, you have reached {organisation_name}. You are speaking with an AI assistant."
     sentences.setdefault("disclosure", str(disclosure))
     sentences.setdefault("greeting", _greeting(configuration, flags))
     return Wording(**sentences)
+
+
+def destinations(configuration: Mapping[str, Any]) -> Mapping[str, str]:
+    """Where the agent may put callers through to: `transfer.destinations`, a name to a number in E.164. Others are left out."""
+    given = section(section(configuration, "transfer"), "destinations")
+    return {str(name)[:80]: str(number) for name, number in given.items() if _E164.match(str(number))}
 
 
 def _greeting(configuration: Mapping[str, Any], flags: Mapping[str, str]) -> str:

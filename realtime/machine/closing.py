@@ -10,8 +10,8 @@ from realtime.speaking.playout import Purpose
 from realtime.thinking import accounting, speculating, toolruns
 
 
-def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: str = "") -> None:
-    """The talk is over. `words`: what the carrier is to say after us; without them it hangs up."""
+def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: str = "", hang_up: bool = True) -> None:
+    """The talk is over. `words`: what the carrier is to say after us; without them it hangs up, unless the caller is in its hands."""
     state = moment.state
     if state.life is not Life.TALKING:
         return
@@ -24,7 +24,7 @@ def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: 
         moment.do(StopRecorder(at_ms=moment.at_ms))
     if media_open:
         moment.do(CloseMedia(words=words))
-        if not words:
+        if not words and hang_up:
             moment.do(HangUp())
     moment.change(life=Life.CLOSING, ended=ending, ended_ms=moment.at_ms)
     finish_when_possible(moment)
@@ -49,7 +49,7 @@ def _keep_last_words(moment: Moment) -> None:
 def finish_when_possible(moment: Moment) -> None:
     """A tool whose effect is for ever is waited for within its time, so that its answer stands in the record of the call."""
     state = moment.state
-    if state.life is not Life.CLOSING or state.tools or state.ended is None:
+    if state.life is not Life.CLOSING or state.tools or state.ended is None or (state.transfer is not None and not state.transfer.done):
         return
     moment.change(life=Life.OVER)
     ended = state.ended

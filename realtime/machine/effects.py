@@ -23,13 +23,6 @@ class ClearVoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeVoice:
-    """The voice hangs: let go of it and take another. EngineTaken follows, or EngineBroke where there is none."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
     """Send the speech that has just arrived to the caller. It begins to sound at `from_sample` of call time (8 a millisecond)."""
 
@@ -129,6 +122,27 @@ class CloseMedia:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BeginCapture:
+    """Seal the caller's keys and audio from now on: at most `most` digits, or up to the key `terminator`."""
+
+    capture: int
+    most: int
+    terminator: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndCapture:
+    """Forget what was keyed in, and seal no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Have the carrier put the caller through to a number; its answer is a PutThrough."""
+
+    number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HangUp:
     """Have the carrier end its call."""
 
@@ -152,7 +166,6 @@ class Abandon:
 Effect = (
     Speak
     | ClearVoice
-    | ChangeVoice
     | Play
     | ClearPlayout
     | SendMark
@@ -168,6 +181,9 @@ Effect = (
     | StartRecorder
     | StopRecorder
     | CloseMedia
+    | BeginCapture
+    | EndCapture
+    | Transfer
     | HangUp
     | Finish
     | Abandon

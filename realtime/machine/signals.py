@@ -32,8 +32,11 @@ class Timer(StrEnum):
     PLAYOUT = "playout"
     SILENCE = "silence"
     LENGTH = "length"
+    CAPTURE = "capture"
+    KEYS = "keys"
+    HOLD = "hold"
+    TRANSFER = "transfer"
     TOOL = "tool"
-    SPEECHLESS = "speechless"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,21 +98,6 @@ class EngineBroke:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineTaken:
-    """An engine broke or hung, and `name` does its work from here on: another one, or the same over a new stream.
-
-    The recogniser was given again what it had not settled (`repeated_ms` of audio). A voice knows nothing of what was asked of it before.
-    """
-
-    at_ms: int
-    engine: Engine
-    name: str
-    instead_of: str
-    reason: str
-    repeated_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSaid:
     at_ms: int
     asked: int
@@ -118,12 +106,9 @@ class ModelSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWantsTool:
-    """`faults`: what is wrong with the arguments by the tool's schema; such a tool is not run."""
-
     at_ms: int
     asked: int
     use: ToolUse
-    faults: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +151,40 @@ class MarkReturned:
 
     at_ms: int
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitPressed:
+    """The caller pressed a key that the agent wants as a word."""
+
+    at_ms: int
+    digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitSealed:
+    """The caller pressed a key while digits are captured: `count` of them so far. Which ones is nowhere in the machine."""
+
+    at_ms: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitsKept:
+    """Capture `capture` is complete. `reference` opens the digits to a tool, once; empty: they could not be kept."""
+
+    at_ms: int
+    capture: int
+    count: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutThrough:
+    """The carrier's answer to the wish to put the caller through; `failure` is a code, empty when it does."""
+
+    at_ms: int
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +236,6 @@ Signal = (
     | SpeechStopped
     | WordsRecognised
     | EngineBroke
-    | EngineTaken
     | ModelSaid
     | ModelWantsTool
     | ModelDone
@@ -225,6 +243,10 @@ Signal = (
     | VoiceArrived
     | VoiceDelivered
     | MarkReturned
+    | DigitPressed
+    | DigitSealed
+    | DigitsKept
+    | PutThrough
     | TimerFired
     | FactRecorded
     | CommandAccepted

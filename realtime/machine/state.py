@@ -21,12 +21,16 @@ from realtime.turns.turn_taking import Floor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """The call ends with the reply under way. `firm`: also when the caller speaks over it."""
+    """The call ends with the reply under way. `firm`: also when the caller speaks over it.
+
+    `transfer`: the caller is not left alone then, but put through to this destination of the agent's.
+    """
 
     reason: str
     ended_by: EndedBy
     billable: bool
     firm: bool = False
+    transfer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,26 @@ class Tape:
     withdrawn: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """Keys that are sealed: how many there are, since when, and how long a pause may last."""
+
+    number: int
+    label: str
+    pause_ms: int
+    started_ms: int
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transferring:
+    """The caller is being put through. `done`: the carrier has agreed, and will end our stream."""
+
+    destination: str
+    by: EndedBy
+    done: bool = False
+
+
 class Life(Enum):
     """`CLOSING`: over for the caller, and waiting for a tool that must not be cut off."""
 
@@ -151,16 +175,17 @@ class CallState:
     reminders: int = 0
     misheard: int = 0
     model_failures: int = 0
-    voice_since_ms: int = 0
-    voices_tried: int = 0
-    owing_since_ms: int | None = None
-    watched: bool = False
-    apologies: int = 0
     turn_latency: Latency = field(default_factory=Latency)
     turn_words: str = ""
     draft: Draft | None = None
     drafted: int = 0
     drains: tuple[Drain, ...] = ()
+    capture: Capture | None = None
+    next_capture: int = 1
+    keys: str = ""
+    keys_since_ms: int = 0
+    transfer: Transferring | None = None
+    held: bool = False
 
 
 @dataclass(slots=True)

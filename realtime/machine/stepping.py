@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from commands.calls.orders import AnswerCall
-from events.calls.control import HangUpOrdered
+from events.calls.control import HangUpOrdered, HoldEndOrdered, HoldOrdered, TransferOrdered
 from events.calls.ending import CallEnded, EndedBy
 from events.calls.every import CallEvent
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from realtime.consent import recording_consent
-from realtime.machine import closing, failing, silence
+from realtime.control import capturing, holding, transferring
+from realtime.machine import closing
 from realtime.machine.effects import Effect, SetTimer
 from realtime.machine.signals import (
     CommandAccepted,
     CommandDeclined,
+    DigitPressed,
+    DigitSealed,
+    DigitsKept,
     Engine,
     EngineBroke,
-    EngineTaken,
     FactRecorded,
     LogAway,
     MarkReturned,
@@ -28,6 +31,7 @@ from realtime.machine.signals import (
     ModelDone,
     ModelSaid,
     ModelWantsTool,
+    PutThrough,
     Signal,
     SpeechStarted,
     SpeechStopped,
@@ -49,6 +53,7 @@ _HUNG_UP = Ending(reason="hung-up-by-operator", ended_by=EndedBy.OPERATOR, billa
 _ENDED_ELSEWHERE = Ending(reason="ended-elsewhere", ended_by=EndedBy.PLATFORM, billable=True)
 _SILENCE = Ending(reason="silence", ended_by=EndedBy.AGENT, billable=True)
 _TIME_LIMIT = Ending(reason="time-limit", ended_by=EndedBy.PLATFORM, billable=True, firm=True)
+_NO_VOICE = "no audio in time"
 
 
 def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...]]:
@@ -58,12 +63,13 @@ def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...
         case Life.WAITING:
             if isinstance(signal, MediaStarted):
                 _start(moment, signal)
-                silence.look(moment, signal)
         case Life.TALKING:
             _talk(moment, signal)
-            silence.look(moment, signal)
-            if moment.state.ended is not None:
-                closing.conclude(moment, moment.state.ended)
+            if (ended := moment.state.ended) is not None:
+                if ended.transfer and moment.state.transfer is None:
+                    transferring.begin(moment, ended)
+                else:
+                    closing.conclude(moment, ended)
         case Life.CLOSING:
             _close(moment, signal)
         case Life.OVER:
@@ -89,7 +95,7 @@ def _start(moment: Moment, signal: MediaStarted) -> None:
         replying.ask_permission(moment)
 
 
-def _talk(moment: Moment, signal: Signal) -> None:
+def _talk(moment: Moment, signal: Signal) -> None:  # noqa: PLR0915 - as long as the union of signals
     match signal:
         case SpeechStarted() | SpeechStopped() | WordsRecognised():
             listening.listen(moment, signal)
@@ -111,8 +117,14 @@ def _talk(moment: Moment, signal: Signal) -> None:
             asking.model_broke(moment, signal)
         case EngineBroke():
             closing.engine_broke(moment, signal)
-        case EngineTaken():
-            failing.engine_taken(moment, signal)
+        case DigitPressed():
+            capturing.pressed(moment, signal)
+        case DigitSealed():
+            capturing.sealed(moment, signal)
+        case DigitsKept():
+            _tool_settled(moment, capturing.kept(moment, signal))
+        case PutThrough():
+            transferring.answered(moment, signal)
         case TimerFired():
             _timer(moment, signal)
         case FactRecorded():
@@ -123,7 +135,7 @@ def _talk(moment: Moment, signal: Signal) -> None:
             _declined(moment, signal)
         case MediaEnded():
             gone = Ending(reason=signal.reason, ended_by=signal.ended_by, billable=signal.billable)
-            closing.conclude(moment, gone, media_open=False)
+            closing.conclude(moment, transferring.ending_of(moment, gone), media_open=False)
         case MediaStarted():
             pass
         case _:
@@ -137,6 +149,10 @@ def _close(moment: Moment, signal: Signal) -> None:
             tooling.returned(moment, signal)
         case TimerFired(timer=Timer.TOOL, of=tool_use_id):
             tooling.overdue(moment, tool_use_id)
+        case PutThrough():
+            transferring.answered(moment, signal)
+        case TimerFired(timer=Timer.TRANSFER):
+            transferring.answered(moment, PutThrough(at_ms=signal.at_ms, failure="no-answer-in-time"))
         case CommandAccepted(request=request):
             if (pending := moment.settled(request)) is not None and pending.awaited is Awaited.TOOL:
                 tooling.request_on_log(moment, pending)
@@ -167,11 +183,20 @@ def _timer(moment: Moment, signal: TimerFired) -> None:
         case Timer.DRAIN:
             accounting.overdue(moment, signal.of)
         case Timer.VOICE:
-            failing.voice_due(moment)
-        case Timer.SPEECHLESS:
-            silence.due(moment)
+            if not moment.state.speech.all_delivered:
+                name = moment.state.briefing.voice
+                closing.engine_broke(moment, EngineBroke(at_ms=signal.at_ms, engine=Engine.VOICE, name=name, reason=_NO_VOICE))
         case Timer.SILENCE:
             _silence(moment)
+        case Timer.KEYS:
+            if (over := capturing.said(moment)) is not None:
+                listening.turn_over(moment, over)
+        case Timer.CAPTURE:
+            _tool_settled(moment, capturing.overdue(moment))
+        case Timer.HOLD:
+            holding.end(moment, "waited-long-enough")
+        case Timer.TRANSFER:
+            transferring.overdue(moment)
         case Timer.LENGTH:
             closing.say_and_end(moment, words.time_is_up, _TIME_LIMIT)
         case _:
@@ -180,7 +205,10 @@ def _timer(moment: Moment, signal: TimerFired) -> None:
 
 def _silence(moment: Moment) -> None:
     state = moment.state
-    if state.reply is not None or state.floor.open:
+    if state.reply is not None or state.floor.open or state.capture is not None:
+        return
+    if state.held:
+        holding.remind(moment)
         return
     words = state.briefing.wording
     if state.reminders:
@@ -197,7 +225,7 @@ def _tool_settled(moment: Moment, awaited: bool) -> None:
         return
     if moment.state.reply is not None:
         asking.go_on(moment)
-    elif not moment.state.floor.open:
+    elif not moment.state.floor.open and not moment.state.held:
         replying.begin(moment)
         asking.ask(moment)
 
@@ -208,6 +236,12 @@ def _fact(moment: Moment, fact: CallEvent, version: int) -> None:
             recording_consent.recorded(moment, fact, version)
         case HangUpOrdered():
             closing.conclude(moment, _HUNG_UP)
+        case TransferOrdered(destination=destination):
+            transferring.ordered(moment, destination)
+        case HoldOrdered():
+            holding.begin(moment)
+        case HoldEndOrdered():
+            holding.end(moment, "ordered")
         case CallEnded():
             closing.conclude(moment, _ENDED_ELSEWHERE)
         case _:

@@ -24,7 +24,6 @@ class Purpose(Enum):
     DISCLOSURE = "disclosure"
     PERMISSION = "permission"
     FILLER = "filler"
-    APOLOGY = "apology"
     FAREWELL = "farewell"
 
 

@@ -93,7 +93,7 @@ def model_wants_tool(moment: Moment, signal: ModelWantsTool) -> None:
         last_word_ms=signal.at_ms, latency=_heard_from(reply, signal.at_ms),
         answered_characters=reply.answered_characters + len(str(signal.use.arguments)),
     )  # fmt: skip
-    tooling.request(moment, signal.use, signal.faults)
+    tooling.request(moment, signal.use)
 
 
 def _heard_from(reply: Reply, at_ms: int) -> Latency:
@@ -128,7 +128,7 @@ def go_on(moment: Moment) -> None:
     state, reply = moment.state, moment.state.reply
     if reply is None or reply.asked or toolruns.waiting(state):
         return
-    if reply.round.uses and reply.ending is None:
+    if reply.round.uses and reply.ending is None and state.capture is None:
         if len(reply.rounds) > state.briefing.thresholds.max_tool_rounds + 1:
             replying.say(moment, state.briefing.wording.trouble_thinking)
         else:
@@ -147,10 +147,10 @@ def _round_off(moment: Moment) -> None:
     words = state.briefing.wording
     if reply.ending is not None:
         if not any(utterance.purpose is Purpose.REPLY for utterance in state.speech.utterances):
-            replying.say(moment, words.goodbye, Purpose.FAREWELL)
+            replying.say(moment, words.putting_through if reply.ending.transfer else words.goodbye, Purpose.FAREWELL)
         return
     if not any(utterance.purpose in (Purpose.REPLY, Purpose.PERMISSION) for utterance in state.speech.utterances):
-        replying.say(moment, words.not_understood)
+        replying.say(moment, words.key_in if state.capture is not None else words.not_understood)
     permission = state.permission
     if state.briefing.ask_to_record and permission.standing is Standing.TO_ASK and permission.times_asked < _MOST_TIMES_ASKED:
         replying.ask_permission(moment)

@@ -34,15 +34,16 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
     for one in outcome:
         match one:
             case TurnOver():
-                _turn_over(moment, one)
-                speculating.settled(moment)
+                turn_over(moment, one)
             case NotUnderstood():
                 _not_understood(moment, one)
                 speculating.settled(moment)
             case SpokeOver(since_ms=since_ms):
                 _spoken_over(moment, since_ms)
             case LikelyOver(words=words):
-                speculating.likely_over(moment, words)
+                # Nobody answers a caller who is on hold.
+                if not moment.state.held:
+                    speculating.likely_over(moment, words)
             case GoesOn():
                 speculating.goes_on(moment)
             case _:
@@ -61,6 +62,12 @@ def _spoken_over(moment: Moment, since_ms: int) -> None:
     reply = moment.state.reply
     if reply is not None and (reply.ending is None or not reply.ending.firm):
         replying.cut(moment, spoke_over_since_ms=since_ms)
+
+
+def turn_over(moment: Moment, over: TurnOver) -> None:
+    """The caller has said something, by voice or by key."""
+    _turn_over(moment, over)
+    speculating.settled(moment)
 
 
 def _turn_over(moment: Moment, over: TurnOver) -> None:
@@ -83,6 +90,8 @@ def _turn_over(moment: Moment, over: TurnOver) -> None:
         _answered(moment, said, turn, over.words)
     elif withdraws(over.words):
         _withdrawn(moment, over.words)
+    elif moment.state.held:
+        replying.wait_for_caller(moment)
     else:
         begin(moment)
         asking.ask(moment)
@@ -135,6 +144,9 @@ def _withdrawn(moment: Moment, words: str) -> None:
 def _not_understood(moment: Moment, sound: NotUnderstood) -> None:
     state = moment.state
     if state.reply is not None:
+        return
+    if state.held:
+        replying.wait_for_caller(moment)
         return
     if state.talk.unanswered and state.talk.turn:
         # A noise stopped us before we had said a word: the caller's last words still wait for their answer.

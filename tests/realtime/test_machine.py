@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from commands.calls.orders import StartRecording, Witness
 from commands.consents import GrantConsent, RevokeConsent
-from events.calls.control import HangUpOrdered
+from events.calls.control import HangUpOrdered, HoldEndOrdered, HoldOrdered, TransferOrdered
 from events.calls.ending import CallEnded, EndedBy, Stage
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.talking import AgentTurn
@@ -23,18 +23,20 @@ from realtime.machine.state import CallState, Life
 from realtime.machine.stepping import step
 from realtime.ports import Message, ToolUse
 from realtime.thinking.drafts import Draft
-from tests.realtime.scene import BRIEFING, USAGE, opened
+from tests.realtime.scene import USAGE, briefing, opened
 
 WORDS = (
     "", "yes", "yes please", "no", "yes and what are your hours", "hm", "please stop recording", "goodbye", "one two three",
     "I need a slot on friday please.", "no please stop recording me", "don't stop recording",
 )  # fmt: skip
 TEXTS = ("We are open. ", "from nine", " to five, and ", "   ", "!", "", "A long sentence, that has a clause in it, and goes on. Done. ")
-TOOLS = ("find_slot", "book_slot", "end_call", "withdraw_recording_consent", "nothing")
+TOOLS = ("find_slot", "book_slot", "end_call", "withdraw_recording_consent", "nothing", "capture_digits", "transfer_call")
+ARGUMENTS = {"label": "card", "digits": 4, "destination": "desk"}
+AGENT = briefing(captures_digits=True, digits_as_words=True, destinations={"desk": "+15550111"})
 STARTED = RecordingStarted(caller_ref="ref", consent_version=2, at_ms=0)
 FACTS = (
     STARTED, RecordingStopOrdered(reason="revoked", revoked_version=1), RecordingStopped(caller_ref="ref", reason="x", at_ms=0),
-    HangUpOrdered(reason="x"),
+    TransferOrdered(destination="desk", reason="x"), HoldOrdered(reason="x"), HoldEndOrdered(reason="x"), HangUpOrdered(reason="x"),
     CallEnded(reason="x", ended_by=EndedBy.PLATFORM, stage=Stage.CONVERSATION, billable=True, duration_ms=1, recognition_ms=1),
 )  # fmt: skip
 
@@ -71,7 +73,7 @@ def subsequence(words: Sequence[str], of: Sequence[str]) -> bool:
 class Watchman:
     """Drives a machine, and looks after what it does."""
 
-    state: CallState = field(default_factory=lambda: CallState(briefing=BRIEFING))
+    state: CallState = field(default_factory=lambda: CallState(briefing=AGENT))
     at_ms: int = 0
     speaks: list[do.Speak] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
@@ -194,7 +196,11 @@ class Watchman:
                 self.give(signals.ModelSaid(at_ms=at, asked=self.question(choice), text=TEXTS[choice % len(TEXTS)]))
             case 11:
                 self.numbers += 1
-                use = ToolUse(tool_use_id=f"t{self.numbers if choice % 5 else 1}", name=TOOLS[choice % len(TOOLS)], arguments={"n": choice})
+                use = ToolUse(
+                    tool_use_id=f"t{self.numbers if choice % 5 else 1}",
+                    name=TOOLS[choice % len(TOOLS)],
+                    arguments={"n": choice, **ARGUMENTS},
+                )
                 self.give(signals.ModelWantsTool(at_ms=at, asked=self.question(choice), use=use))
             case 12 | 13:
                 asked = self.question(choice)
@@ -227,10 +233,23 @@ class Watchman:
                     self.open.discard(asked)
                     self.give(signals.EngineBroke(at_ms=at, engine=engine, name="x", reason="y", asked=asked))
             case 24:
-                self.give(signals.VoiceArrived(at_ms=at, samples=1 + choice % 3000))
+                if choice % 2:
+                    self.control(choice)
+                else:
+                    self.give(signals.VoiceArrived(at_ms=at, samples=1 + choice % 3000))
             case _:
                 if choice % 20 == 0:
                     self.give(signals.MediaEnded(at_ms=at, reason="caller-hung-up", ended_by=EndedBy.CALLER, billable=True))
+
+    def control(self, choice: int) -> None:
+        """Keys, and the carrier's word on a transfer."""
+        at = self.at_ms
+        happens: tuple[Signal, ...] = (
+            signals.DigitPressed(at_ms=at, digit="1"), signals.DigitSealed(at_ms=at, count=choice % 9),
+            signals.DigitsKept(at_ms=at, capture=choice % 3, count=4, reference="r" * (choice % 2)),
+            signals.PutThrough(at_ms=at, failure="x" * (choice % 4 // 2)),
+        )  # fmt: skip
+        self.give(happens[choice // 2 % len(happens)])
 
     def begin(self, *, smoothly: bool) -> None:
         """The stream starts; `smoothly`: the caller hears the greeting, agrees to be recorded, and is recorded."""
@@ -307,7 +326,7 @@ class TestMachine:
         watchman = Watchman()
         for happening in happenings:
             watchman.act(*happening)
-        assert watchman.state == CallState(briefing=BRIEFING)
+        assert watchman.state == CallState(briefing=AGENT)
 
     @settings(max_examples=50)
     @given(HAPPENINGS)

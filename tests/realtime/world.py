@@ -29,6 +29,7 @@ from realtime.ports import (
     ToolFailed,
     ToolUse,
     Transcript,
+    TransferRefused,
     VoiceAudio,
     VoiceFlushed,
     VoiceListener,
@@ -319,15 +320,11 @@ class PlainTools:
 
     tools: tuple[Tool, ...] = ()
     answers: Mapping[str, Json] = field(default_factory=dict)
-    wrong: Mapping[str, str] = field(default_factory=dict)
     takes_seconds: float = 0.0
     runs: list[tuple[str, str]] = field(default_factory=list)
 
     def offered(self) -> Sequence[Tool]:
         return self.tools
-
-    def faults(self, use: ToolUse) -> str:
-        return self.wrong.get(use.name, "")
 
     async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
         self.runs.append((use.name, idempotency_key))
@@ -339,9 +336,16 @@ class PlainTools:
 
 @dataclass(slots=True)
 class Carrier:
-    """A Telephony that remembers whom it hung up."""
+    """A Telephony that remembers whom it hung up and put through."""
 
     hung_up: list[str] = field(default_factory=list)
+    put_through: list[tuple[str, str, str]] = field(default_factory=list)
+    refuses: str = ""
+
+    async def transfer(self, call_sid: str, number: str, *, told_at: str) -> None:
+        if self.refuses:
+            raise TransferRefused(self.refuses)
+        self.put_through.append((call_sid, number, told_at))
 
     async def hang_up(self, call_sid: str) -> None:
         self.hung_up.append(call_sid)
@@ -359,24 +363,3 @@ class Shelf:
 
     async def get(self, call_id: str) -> Sequence[RecordedStretch]:
         return self.kept.get(call_id, ())
-
-
-@dataclass(slots=True)
-class MemorySignals:
-    """A SignalStore."""
-
-    objects: dict[str, bytes] = field(default_factory=dict)
-    full: bool = False
-    refused: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def put(self, name: str, content: bytes) -> None:
-        if self.full:
-            self.refused.set()
-            raise OSError("no space left")
-        self.objects[name] = content
-
-    async def get(self, name: str) -> bytes | None:
-        return self.objects.get(name)
-
-    async def names(self, folder: str) -> Sequence[str]:
-        return sorted(name for name in self.objects if name.startswith(f"{folder}/"))

@@ -20,6 +20,8 @@ class Line:
     mulaw: bytes
     after_silence_ms: int = 900
     barge_in_after_ms: int | None = None
+    keys: tuple[tuple[int, str], ...] = ()
+    """Keys whose tones lie in the audio, each with the ms at which its tone ends: then the carrier tells of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Caller:
     _silent_ms: int = 0
     _talk_ms: int = 0
     _heard_since_line: bool = False
+    _pressed: list[str] = field(default_factory=list)
 
     def tick(self, at_ms: int, heard: bytes | None) -> bytes:
         """The next frame to send, 160 bytes of mu-law; `heard` is what the line played to the caller's ear."""
@@ -53,12 +56,19 @@ class Caller:
             self._speaking, self._started_ms = line.mulaw, at_ms
         if not self._speaking:
             return SILENCE
+        since_ms = at_ms - self._started_ms
+        self._pressed += [key for ends_ms, key in self.lines[self._next].keys if since_ms < ends_ms <= since_ms + FRAME_MS]
         frame, self._speaking = self._speaking[:FRAME_BYTES], self._speaking[FRAME_BYTES:]
         if not self._speaking:
             self.said.append(Said(text=self.lines[self._next].text, started_ms=self._started_ms, ended_ms=at_ms + FRAME_MS))
             self._next += 1
             self._silent_ms, self._talk_ms, self._heard_since_line = 0, 0, False
         return frame + SILENCE[len(frame) :]
+
+    def pressed(self) -> list[str]:
+        """The keys whose tones have ended since this was asked last."""
+        keys, self._pressed = self._pressed, []
+        return keys
 
     @property
     def finished(self) -> bool:

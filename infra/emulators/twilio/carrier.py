@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,7 @@ from twilio.request_validator import RequestValidator
 
 from infra.emulators.twilio.caller import Caller
 from infra.emulators.twilio.media import MediaStream, StreamBroken
-from infra.emulators.twilio.twiml import Hangup, Pause, Redirect, Say, Stream, TwimlRefused, Verb, read_twiml
+from infra.emulators.twilio.twiml import Dial, Hangup, Pause, Redirect, Say, Stream, TwimlRefused, Verb, read_twiml
 
 # The real carrier gives a webhook 15 s, then error 11200.
 _WEBHOOK_SECONDS = 15
@@ -37,7 +38,13 @@ class CarrierCall:
     call_sid: str = field(default_factory=lambda: new_sid("CA"))
     notes: list[dict[str, Any]] = field(default_factory=list)
     stream: MediaStream | None = None
+    leg: tuple[str, ...] = ("initiated", "ringing", "in-progress", "completed")
+    """What becomes of a leg that is dialled, in the carrier's words; the last one is its end."""
+    telling: Callable[[Sequence[dict[str, str]]], Sequence[dict[str, str]]] = lambda told: told
+    """Which callbacks of a leg arrive, and in which order."""
+    status_url: str | None = None
     _ended: bool = False
+    _document: str | None = None
 
     async def place(self) -> None:
         """Ring, follow the documents until the call ends. Errors of ours and theirs are notes; nothing is raised for them."""
@@ -50,6 +57,14 @@ class CarrierCall:
                     break
                 url, status = following, "in-progress"
             self._note("completed")
+            if self.status_url is not None:
+                await self._post(http, self.status_url, {"CallStatus": "completed", "CallDuration": "1", "SequenceNumber": "0"})
+
+    def redirect(self, document: str) -> None:
+        """The carrier's REST side was given another document for the live call: the media stream ends, and it is followed."""
+        self._document = document
+        if self.stream is not None:
+            self.stream.hung_up.set()
 
     def hang_up(self) -> None:
         """The carrier's REST side was told to complete the call."""
@@ -71,8 +86,14 @@ class CarrierCall:
                 case Hangup():
                     self._note("hangup")
                     return None
+                case Dial():
+                    return await self._follow(http, await self._dial(http, verb))
                 case Stream():
-                    if await self._connect(http, verb) in ("caller", "rest"):
+                    who = await self._connect(http, verb)
+                    if self._document is not None and not self._ended:
+                        document, self._document = self._document, None
+                        return await self._follow(http, self._read(document, self.webhook))
+                    if who in ("caller", "rest"):
                         return None
         return None
 
@@ -98,6 +119,30 @@ class CarrierCall:
         self._note("stream-stopped", by=who, close_code=socket.close_code)
         return who
 
+    async def _dial(self, http: aiohttp.ClientSession, verb: Dial) -> list[Verb]:
+        """Dial, tell of the leg, and ask what follows when it is over."""
+        leg_sid, wanted = new_sid("CA"), {"initiated", "ringing", "in-progress"} if "answered" in verb.events else {"initiated", "ringing"}
+        self._note("dialled", number=verb.number, leg_sid=leg_sid)
+        told = [
+            {"CallSid": leg_sid, "ParentCallSid": self.call_sid, "CallStatus": status, "SequenceNumber": str(at), "To": verb.number,
+             "Timestamp": formatdate(usegmt=True), "CallbackSource": "call-progress-events",
+             **({"CallDuration": "7"} if at == len(self.leg) - 1 else {})}
+            for at, status in enumerate(self.leg)
+            if status in wanted or (at == len(self.leg) - 1 and "completed" in verb.events)
+        ]  # fmt: skip
+        if verb.told_at:
+            for form in self.telling(told):
+                await self._post(http, verb.told_at, form)
+        dialled = {"DialCallSid": leg_sid, "DialCallStatus": self.leg[-1], "DialCallDuration": "7"}
+        return self._read(await self._post(http, verb.action, dialled), verb.action)
+
+    async def _post(self, http: aiohttp.ClientSession, url: str, more: dict[str, str]) -> str:
+        form = {"CallSid": self.call_sid, "AccountSid": self.account_sid, "From": self.caller_number, "To": self.number, **more}
+        signature = RequestValidator(self.auth_token).compute_signature(url, form)
+        async with http.post(url, data=form, headers={"X-Twilio-Signature": signature, "User-Agent": "TwilioProxy/1.1"}) as answer:
+            self._note("callback", url=url, status=answer.status, call_status=more.get("CallStatus", more.get("DialCallStatus")))
+            return await answer.text()
+
     async def _fetch(self, http: aiohttp.ClientSession, url: str, status: str) -> list[Verb]:
         form = {
             "CallSid": self.call_sid, "AccountSid": self.account_sid, "From": self.caller_number, "To": self.number,
@@ -113,6 +158,9 @@ class CarrierCall:
         except (aiohttp.ClientError, OSError, TimeoutError) as cause:
             self._note("webhook-error", code=11200, reason=type(cause).__name__)
             return []
+        return self._read(document, url)
+
+    def _read(self, document: str, url: str) -> list[Verb]:
         try:
             verbs = read_twiml(document, url)
         except TwimlRefused as refused:

@@ -73,6 +73,8 @@ class MediaStream:
             self.to_ear(at_ms, frame, heard or SILENCE)
             media = {"track": "inbound", "chunk": str(tick + 1), "timestamp": str(at_ms), "payload": base64.b64encode(frame).decode()}
             await self._event(socket, "media", media)
+            for key in self.caller.pressed():
+                await self._event(socket, "dtmf", {"track": "inbound_track", "digit": key})
             tick += 1
         return "rest" if self.hung_up.is_set() else "caller"
 

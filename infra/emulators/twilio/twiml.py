@@ -1,5 +1,6 @@
 """TwiML as the carrier reads it: the verbs that our webhooks may answer with, and a refusal of everything else."""
 
+import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import urljoin, urlsplit
@@ -40,7 +41,19 @@ class Pause:
     seconds: int
 
 
-Verb: TypeAlias = Say | Stream | Redirect | Hangup | Pause
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dial:
+    """One number; `events` are those of its leg that are told at `told_at`."""
+
+    number: str
+    action: str
+    told_at: str
+    events: tuple[str, ...]
+
+
+Verb: TypeAlias = Say | Stream | Redirect | Hangup | Pause | Dial
+_LEG_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 
 
 def read_twiml(document: str, base_url: str) -> list[Verb]:
@@ -70,8 +83,24 @@ def _verb(element: ET.Element, base_url: str) -> Verb:
             if len(streams) != 1 or len(element) != 1:
                 raise TwimlRefused(12200, "<Connect> must hold one <Stream>")
             return _stream(streams[0])
+        case "Dial":
+            return _dial(element, base_url)
         case other:
             raise TwimlRefused(12200, f"<{other}> is no verb here")
+
+
+def _dial(element: ET.Element, base_url: str) -> Dial:
+    numbers = [child for child in element if child.tag == "Number"]
+    if len(numbers) != 1 or len(element) != 1:
+        raise TwimlRefused(12200, "<Dial> holds one <Number> here")
+    (number,) = numbers
+    dialled, events = (number.text or "").strip(), tuple(number.get("statusCallbackEvent", "").split())
+    if not _E164.match(dialled):
+        raise TwimlRefused(13223, f"<Dial> invalid phone number format: {dialled!r}")
+    if strange := set(events) - _LEG_EVENTS:
+        raise TwimlRefused(13224, f"<Number> has no event {min(strange)}")
+    told_at = urljoin(base_url, number.get("statusCallback", "")) if number.get("statusCallback") else ""
+    return Dial(number=dialled, action=urljoin(base_url, element.get("action", "")), told_at=told_at, events=events)
 
 
 def _stream(element: ET.Element) -> Stream:
