@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -32,6 +32,8 @@ from projections.table import Key, Table
 
 log = structlog.get_logger()
 E = TypeVar("E", bound=BaseException)
+Before: TypeAlias = Mapping[Table[Any], Mapping[Key, Any]]
+"""The rows that facts are folded upon."""
 
 _GROUP_RECORDS = 5_000
 _WAITING_BATCHES = 8
@@ -140,19 +142,32 @@ class Runner:
                 self.waits_for = ""
 
     async def _write(self, sorted_batches: asyncio.Queue[Sorted | None], opened: Opened) -> None:
+        """While the store writes one group, the next is folded."""
         rows = _Rows(self._store)
-        while True:
-            try:
-                async with asyncio.timeout(_IDLE_SECONDS):
-                    first = await sorted_batches.get()
-            except TimeoutError:
-                await self._confirm(opened.epochs)
-                continue
-            if first is None:
-                return
-            group = _gathered(first, sorted_batches)
-            if group.reached:
-                await self._write_group(group, rows, opened.epochs)
+        writing: asyncio.Task[bool] | None = None
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        first = await sorted_batches.get()
+                except TimeoutError:
+                    if writing is None or writing.done():
+                        await self._confirm(opened.epochs)
+                    continue
+                if first is None:
+                    return
+                group = _gathered(first, sorted_batches)
+                if not group.reached:
+                    continue
+                before = await rows.load(group.keys())
+                outcome = fold(group.wanted, before, self._parked, {})
+                if writing is not None and await writing:
+                    # What it was folded upon is not what was written.
+                    before = await rows.load(group.keys())
+                    outcome = fold(group.wanted, before, self._parked, {})
+                rows.keep(outcome)
+                self._parked |= outcome.newly_parked()
+                writing = tasks.create_task(self._write_group(group, before, outcome, rows, opened.epochs), name="projections: write")
 
     async def _confirm(self, epochs: Mapping[Mark, int]) -> None:
         """Notice while nothing happens that another runner took over, or that the store forgot everything."""
@@ -161,24 +176,27 @@ class Runner:
             await self._store.write(Writes(advances=[step]))
             return
 
-    async def _write_group(self, group: Sorted, rows: "_Rows", epochs: Mapping[Mark, int]) -> None:
-        known = await rows.load(group.keys())
-        outcome = fold(group.wanted, known, self._parked, {})
+    async def _write_group(self, group: Sorted, before: Before, outcome: Outcome, rows: "_Rows", epochs: Mapping[Mark, int]) -> bool:
+        """Returns whether other rows were written than `outcome` has: some of those the store can never take."""
         writes = self._writes(group, outcome, epochs)
+        otherwise = False
         try:
             await self._store.write(writes)
         except RowsRefused as cause:
             refused = await self._store.refused(writes)
             if not refused:
                 raise RuntimeError(f"the store refuses rows and does not say which: {cause}") from cause
-            outcome = fold(group.wanted, known, self._parked, refused)
+            otherwise = True
+            rows.put_back(before)
+            outcome = fold(group.wanted, before, self._parked, refused)
             await self._store.write(self._writes(group, outcome, epochs))
-        rows.keep(outcome)
+            rows.keep(outcome)
+            self._parked |= outcome.newly_parked()
         self._checkpoints |= group.reached
         for each in outcome.parked:
             if not each.behind:
                 log.error("fact-parked", projection=each.projection, stream=each.stream, offset=each.offset, reason=each.reason)
-        self._parked |= outcome.newly_parked()
+        return otherwise
 
     def _writes(self, group: Sorted, outcome: Outcome, epochs: Mapping[Mark, int]) -> Writes:
         advances = [
@@ -195,8 +213,8 @@ class _Rows:
         self._store = store
         self._cached: dict[Table[Any], dict[Key, Any]] = {}
 
-    async def load(self, keys: Mapping[Table[Any], set[Key]]) -> Mapping[Table[Any], Mapping[Key, Any]]:
-        """Rows by table and key; the cache itself, so it may hold more."""
+    async def load(self, keys: Mapping[Table[Any], set[Key]]) -> Before:
+        """Rows by table and key, as the last group left them; None where there is none."""
         for table, wanted in keys.items():
             cached = self._cached.setdefault(table, {})
             missing = [key for key in wanted if key not in cached]
@@ -204,7 +222,12 @@ class _Rows:
                 found = await self._store.rows(table, missing)
                 for key in missing:
                     cached[key] = found.get(key)
-        return self._cached
+        return {table: {key: self._cached[table][key] for key in wanted} for table, wanted in keys.items()}
+
+    def put_back(self, before: Before) -> None:
+        """What was kept since is not so."""
+        for table, rows in before.items():
+            self._cached[table] |= rows
 
     def keep(self, outcome: Outcome) -> None:
         """Take in what was written, as the newest; forget the oldest."""

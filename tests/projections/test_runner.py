@@ -1,8 +1,9 @@
 """The runner on the real database: exactly once, whatever dies; poison set aside; another runner's word respected."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -24,7 +25,7 @@ from projections.organisations import ORGANISATIONS
 from projections.ports import LogReader, Place, Projection, Superseded, Writes, named
 from projections.registry import STORED
 from projections.runner import Runner
-from projections.table import Table
+from projections.table import Key, Table
 from tests.projections.facts import CALL, caller_turn, received, whole_call
 from tests.projections.histories import history
 from tests.projections.log import open_log
@@ -81,6 +82,21 @@ class Gated(PostgresStore):
             await self.let_go.wait()
         self._left -= 1
         await super().write(writes)
+
+
+class FoldedAhead(Gated):
+    """A store whose first write waits until rows for the second group were read: what is folded upon them is folded ahead."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool, 0)
+        self._reads = 0
+
+    async def rows(self, table: Table[Any], keys: Collection[Key]) -> Mapping[Key, Any]:
+        found = await super().rows(table, keys)
+        self._reads += 1
+        if self._reads == 2:
+            self.let_go.set()
+        return found
 
 
 class TestRunner:
@@ -200,6 +216,23 @@ class TestPoison:
             assert [(each["projection"], each["stream"]) for each in parked] == [(named(ORGANISATIONS), "AYB-2/organisations/AYB-2")]
             assert "0x00" in parked[0]["reason"]
             assert (await PostgresStore(pool).rows(ORGANISATIONS, [(AYB, AYB)]))[AYB, AYB].name == "Bella Vista"
+
+    async def test_that_only_the_database_refuses_is_parked_with_what_was_folded_ahead_upon_it(self, database: str) -> None:
+        refused = StreamId("AYB-2", "organisations", "AYB-2")
+        reader = PaperReader(partitions=1, largest_batch=2)
+        reader.append(refused, OrganisationCreated(name="a zero \0 byte", region="ca"))
+        reader.append(ORGANISATION, CREATED)
+        reader.append(refused, OrganisationRenamed(name="as if nothing had happened"))
+        reader.append(ORGANISATION, OrganisationRenamed(name="Bella Vista Two"))
+        reader.append(StreamId("AYB-3", "organisations", "AYB-3"), CREATED)
+        async with connected(database, purpose="test") as pool:
+            store = FoldedAhead(pool)
+            await runner(reader, store, [ORGANISATIONS]).run(stop_at_end=True)
+            assert store.let_go.is_set()
+            parked = await pool.fetch('SELECT stream, behind FROM read_side.parked ORDER BY "offset"')
+            assert [tuple(each) for each in parked] == [(str(refused), False), (str(refused), True)]
+            rows = await PostgresStore(pool).rows(ORGANISATIONS, [(AYB, AYB), ("AYB-2", "AYB-2"), ("AYB-3", "AYB-3")])
+            assert {key: row.name for key, row in rows.items()} == {(AYB, AYB): "Bella Vista Two", ("AYB-3", "AYB-3"): "Bella Vista"}
 
     async def test_stays_parked_for_one_projection_only(self, database: str) -> None:
         reader = PaperReader()
