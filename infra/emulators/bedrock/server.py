@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -56,7 +57,7 @@ class BedrockEmulator:
         self._mind, self._faults, self._without_sampling = mind, deque(faults), tuple(without_sampling)
 
     @asynccontextmanager
-    async def serving(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    async def serving(self, host: str = "127.0.0.1", port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[str]:
         """Listens within; gives the endpoint's URL."""
         app = web.Application(client_max_size=8 * 1024 * 1024)
         app.router.add_post("/model/{model}/converse-stream", self._converse)
@@ -64,9 +65,9 @@ class BedrockEmulator:
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, host, port)
+            site = web.TCPSite(runner, host, port, ssl_context=tls)
             await site.start()
-            yield f"http://{host}:{runner.addresses[0][1]}"
+            yield f"{'http' if tls is None else 'https'}://{host}:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
 

@@ -1,169 +1,221 @@
-"""The bench's caller: the carrier's protocol over a real socket, frames on an absolute clock, and what came back measured."""
+"""One caller of the bench: frames on the carrier's clock, questions and barge-ins by a fixed plan, and what came back, measured."""
 
-import asyncio
 import base64
-import json
 import random
-import secrets
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from xml.etree import ElementTree as ET
+from typing import Any, Final
 
-import aiohttp
-from twilio.request_validator import RequestValidator
+import msgspec
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from realtime.audio import FRAME_BYTES, SILENCE
-from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER
+from realtime.audio import FRAME_BYTES
+from tests.benchmarks.voice.ear import Ear
+from tests.benchmarks.voice.providers import OVER, PAUSED, QUESTION, YES
+from tests.benchmarks.voice.thinking import DIGITS, REPLY
+from tests.benchmarks.voice.words import Dictionary, noise, words_of
 
-CYCLE_SECONDS = 12.0
-_BARGE_IN_AFTER_SECONDS = 1.5
-_DRY_SECONDS = 2.0
-_AWAY_SECONDS = (0.02, 0.06)
+CYCLE_SECONDS: Final = 12.0
+_AFTER_YES_SECONDS: Final = 5.0
+_BARGE_IN_AFTER_SECONDS: Final = 1.5
+_SPEAKS_AFTER_SECONDS: Final = 0.6
+_PAUSES_MS: Final = (300, 800)
+
+
+class _Told(msgspec.Struct):
+    event: str
+    media: Mapping[str, str] = {}
+    mark: Mapping[str, str] = {}
+
+
+_READ: Final = msgspec.json.Decoder(_Told)
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """What a caller said: when its last sound went out, when the first sound of the answer came; seconds of the machine's clock."""
+
+    kind: str
+    measured: bool
+    said_at: float | None = None
+    heard_at: float | None = None
+    cut_off: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class BargeIn:
+    """When it began, when the `clear` came, and how many words of the answer had sounded by then where the caller is."""
+
+    spoke_at: float
+    measured: bool
+    cleared_at: float | None = None
+    words: int = 0
 
 
 @dataclass(slots=True)
 class Measured:
-    """What one caller saw, in seconds of the loop's clock or of duration. `played`: seconds of a reply that sounded before a clear."""
+    """All that one caller saw. `greeting`: seconds from the start of the stream to its first sound."""
 
+    number: str
+    call_sid: str
     greeting: float | None = None
-    turns: list[float] = field(default_factory=list)
-    clears: list[float] = field(default_factory=list)
-    played: list[float] = field(default_factory=list)
-    asked: int = 0
-    spoken_over: int = 0
+    turns: list[Turn] = field(default_factory=list)
+    barge_ins: list[BargeIn] = field(default_factory=list)
     gaps: int = 0
-    late: list[float] = field(default_factory=list)
+    sent_bytes: int = 0
+    ended: str = ""
 
 
-@dataclass(slots=True)
-class Caller:
-    """Says yes to the question of the greeting, then asks the same in every cycle, and in every second one again over the answer."""
+@dataclass(frozen=True, slots=True)
+class Voiced:
+    """How the callers and the agent sound."""
 
-    webhook: str
-    speech: Sequence[str]
-    draws: random.Random
-    measured: Measured = field(default_factory=Measured)
-    _socket: aiohttp.ClientWebSocketResponse | None = None
-    _sid: str = ""
-    _began: float = 0.0
-    _play_start: float = 0.0
-    _play_end: float = 0.0
-    _spoke_until: float | None = None
-    _first_audio: float | None = None
-    _spoke_over_at: float | None = None
-    _marks: list[tuple[float, str]] = field(default_factory=list)
+    callers: Dictionary
+    agent: Dictionary
 
-    async def call(self, cycles: int) -> None:
-        """One call of so many cycles."""
-        loop = asyncio.get_running_loop()
-        async with aiohttp.ClientSession() as http:
-            call_sid = "CA" + secrets.token_hex(16)
-            url, token = await self._ring(http, call_sid)
-            async with http.ws_connect(url, compress=0) as socket, asyncio.TaskGroup() as tasks:
-                self._socket, self._sid = socket, "MZ" + secrets.token_hex(16)
-                await socket.send_str(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
-                start = {
-                    "accountSid": "AC", "streamSid": self._sid, "callSid": call_sid, "tracks": ["inbound"],
-                    "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}, "customParameters": {"token": token},
-                }  # fmt: skip
-                self._began = loop.time()
-                await socket.send_str(json.dumps({"event": "start", "sequenceNumber": "1", "streamSid": self._sid, "start": start}))
-                helping = (tasks.create_task(self._listen(socket)), tasks.create_task(self._give_marks_back(socket)))
-                await self._speak(socket, cycles)
-                await socket.send_str(json.dumps({"event": "stop", "sequenceNumber": "9", "streamSid": self._sid, "stop": {}}))
-                for task in helping:
-                    task.cancel()
 
-    async def _ring(self, http: aiohttp.ClientSession, call_sid: str) -> tuple[str, str]:
-        form = {"CallSid": call_sid, "From": CALLER, "To": NUMBER}
-        signature = RequestValidator(AUTH_TOKEN).compute_signature(self.webhook, form)
-        async with http.post(self.webhook, data=form, headers={"X-Twilio-Signature": signature}) as answer:
-            document = ET.fromstring(await answer.text())  # noqa: S314 - our own answer
-        stream = document.find("./Connect/Stream")
-        parameter = document.find(".//Parameter")
-        if stream is None or parameter is None:
-            raise RuntimeError("the ring was not answered with a stream")
-        return stream.get("url", ""), parameter.get("value", "")
+class Caller(WSListener):
+    """Says yes to the greeting's question, asks in every cycle, in every second one again over the answer, pauses in every fourth."""
 
-    async def _speak(self, socket: aiohttp.ClientWebSocketResponse, cycles: int) -> None:
-        """Frames on an absolute 20 ms clock: silence, or the next frame of what is being said."""
-        loop = asyncio.get_running_loop()
-        silent = base64.b64encode(bytes([SILENCE]) * FRAME_BYTES).decode()
-        waiting: list[str] = []
-        saying, cycle, tick, next_at, over = False, -1, 0, 0.0, False
-        before = f'{{"event":"media","streamSid":"{self._sid}","sequenceNumber":"2","media":{{"track":"inbound","chunk":"1","timestamp":"'
-        while True:
-            due = self._began + tick * 0.02
-            if (ahead := due - loop.time()) > 0:
-                await asyncio.sleep(ahead)
-            else:
-                self.measured.late.append(-ahead)
-            now = loop.time()
-            if not next_at and self.measured.greeting is not None and now > self._play_end + 0.5:
-                waiting, next_at, saying = list(self.speech), now + 8.0, True
-            elif next_at and not waiting and now >= next_at:
-                cycle, next_at, over = cycle + 1, next_at + CYCLE_SECONDS, False
-                if cycle == cycles:
-                    return
-                waiting, saying = list(self.speech), True
-                self.measured.asked += 1
-            elif (
-                cycle > 0
-                and cycle % 2
-                and not over
-                and not waiting
-                and self._first_audio
-                and now > self._first_audio + _BARGE_IN_AFTER_SECONDS
-            ):
-                waiting, saying, over, self._spoke_over_at = list(self.speech), True, True, now
-                self.measured.asked += 1
-                self.measured.spoken_over += 1
-            frame = waiting.pop(0) if waiting else silent
-            await socket.send_str(f'{before}{tick * 20}","payload":"{frame}"}}}}')
-            if saying and not waiting:
-                saying, self._spoke_until, self._first_audio = False, loop.time(), None
-            tick += 1
+    def __init__(self, number: int, call_sid: str, voiced: Voiced, *, greeted: bool) -> None:
+        digits = " ".join(DIGITS[int(digit)] for digit in f"{number:03}")
+        self.measured = Measured(digits, call_sid)
+        self.measuring = False
+        self._digits, self._voiced, self._draws = digits, voiced, random.Random(number)
+        self._gap = noise(8000, self._draws)
+        self._quiet = _frames(self._gap)
+        self._ear = Ear(voiced.agent, self._draws)
+        self._reply = words_of(REPLY.format(digits))
+        self._transport: WSTransport | None = None
+        self._prefix, self._stamp, self._began = b"", 0, 0.0
+        self._waiting: deque[bytes] = deque()
+        self._agreed, self._next_at = not greeted, 0.0
+        self._cycle, self._last_cycle = -1, -2
+        self._spoken_over = False
+        self._barge_in: BargeIn | None = None
 
-    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        async for message in socket:
-            now = asyncio.get_running_loop().time()
-            event = json.loads(message.data)
-            match event["event"]:
-                case "media":
-                    self._audio(now, len(event["media"]["payload"]) * 3 // 4 / 8000)
-                case "mark":
-                    self._marks.append((max(now, self._play_end) + 2 * self.draws.uniform(*_AWAY_SECONDS), event["mark"]["name"]))
-                case "clear":
-                    self._cleared(now)
+    def begin(self, parameters: Mapping[str, str]) -> None:
+        """The socket is open: the stream starts."""
+        sid, self._began = "MZ" + self.measured.call_sid[2:], time.monotonic()
+        self._next_at = self._began + 1.0
+        self._send({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        start = {
+            "accountSid": "AC" + "0" * 32, "streamSid": sid, "callSid": self.measured.call_sid, "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}, "customParameters": dict(parameters),
+        }  # fmt: skip
+        self._send({"event": "start", "sequenceNumber": "1", "streamSid": sid, "start": start})
+        opening = f'{{"event":"media","streamSid":"{sid}","sequenceNumber":"2","media":{{"track":"inbound","chunk":"1","timestamp":"'
+        self._prefix = opening.encode()
 
-    def _audio(self, now: float, seconds: float) -> None:
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type != WSMsgType.TEXT:
+            if frame.msg_type == WSMsgType.CLOSE:
+                self.measured.ended = self.measured.ended or f"closed by the worker with {frame.get_close_code()}"
+                transport.disconnect()
+            return
+        told, now = _READ.decode(frame.get_payload_as_memoryview()), time.monotonic()
+        match told.event:
+            case "media":
+                self._audio(now, base64.b64decode(told.media["payload"]))
+            case "mark":
+                self._ear.mark(now, told.mark["name"])
+            case "clear":
+                words = self._ear.clear(now)
+                if self._barge_in is not None and self._barge_in.cleared_at is None:
+                    self._barge_in.cleared_at, self._barge_in.words = now, words
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._transport = None
+        self.measured.ended = self.measured.ended or "the connection was lost"
+        self.measured.gaps = self._ear.gaps
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None
+
+    def tick(self, now: float) -> None:
+        """One frame goes out, and the marks that are due."""
+        if self._transport is None or not self._prefix:
+            return
+        if not self._waiting:
+            self._decide(now)
+        saying = bool(self._waiting)
+        payload = self._waiting.popleft() if saying else self._quiet[self._stamp // 20 % len(self._quiet)]
+        self._transport.send(WSMsgType.TEXT, b'%b%d","payload":"%b"}}' % (self._prefix, self._stamp, payload))
+        self._stamp += 20
+        self.measured.sent_bytes += FRAME_BYTES
+        if saying and not self._waiting:
+            self.measured.turns[-1].said_at = now
+            self._ear.expect(self._reply)
+        for name in self._ear.due(now):
+            self._send({"event": "mark", "sequenceNumber": "4", "streamSid": "MZ" + self.measured.call_sid[2:], "mark": {"name": name}})
+
+    def finish(self) -> None:
+        """The cycle under way is the last."""
+        self._last_cycle = max(self._cycle, 0)
+
+    def _decide(self, now: float) -> None:
+        if not self._agreed:
+            if self.measured.greeting is not None and now > self._ear.dry_at + _SPEAKS_AFTER_SECONDS:
+                self._agreed = True
+                self._say("yes", YES)
+                self._next_at = now + len(self._waiting) * 0.02 + _AFTER_YES_SECONDS
+        elif now >= self._next_at:
+            if self._cycle == self._last_cycle:
+                self._hang_up()
+                return
+            self._cycle, self._next_at, self._spoken_over = self._cycle + 1, self._next_at + CYCLE_SECONDS, False
+            self._ask()
+        elif self._cycle % 2 == 1 and not self._spoken_over:
+            heard_at = self.measured.turns[-1].heard_at
+            if heard_at is not None and now > heard_at + _BARGE_IN_AFTER_SECONDS:
+                self._spoken_over, self._barge_in = True, BargeIn(spoke_at=now, measured=self.measuring)
+                self.measured.barge_ins.append(self._barge_in)
+                self._say("over", OVER)
+
+    def _ask(self) -> None:
+        if self._cycle % 4 == 2:
+            text, after = PAUSED[self._cycle // 4 % len(PAUSED)]
+            # The number is three words: what stands behind it comes two later.
+            self._say("paused", text.format(self._digits), {after: self._draws.randint(*_PAUSES_MS)})
+        else:
+            self._say("plain", QUESTION.format(self._digits))
+
+    def _say(self, kind: str, text: str, pauses: Mapping[int, int] = {}) -> None:
+        sound = self._voiced.callers.speak(text, self._gap, pauses)
+        self._waiting.extend(_frames(sound + self._gap[: -len(sound) % FRAME_BYTES]))
+        self.measured.turns.append(Turn(kind=kind, measured=self.measuring))
+        if kind != "over":
+            self._barge_in = None
+
+    def _audio(self, now: float, mulaw: bytes) -> None:
         if self.measured.greeting is None:
             self.measured.greeting = now - self._began
-        if self._spoke_until is not None and self._first_audio is None:
-            self._first_audio = self._play_start = now
-            self.measured.turns.append(now - self._spoke_until)
-        elif now > self._play_end and now - self._play_end < _DRY_SECONDS:
-            self.measured.gaps += 1
-        self._play_end = max(now, self._play_end) + seconds
+        if self.measured.turns:
+            turn = self.measured.turns[-1]
+            if turn.said_at is not None and turn.heard_at is None:
+                turn.heard_at = now
+            # An answer in the middle of a question; over an answer it may still be that answer's sound.
+            turn.cut_off = turn.cut_off or (turn.said_at is None and turn.kind == "paused")
+        self._ear.audio(now, mulaw)
 
-    def _cleared(self, now: float) -> None:
-        if self._spoke_over_at is not None:
-            self.measured.clears.append(now - self._spoke_over_at)
-            self.measured.played.append(min(now, self._play_end) - self._play_start)
-            self._spoke_over_at = None
-        self._play_end = 0.0
-        self._marks = [(now + 2 * self.draws.uniform(*_AWAY_SECONDS), name) for _, name in self._marks]
+    def _hang_up(self) -> None:
+        stop = {"accountSid": "AC" + "0" * 32, "callSid": self.measured.call_sid}
+        self._send({"event": "stop", "sequenceNumber": "9", "streamSid": "MZ" + self.measured.call_sid[2:], "stop": stop})
+        self.measured.ended = "by the caller"
+        self._prefix = b""
+        if self._transport is not None:
+            self._transport.send_close(WSCloseCode.OK)
 
-    async def _give_marks_back(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        while True:
-            await asyncio.sleep(0.02)
-            now = asyncio.get_running_loop().time()
-            while self._marks and self._marks[0][0] <= now:
-                mark: dict[str, Any] = {
-                    "event": "mark",
-                    "sequenceNumber": "4",
-                    "streamSid": self._sid,
-                    "mark": {"name": self._marks.pop(0)[1]},
-                }
-                await socket.send_str(json.dumps(mark))
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if self._transport is not None:
+            self._transport.send(WSMsgType.TEXT, msgspec.json.encode(message))
+
+
+def _frames(mulaw: bytes) -> list[bytes]:
+    return [base64.b64encode(mulaw[at : at + FRAME_BYTES]) for at in range(0, len(mulaw), FRAME_BYTES)]

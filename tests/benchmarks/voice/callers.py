@@ -1,0 +1,137 @@
+"""All callers of the bench in a process of their own: rings each, moves all on one clock, says when it measures and what it saw.
+
+Reads its task as a line of JSON; says `measuring`, `measured`, and the record, a line each.
+"""
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+import uvloop
+from picows import ws_connect
+from twilio.request_validator import RequestValidator
+
+from infra.emulators.twilio.twiml import Stream, read_twiml
+from tests.benchmarks.voice.caller import CYCLE_SECONDS, Caller, Voiced
+from tests.benchmarks.voice.providers import dictionaries
+
+_SLOTS: Final = 10
+_SLOT_SECONDS: Final = 0.002
+# Greeting, consent and the first answer.
+_WARM_SECONDS: Final = 32.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """`webhook`: where to ring; or `socket`, for a server that takes media sockets without a ring and does not greet."""
+
+    calls: int
+    seconds: float
+    ramp_seconds: float
+    webhook: str = ""
+    socket: str = ""
+    account_sid: str = ""
+    auth_token: str = ""
+    number: str = ""
+
+
+async def ring(task: Task, http: aiohttp.ClientSession, call_sid: str, caller: str) -> Stream:
+    """Ask the webhook what to do, as the carrier does; anything but a stream ends the bench."""
+    form = {
+        "CallSid": call_sid, "AccountSid": task.account_sid, "From": caller, "To": task.number, "CallStatus": "ringing",
+        "ApiVersion": "2010-04-01", "Direction": "inbound",
+    }  # fmt: skip
+    signature = RequestValidator(task.auth_token).compute_signature(task.webhook, form)
+    async with http.post(task.webhook, data=form, headers={"X-Twilio-Signature": signature}) as answer:
+        verbs = read_twiml(await answer.text(), task.webhook)
+    for verb in verbs:
+        if isinstance(verb, Stream):
+            return verb
+    raise RuntimeError(f"the ring was answered with {verbs}")
+
+
+async def begin(task: Task, caller: Caller, http: aiohttp.ClientSession) -> None:
+    """One caller's stream, open and started."""
+    parameters: dict[str, str] = {}
+    url, headers = task.socket, {}
+    if task.webhook:
+        # Who was never heard of has agreed to nothing yet.
+        stream = await ring(
+            task, http, caller.measured.call_sid, f"+1{secrets.choice('2345678')}02{2_000_000 + secrets.randbelow(7_000_000)}"
+        )
+        url, parameters = stream.url, stream.parameters
+        headers = {"X-Twilio-Signature": RequestValidator(task.auth_token).compute_signature(url, {})}
+    await ws_connect(lambda: caller, url, extra_headers=headers, use_aiofastnet=False)
+    caller.begin(parameters)
+
+
+class Clock:
+    """Ticks every caller every 20 ms, in ten slots so that they do not all speak at once. `late`: seconds, of each slot."""
+
+    def __init__(self) -> None:
+        self.slots: list[list[Caller]] = [[] for _ in range(_SLOTS)]
+        self.late: list[float] = []
+
+    async def run(self) -> None:
+        began, turn = time.monotonic(), 0
+        while True:
+            due = began + turn * _SLOT_SECONDS
+            now = time.monotonic()
+            if now < due:
+                await asyncio.sleep(due - now)
+                now = time.monotonic()
+            slot = self.slots[turn % _SLOTS]
+            if slot:
+                self.late.append(max(0.0, now - due))
+            for caller in slot:
+                caller.tick(now)
+            turn += 1
+
+
+async def run(task: Task) -> dict[str, Any]:
+    """Every call, to its end."""
+    callers_voice, agents_voice = await dictionaries()
+    voiced, clock = Voiced(callers_voice, agents_voice), Clock()
+    callers = [Caller(number, "CA" + secrets.token_hex(16), voiced, greeted=bool(task.webhook)) for number in range(task.calls)]
+    ticking = asyncio.create_task(clock.run())
+    async with aiohttp.ClientSession() as http:
+        for number, caller in enumerate(callers):
+            await begin(task, caller, http)
+            clock.slots[number % _SLOTS].append(caller)
+            await asyncio.sleep(task.ramp_seconds / task.calls)
+        await asyncio.sleep(_WARM_SECONDS if task.webhook else CYCLE_SECONDS)
+        late = len(clock.late)
+        _measure(callers, measuring=True)
+        _say({"measuring": True})
+        await asyncio.sleep(task.seconds)
+        _measure(callers, measuring=False)
+        _say({"measured": True, "open": sum(caller.open for caller in callers)})
+        late_until = len(clock.late)
+        for caller in callers:
+            caller.finish()
+        while any(caller.open for caller in callers):
+            await asyncio.sleep(0.1)
+    ticking.cancel()
+    lateness = sorted(clock.late[late:late_until])
+    return {"late_p99": lateness[int(len(lateness) * 0.99)], "callers": [asdict(caller.measured) for caller in callers]}
+
+
+def _measure(callers: Sequence[Caller], *, measuring: bool) -> None:
+    for caller in callers:
+        caller.measuring = measuring
+
+
+def _say(document: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _say(uvloop.run(run(msgspec.json.decode(sys.stdin.readline(), type=Task))))
