@@ -14,7 +14,7 @@ from events.calls.control import (
     TransferLegChanged,
     TransferOrdered,
 )
-from events.calls.ending import CallEnded, EngineFailure, FactsLost
+from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
@@ -90,6 +90,9 @@ def details(fact: CallEvent) -> dict[str, Any]:
                     "count": fact.count}  # fmt: skip
         case EngineFailure():
             return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.engine, "reason": fact.reason}
+        case EngineSwitched():
+            because = f"as {fact.kind} for {fact.instead_of}: {fact.reason}"
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.engine, "reason": because}
         case FactsLost():
             return {"count": fact.count}
         case SignalsKept():

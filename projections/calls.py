@@ -18,7 +18,7 @@ from events.calls.control import (
     TransferLegChanged,
     TransferOrdered,
 )
-from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
+from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitched, FactsLost, Stage
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
@@ -213,7 +213,16 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             return _evolve_late(row, late)
         case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded():
             return row
-        case ModelChosen() | ToolRequested() | ToolAnswered() | AgentTurn() | HangUpOrdered() | DigitsCaptured() | SignalsKept():
+        case (
+            ModelChosen()
+            | ToolRequested()
+            | ToolAnswered()
+            | AgentTurn()
+            | HangUpOrdered()
+            | EngineSwitched()
+            | DigitsCaptured()
+            | SignalsKept()
+        ):
             return row
         case TransferOrdered() | CallTransferred() | TransferFailed() | TransferLegChanged():
             return row

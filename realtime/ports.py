@@ -24,9 +24,6 @@ class EngineFailed:
     reason: str
 
 
-# --- whether someone speaks -------------------------------------------------------------------------------------------
-
-
 ActivityListener: TypeAlias = Callable[[Sequence[tuple[int, float]]], None]
 """Called with (end of a window in ms since the first byte fed, probability that it holds speech), in order."""
 
@@ -55,7 +52,8 @@ class VoiceActivity(Protocol):
 class Transcript:
     """Words recognised so far. Interims replace each other; finals are to be joined.
 
-    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond).
+    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond). `settled_ms`: nothing that was
+    said before it will be told again; None: as `end_ms`. Counts for finals alone, of which those without words say just that.
     """
 
     text: str
@@ -64,6 +62,7 @@ class Transcript:
     start_ms: int
     end_ms: int
     confidence: float
+    settled_ms: int | None = None
 
 
 HearingListener: TypeAlias = Callable[[Transcript | EngineFailed], None]
@@ -214,7 +213,16 @@ class ModelStopped:
     usage: TokenUsage
 
 
-ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineChanged:
+    """Another engine answers the question, from its first word on."""
+
+    engine: str
+    instead_of: str
+    reason: str
+
+
+ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped | EngineChanged
 
 
 class LanguageModel(Protocol):
@@ -268,6 +276,9 @@ class Tools(Protocol):
     """The tools of one agent's version."""
 
     def offered(self) -> Sequence[Tool]: ...
+
+    def faults(self, use: ToolUse) -> str:
+        """What is wrong with the arguments by the tool's schema, in words for the model; empty when nothing is. Pure and quick."""
 
     async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
         """Run a tool; returns its JSON answer. The same key runs a non-idempotent tool at most once.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
-from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
+from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitched, FactsLost, Stage
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered
 from events.calls.signals import SignalsKept
@@ -59,7 +59,7 @@ class AnswerCall:
 
 Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
-    | AgentInterrupted | EngineFailure | FactsLost | RecordingStopped | SignalsKept | RecordingKept
+    | AgentInterrupted | EngineFailure | EngineSwitched | FactsLost | RecordingStopped | SignalsKept | RecordingKept
     | CallTransferred | TransferFailed | HoldBegan | HoldEnded | DigitsCaptured
     | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded
 )  # fmt: skip

@@ -34,6 +34,25 @@ class EngineFailure:
     at_ms: int
 
 
+@event("engine-switched", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSwitched:
+    """An engine broke, hung or was slow, and another one took its place (or the same again, over a new stream); the call goes on.
+
+    `kind` is what it does (`recogniser`, `model`, `voice`); `repeated_ms` how much of the caller's audio was given again,
+    `repeated_characters` how much was said again.
+    """
+
+    turn: int
+    kind: str
+    engine: str
+    instead_of: str
+    reason: str
+    at_ms: int
+    repeated_ms: int = 0
+    repeated_characters: int = 0
+
+
 @event("facts-lost", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsLost:

@@ -12,7 +12,7 @@ from events.calls.control import (
     TransferLegChanged,
     TransferOrdered,
 )
-from events.calls.ending import CallEnded, EngineFailure, FactsLost
+from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
@@ -59,6 +59,7 @@ CallEvent = (
     | HoldEnded
     | DigitsCaptured
     | EngineFailure
+    | EngineSwitched
     | FactsLost
     | SignalsKept
     | LateFact

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
-from events.calls.ending import CallEnded, EngineFailure, FactsLost
+from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered
 from events.calls.signals import SignalsKept
@@ -55,6 +55,7 @@ class LateFact:
     answer_accounted: AnswerAccounted | None = None
     guardrail_applied: GuardrailApplied | None = None
     context_folded: ContextFolded | None = None
+    engine_switched: EngineSwitched | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

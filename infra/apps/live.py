@@ -7,7 +7,7 @@ from rich.text import Text
 
 from events import consents
 from events.admission import UNCLAIMED
-from events.calls.ending import CallEnded, EngineFailure
+from events.calls.ending import CallEnded, EngineFailure, EngineSwitched
 from events.calls.recording import RecordingStarted, RecordingStopped
 from events.calls.ringing import CallReceived
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
@@ -66,6 +66,8 @@ def sentence(fact: Fact, key_ring: KeyRing) -> Text | None:
             return _line(fact.at_ms, "record", f"recording stops ({fact.reason})")
         case EngineFailure():
             return _line(fact.at_ms, "fault", f"{fact.engine}: {fact.reason}")
+        case EngineSwitched():
+            return _line(fact.at_ms, "fault", f"{fact.engine} takes over as {fact.kind}: {fact.reason}")
         case CallEnded():
             return _line(fact.duration_ms, "line", f"the call ends: {fact.reason}, by the {fact.ended_by.value}")
         case consents.ConsentGranted():

@@ -121,6 +121,8 @@ def _told(story: CallStory, happening: Happening) -> Iterator[tuple[str, Rendera
             yield "caller", Text(f"spoke over the agent, who stopped at {clock(entry.ended_ms)} ({taken} ms)", style="red")
         case "engine-failed":
             yield "fault", Text(f"{entry.engine} failed: {entry.reason}")
+        case "engine-switched":
+            yield "fault", Text(f"{entry.engine} takes over {entry.reason}")
         case "facts-lost":
             yield "fault", Text(f"{entry.count} facts of this call were lost while the log was away")
         case "signals-kept":

@@ -19,6 +19,7 @@ from infra.apps.alongside import alongside
 from infra.apps.engines import Engines, opened_engines
 from infra.apps.footing import Footing
 from infra.apps.listening import listen
+from infra.apps.signals import kept_signals
 from infra.apps.spooling import running_spool
 from infra.settings import Settings
 from projections.directory import Directory
@@ -56,7 +57,7 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         call_engines = conductor.Engines(
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
             telephony=engines.telephony, recordings=RecordingFolder(settings.state_dir / "recordings", installation.key_ring),
-            watch=owners.watch,
+            watch=owners.watch, observing=(kept_signals(settings, installation.key_ring),),
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))

@@ -1,23 +1,31 @@
-"""One call's way into the recogniser and the detector of speech: in call time, without gaps, from the first frame on."""
+"""One call's way into the recogniser and the detector of speech: in call time, without gaps, and no word lost with a stream."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from realtime.audio import BYTES_PER_MS, duration_ms, silence
+from realtime.engines.ladders import engine_of, left_alone
+from realtime.engines.reaching import Tries
 from realtime.hearing import vad
 from realtime.hearing.contours import Contour
+from realtime.hearing.unsettled import Unsettled
 from realtime.machine import signals
 from realtime.ports import ActivityStream, EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript, VoiceActivity
 
 Give = Callable[[signals.Signal], None]
 Noticed = Callable[[int, Sequence[tuple[int, float]], Sequence[vad.SpeechChange]], None]
-# What is kept while the recogniser is still being reached.
-_LONGEST_WAIT_BYTES = 15_000 * BYTES_PER_MS
 # A longer hole in the carrier's stamps is no lost frame; the clock then jumps with them.
 _LONGEST_GAP_MS = 2000
+# A recogniser that was asked for its last word and gives no sign of life for so long hangs.
+_ANSWERS_WITHIN_SECONDS = 3.0
 
 
 class Ears:
-    """Gives SpeechStarted, SpeechStopped, WordsRecognised, and EngineBroke once. `now_ms` is the call's clock."""
+    """Gives SpeechStarted, SpeechStopped, WordsRecognised, EngineTaken, and EngineBroke once. `now_ms` is the call's clock.
+
+    What a recogniser had not settled when its stream broke is given to the next stream, so that its words come once.
+    """
 
     def __init__(
         self,
@@ -27,7 +35,10 @@ class Ears:
         give: Give,
         now_ms: Callable[[], int],
         noticed: Noticed = lambda _origin_ms, _windows, _changes: None,
+        *,
+        answers_within_seconds: float = _ANSWERS_WITHIN_SECONDS,
     ) -> None:
+        self._answers_within_seconds = answers_within_seconds
         self._recogniser = recogniser
         self._thresholds, self._noticed = thresholds, noticed
         self._give, self._now_ms = give, now_ms
@@ -38,26 +49,46 @@ class Ears:
         self._origin_ms: int | None = None
         self._next_ms = 0
         self._skipped_ms = 0
-        self._waiting = bytearray()
-        self._finalize_waiting = False
+        self._unsettled = Unsettled()
+        self._tries = Tries()
+        self._asked = 0
+        self._speaking = False
+        self._words_open = False
+        self._unanswered: asyncio.TimerHandle | None = None
         self._stream: HearingStream | None = None
+        self._number = 0
+        self._began_at_ms = 0
+        self._engine = recogniser.name
+        self._lost = asyncio.Event()
+        self._letting_go: set[asyncio.Task[None]] = set()
+        self._lost_because = ""
         self._broken = False
         self.heard_bytes = 0
 
+    async def keep(self, *, language: str, vocabulary: Sequence[str]) -> None:
+        """Reach the recogniser, and again whenever its stream is lost, until it cannot be reached: then EngineBroke."""
+        while not self._broken:
+            await self.connect(language=language, vocabulary=vocabulary)
+            await self._lost.wait()
+
     async def connect(self, *, language: str, vocabulary: Sequence[str]) -> None:
-        """Reach the recogniser and give it what was said meanwhile. A failure becomes a signal."""
-        try:
-            stream = await self._recogniser.connect(language=language, vocabulary=vocabulary, listener=self._heard)
-        except EngineUnavailable as cause:
-            self._broke(cause.engine, cause.reason)
-            return
-        self._stream = stream
-        if self._waiting:
-            self._send(bytes(self._waiting))
-            self._waiting.clear()
-        if self._finalize_waiting:
-            self._finalize_waiting = False
-            stream.finalize()
+        """Reach the recogniser and give it what nobody has settled yet. A failure becomes a signal."""
+        while not self._broken:
+            # Also lets what is being closed say first how it went.
+            await asyncio.sleep(self._tries.pause_seconds)
+            self._number += 1
+            number = self._number
+            self._lost.clear()
+            try:
+                stream = await self._recogniser.connect(language=language, vocabulary=vocabulary, listener=partial(self._heard, number))
+            except EngineUnavailable as cause:
+                self._failed(cause.engine, cause.reason)
+                continue
+            if number == self._number:
+                self._take(stream)
+                return
+            # It broke before it was ours.
+            self._let_go(stream)
 
     def frame(self, at_ms: int, mulaw: bytes) -> bytes:
         """A frame that begins at `at_ms`; returns what was made of it: lost ones before it as silence, repeated ones nothing."""
@@ -73,63 +104,136 @@ class Ears:
         self._next_ms = at_ms + (duration_ms(mulaw) - gap_ms if 0 < gap_ms <= _LONGEST_GAP_MS else duration_ms(mulaw))
         self._activity.feed(mulaw)
         self._contour.feed(self._next_ms, mulaw)
+        self._unsettled.add(mulaw)
         if self._stream is not None:
             self._send(mulaw)
-        elif len(self._waiting) < _LONGEST_WAIT_BYTES:
-            self._waiting += mulaw
         return mulaw
 
     def finalize(self) -> None:
         """Ask the recogniser for its last word on what it was given."""
-        if self._stream is None:
-            self._finalize_waiting = True
-        else:
+        self._asked += 1
+        if self._stream is not None:
             self._stream.finalize()
+            self._expect()
 
     async def close(self) -> None:
         """Hear nothing more."""
         self._broken = True
+        self._expect(answered=True)
         self._activity.close()
-        if self._stream is not None:
-            await self._stream.close()
+        self._let_go()
+        if self._letting_go:
+            await asyncio.wait(self._letting_go)
 
     @property
     def heard_ms(self) -> int:
-        """How much audio the recogniser was given."""
+        """How much audio the recognisers were given, what was given twice included: they count it so."""
         return self.heard_bytes // BYTES_PER_MS
+
+    def _take(self, stream: HearingStream) -> None:
+        before, self._engine = self._engine, engine_of(stream, self._recogniser.name)
+        reason = self._lost_because or left_alone(stream, self._recogniser.name)
+        self._stream, self._began_at_ms = stream, self._unsettled.from_ms
+        audio, self._lost_because = self._unsettled.audio(), ""
+        if reason and not self._broken:
+            self._give(
+                signals.EngineTaken(
+                    at_ms=self._now_ms(), engine=signals.Engine.RECOGNISER, name=self._engine, instead_of=before, reason=reason,
+                    repeated_ms=duration_ms(audio),
+                )
+            )  # fmt: skip
+        if audio:
+            self._send(audio)
+        if self._asked:
+            # One answer for all that was asked before: it covers everything given until now.
+            self._asked = 1
+            stream.finalize()
+            self._expect()
 
     def _send(self, mulaw: bytes) -> None:
         if self._stream is not None and not self._broken:
             self.heard_bytes += len(mulaw)
             self._stream.send(mulaw)
 
-    def _call_ms(self, stream_ms: int) -> int:
-        return stream_ms + (self._origin_ms or 0) + self._skipped_ms
+    def _expect(self, *, answered: bool = False) -> None:
+        """Wait for an answer from now on, or no longer."""
+        if answered and self._unanswered is not None:
+            self._unanswered.cancel()
+            self._unanswered = None
+        elif not answered and self._unanswered is None:
+            self._unanswered = asyncio.get_running_loop().call_later(self._answers_within_seconds, self._hangs, self._number)
+
+    def _hangs(self, number: int) -> None:
+        self._unanswered = None
+        self._lose(number, self._engine, "no answer in time")
+
+    def _call_ms(self, given_ms: int) -> int:
+        return given_ms + (self._origin_ms or 0) + self._skipped_ms
 
     def _windows(self, windows: Sequence[tuple[int, float]]) -> None:
         self._speech, changes = vad.steps(self._speech, self._thresholds, windows)
         self._noticed(self._call_ms(0), windows, changes)
         for change in changes:
             at_ms, since_ms = self._now_ms(), self._call_ms(change.at_ms)
+            self._speaking = isinstance(change, vad.SpeechStarted)
             if isinstance(change, vad.SpeechStarted):
                 self._began_ms = self._contour.began(since_ms)
                 self._give(signals.SpeechStarted(at_ms=at_ms, since_ms=min(self._began_ms, at_ms)))
             else:
                 ended_ms = max(self._contour.ended(since_ms), self._began_ms)
                 self._give(signals.SpeechStopped(at_ms=at_ms, ended_ms=min(ended_ms, at_ms)))
+        if not (self._speaking or self._asked or self._words_open):
+            self._unsettled.quiet()
 
-    def _heard(self, heard: Transcript | EngineFailed) -> None:
-        if isinstance(heard, EngineFailed):
-            self._broke(heard.engine, heard.reason)
+    def _heard(self, number: int, heard: Transcript | EngineFailed) -> None:
+        if number != self._number or self._broken:
             return
-        self._give(
-            signals.WordsRecognised(
-                at_ms=self._now_ms(), text=heard.text, is_final=heard.is_final, from_finalize=heard.from_finalize,
-                start_ms=self._call_ms(heard.start_ms), end_ms=self._call_ms(heard.end_ms), confidence=heard.confidence,
-            )
-        )  # fmt: skip
+        if isinstance(heard, EngineFailed):
+            self._lose(number, heard.engine, heard.reason)
+            return
+        self._tries.worked()
+        self._words_open = bool(heard.text) and not heard.is_final
+        if heard.is_final:
+            self._settled(heard)
+        self._expect(answered=True)
+        if self._asked:
+            self._expect()
+        if heard.text or heard.from_finalize:
+            start_ms, end_ms = heard.start_ms + self._began_at_ms, heard.end_ms + self._began_at_ms
+            self._give(
+                signals.WordsRecognised(
+                    at_ms=self._now_ms(), text=heard.text, is_final=heard.is_final, from_finalize=heard.from_finalize,
+                    start_ms=self._call_ms(start_ms), end_ms=self._call_ms(end_ms), confidence=heard.confidence,
+                )
+            )  # fmt: skip
 
-    def _broke(self, engine: str, reason: str) -> None:
-        if not self._broken:
+    def _settled(self, final: Transcript) -> None:
+        settled_ms = final.end_ms if final.settled_ms is None else final.settled_ms
+        self._unsettled.settle(settled_ms + self._began_at_ms)
+        if final.from_finalize:
+            self._asked = max(0, self._asked - 1)
+
+    def _lose(self, number: int, engine: str, reason: str) -> None:
+        """The stream is of no use any more; whoever keeps us opens another."""
+        if number == self._number and not self._broken:
+            # What it still says is nobody's.
+            self._number += 1
+            self._expect(answered=True)
+            self._let_go()
+            self._failed(engine, reason)
+            self._lost.set()
+
+    def _let_go(self, stream: HearingStream | None = None) -> None:
+        if stream is None:
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            task = asyncio.get_running_loop().create_task(stream.close(), name="let go of a recogniser")
+            self._letting_go.add(task)
+            task.add_done_callback(self._letting_go.discard)
+
+    def _failed(self, engine: str, reason: str) -> None:
+        self._lost_because = reason
+        if not self._tries.failed(engine) and not self._broken:
             self._broken = True
+            self._lost.set()
             self._give(signals.EngineBroke(at_ms=self._now_ms(), engine=signals.Engine.RECOGNISER, name=engine, reason=reason))

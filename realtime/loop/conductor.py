@@ -110,7 +110,7 @@ class Conductor:
         self._log = log.bind(tenant_id=call.stream.tenant, call_id=call.stream.id)
         watched = Watched(
             stream=call.stream, run=call.stream_sid, state=self.state, hearing=call.hearing, agent_version_hash=call.agent_version_hash,
-            flags=call.flags, witness=lambda fact: facts.note(Witness(fact=fact), essential=False),
+            flags=call.flags, witness=lambda fact: facts.note(Witness(fact=fact), essential=False), counters=counters,
         )  # fmt: skip
         self._observers = [observe(watched) for observe in engines.observing]
 
@@ -131,8 +131,8 @@ class Conductor:
             looking = [tasks.create_task(observer.run(), name="observer") for observer in self._observers]
             forget = self._engines.watch(self._call.stream, self._recorded)
             connecting = (
-                tasks.create_task(self._mouth.connect(voice=self._call.voice), name="voice"),
-                tasks.create_task(self._ears.connect(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
+                tasks.create_task(self._mouth.keep(voice=self._call.voice), name="voice"),
+                tasks.create_task(self._ears.keep(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
             )
             try:
                 self._inbox.appendleft((signals.MediaStarted(at_ms=0, stream_sid=self._call.stream_sid), b""))
@@ -211,6 +211,8 @@ class Conductor:
                 self._mouth.speak(utterance, text)
             case do.ClearVoice():
                 self._mouth.clear()
+            case do.ChangeVoice(reason=reason):
+                self._mouth.change(reason)
             case do.ClearPlayout():
                 self._line.clear()
                 self._recorder.cut(self.now_ms())

@@ -9,6 +9,7 @@ import structlog
 from realtime.control.ports import CapturedDigits
 from realtime.machine import signals
 from realtime.ports import (
+    EngineChanged,
     EngineUnavailable,
     LanguageModel,
     ModelRequest,
@@ -93,7 +94,12 @@ class Errands:
                 case TextDelta(text=text):
                     self._give(signals.ModelSaid(at_ms=self._now_ms(), asked=asked, text=text))
                 case ToolUse():
-                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event))
+                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event, faults=self._tools.faults(event)))
+                case EngineChanged(engine=engine, instead_of=instead_of, reason=reason):
+                    taken = signals.EngineTaken(
+                        at_ms=self._now_ms(), engine=signals.Engine.MODEL, name=engine, instead_of=instead_of, reason=reason
+                    )
+                    self._give(taken)
                 case ModelStopped(reason=reason, usage=usage):
                     self._give(signals.ModelDone(at_ms=self._now_ms(), asked=asked, reason=reason, usage=usage))
                     return

@@ -1,5 +1,6 @@
 """Those who look on while a call runs: they see everything that enters its machine and all that comes of it, and change nothing."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,6 +46,7 @@ class Watched:
     agent_version_hash: str
     flags: Mapping[str, str]
     witness: Callable[[Witnessed], None]
+    counters: Counter[str]
 
 
 Observing = Callable[[Watched], Observer]

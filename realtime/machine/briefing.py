@@ -30,7 +30,9 @@ class Thresholds:
     filler_after_ms: int = 300
     thinking_filler_after_ms: int = 2500
     model_within_ms: int = 8000
-    voice_within_ms: int = 5000
+    voice_within_ms: int = 1500
+    apology_after_ms: int = 3800
+    silence_within_ms: int = 4800
     playout_grace_ms: int = 2000
     silence_ms: int = 20_000
     max_hold_ms: int = 300_000
@@ -57,7 +59,9 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "filler_after_ms": (0, 10_000),
     "thinking_filler_after_ms": (500, 60_000),
     "model_within_ms": (1000, 60_000),
-    "voice_within_ms": (1000, 30_000),
+    "voice_within_ms": (500, 4000),
+    "apology_after_ms": (1500, 4200),
+    "silence_within_ms": (4300, 4900),
     "playout_grace_ms": (200, 10_000),
     "silence_ms": (3000, 300_000),
     "max_hold_ms": (10_000, 3_600_000),
@@ -109,6 +113,8 @@ class Wording:
     one_tool: str = "I'll look that up for you..."
     many_tools: str = "Let me check a few things for you..."
     thinking: str = "One moment, please."
+    please_wait: str = "I am sorry, this takes a little longer. Please stay on the line."
+    still_working: str = "Thank you for waiting. I am still on it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

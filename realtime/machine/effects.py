@@ -23,6 +23,13 @@ class ClearVoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeVoice:
+    """The voice hangs: let go of it and take another. EngineTaken follows, or EngineBroke where there is none."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
     """Send the speech that has just arrived to the caller. It begins to sound at `from_sample` of call time (8 a millisecond)."""
 
@@ -166,6 +173,7 @@ class Abandon:
 Effect = (
     Speak
     | ClearVoice
+    | ChangeVoice
     | Play
     | ClearPlayout
     | SendMark

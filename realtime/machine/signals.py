@@ -37,6 +37,7 @@ class Timer(StrEnum):
     HOLD = "hold"
     TRANSFER = "transfer"
     TOOL = "tool"
+    SPEECHLESS = "speechless"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,21 @@ class EngineBroke:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTaken:
+    """An engine broke or hung, and `name` does its work from here on: another one, or the same over a new stream.
+
+    The recogniser was given again what it had not settled (`repeated_ms` of audio). A voice knows nothing of what was asked of it before.
+    """
+
+    at_ms: int
+    engine: Engine
+    name: str
+    instead_of: str
+    reason: str
+    repeated_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSaid:
     at_ms: int
     asked: int
@@ -106,9 +122,12 @@ class ModelSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWantsTool:
+    """`faults`: what is wrong with the arguments by the tool's schema; such a tool is not run."""
+
     at_ms: int
     asked: int
     use: ToolUse
+    faults: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +255,7 @@ Signal = (
     | SpeechStopped
     | WordsRecognised
     | EngineBroke
+    | EngineTaken
     | ModelSaid
     | ModelWantsTool
     | ModelDone

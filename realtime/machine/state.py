@@ -175,6 +175,11 @@ class CallState:
     reminders: int = 0
     misheard: int = 0
     model_failures: int = 0
+    voice_since_ms: int = 0
+    voices_tried: int = 0
+    owing_since_ms: int | None = None
+    watched: bool = False
+    apologies: int = 0
     turn_latency: Latency = field(default_factory=Latency)
     turn_words: str = ""
     draft: Draft | None = None

@@ -13,7 +13,7 @@ from events.calls.every import CallEvent
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from realtime.consent import recording_consent
 from realtime.control import capturing, holding, transferring
-from realtime.machine import closing
+from realtime.machine import closing, failing, silence
 from realtime.machine.effects import Effect, SetTimer
 from realtime.machine.signals import (
     CommandAccepted,
@@ -23,6 +23,7 @@ from realtime.machine.signals import (
     DigitsKept,
     Engine,
     EngineBroke,
+    EngineTaken,
     FactRecorded,
     LogAway,
     MarkReturned,
@@ -53,7 +54,6 @@ _HUNG_UP = Ending(reason="hung-up-by-operator", ended_by=EndedBy.OPERATOR, billa
 _ENDED_ELSEWHERE = Ending(reason="ended-elsewhere", ended_by=EndedBy.PLATFORM, billable=True)
 _SILENCE = Ending(reason="silence", ended_by=EndedBy.AGENT, billable=True)
 _TIME_LIMIT = Ending(reason="time-limit", ended_by=EndedBy.PLATFORM, billable=True, firm=True)
-_NO_VOICE = "no audio in time"
 
 
 def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...]]:
@@ -63,8 +63,10 @@ def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...
         case Life.WAITING:
             if isinstance(signal, MediaStarted):
                 _start(moment, signal)
+                silence.look(moment, signal)
         case Life.TALKING:
             _talk(moment, signal)
+            silence.look(moment, signal)
             if (ended := moment.state.ended) is not None:
                 if ended.transfer and moment.state.transfer is None:
                     transferring.begin(moment, ended)
@@ -117,6 +119,8 @@ def _talk(moment: Moment, signal: Signal) -> None:  # noqa: PLR0915 - as long as
             asking.model_broke(moment, signal)
         case EngineBroke():
             closing.engine_broke(moment, signal)
+        case EngineTaken():
+            failing.engine_taken(moment, signal)
         case DigitPressed():
             capturing.pressed(moment, signal)
         case DigitSealed():
@@ -183,9 +187,9 @@ def _timer(moment: Moment, signal: TimerFired) -> None:
         case Timer.DRAIN:
             accounting.overdue(moment, signal.of)
         case Timer.VOICE:
-            if not moment.state.speech.all_delivered:
-                name = moment.state.briefing.voice
-                closing.engine_broke(moment, EngineBroke(at_ms=signal.at_ms, engine=Engine.VOICE, name=name, reason=_NO_VOICE))
+            failing.voice_due(moment)
+        case Timer.SPEECHLESS:
+            silence.due(moment)
         case Timer.SILENCE:
             _silence(moment)
         case Timer.KEYS:

@@ -24,6 +24,7 @@ class Purpose(Enum):
     DISCLOSURE = "disclosure"
     PERMISSION = "permission"
     FILLER = "filler"
+    APOLOGY = "apology"
     FAREWELL = "farewell"
 
 

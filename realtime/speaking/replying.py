@@ -51,13 +51,25 @@ def say(moment: Moment, text: str, purpose: Purpose = Purpose.REPLY) -> None:
     reply = moment.state.reply
     if reply is None or not text.strip():
         return
+    waiting = not moment.state.speech.all_delivered
     speech, utterance = playout.said(moment.state.speech, text, purpose, moment.at_ms)
-    spent = replace(reply.spent, characters=reply.spent.characters + len(text))
-    moment.change(speech=speech, reply=replace(reply, said=(*reply.said, text), spent=spent))
-    moment.do(
-        Speak(utterance=utterance.id, text=text),
-        SetTimer(timer=Timer.VOICE, at_ms=moment.at_ms + moment.state.briefing.thresholds.voice_within_ms),
-    )
+    moment.change(speech=speech, reply=replace(reply, said=(*reply.said, text)))
+    spend_characters(moment, len(text))
+    moment.do(Speak(utterance=utterance.id, text=text))
+    if not waiting:
+        expect_voice(moment)
+
+
+def spend_characters(moment: Moment, count: int) -> None:
+    """Given to the voice, which counts them."""
+    if (reply := moment.state.reply) is not None:
+        moment.change_reply(spent=replace(reply.spent, characters=reply.spent.characters + count))
+
+
+def expect_voice(moment: Moment) -> None:
+    """The voice owes audio from now on."""
+    moment.change(voice_since_ms=moment.at_ms)
+    moment.do(SetTimer(timer=Timer.VOICE, at_ms=moment.at_ms + moment.state.briefing.thresholds.voice_within_ms))
 
 
 def say_filler(moment: Moment, text: str) -> bool:
@@ -74,16 +86,14 @@ def voice_arrived(moment: Moment, signal: VoiceArrived) -> None:
     reply = moment.state.reply
     if utterance is None or reply is None:
         return
-    moment.change(speech=speech)
+    # Its timer looks at this when it fires: an alarm clock is not set again for each piece of audio.
+    moment.change(speech=speech, voice_since_ms=signal.at_ms, voices_tried=0)
     if reply.latency.on_wire_ms is None:
         moment.change_reply(latency=replace(reply.latency, first_byte_ms=signal.at_ms, on_wire_ms=signal.at_ms))
     if moment.state.stage is Stage.CONNECTING:
         moment.change(stage=Stage.GREETING)
     from_sample = speech.playout_end - signal.samples
-    moment.do(
-        Play(generation=speech.generation, utterance=utterance.id, samples=signal.samples, from_sample=from_sample),
-        CancelTimer(timer=Timer.VOICE),
-    )
+    moment.do(Play(generation=speech.generation, utterance=utterance.id, samples=signal.samples, from_sample=from_sample))
 
 
 def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
@@ -95,8 +105,9 @@ def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
     moment.do(
         SendMark(name=playout.mark_name(speech, whole[-1])),
         SetTimer(timer=Timer.PLAYOUT, at_ms=max(signal.at_ms, speech.playout_end // BYTES_PER_MS) + grace_ms),
-        CancelTimer(timer=Timer.VOICE),
     )
+    if speech.all_delivered:
+        moment.do(CancelTimer(timer=Timer.VOICE))
 
 
 def mark_returned(moment: Moment, signal: MarkReturned) -> None:

@@ -93,7 +93,7 @@ def model_wants_tool(moment: Moment, signal: ModelWantsTool) -> None:
         last_word_ms=signal.at_ms, latency=_heard_from(reply, signal.at_ms),
         answered_characters=reply.answered_characters + len(str(signal.use.arguments)),
     )  # fmt: skip
-    tooling.request(moment, signal.use)
+    tooling.request(moment, signal.use, signal.faults)
 
 
 def _heard_from(reply: Reply, at_ms: int) -> Latency:

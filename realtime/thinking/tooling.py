@@ -28,7 +28,8 @@ END_CALL = ToolSpec(
 _TOO_MANY = "Too many tools at once; this one was not run. Answer with what you know."
 _UNKNOWN = "There is no tool of this name."
 _NO_ANSWER = "The tool did not answer in time."
-_MAY_STILL_HAPPEN = "The tool did not answer in time. It may still happen; its answer will be told when it comes."
+_PENDING = {"status": "pending", "note": "It takes longer than usual, and may still happen. Its answer will be told when it comes."}
+_UNDER_WAY = {"status": "pending", "note": "The same is under way already and is not begun again. Its answer will be told when it comes."}
 _NOT_ON_RECORD = "This cannot be done now, because it cannot be put on record. It was not done. Say so, and offer to try again later."
 
 
@@ -37,7 +38,7 @@ def offered(briefing: Briefing) -> tuple[ToolSpec, ...]:
     return (WITHDRAW, END_CALL, *requests.offered(briefing), *(tool.spec for tool in briefing.tools))
 
 
-def request(moment: Moment, use: ToolUse) -> None:
+def request(moment: Moment, use: ToolUse, faults: str = "") -> None:
     """The model asks for a tool: begin it, or answer at once why not."""
     state, reply = moment.state, moment.state.reply
     if reply is None or any(use.tool_use_id == one.tool_use_id for one in reply.round.uses):
@@ -55,7 +56,11 @@ def request(moment: Moment, use: ToolUse) -> None:
         return
     elif tool is None:
         toolruns.outcome(moment, use, _UNKNOWN, failed=True)
-    elif len(reply.round.uses) >= state.briefing.thresholds.max_tool_calls or len(reply.rounds) > state.briefing.thresholds.max_tool_rounds:
+    elif faults:
+        toolruns.outcome(moment, use, f"The arguments do not fit: {faults}. It was not run. Correct them, or ask the caller.", failed=True)
+    elif not tool.idempotent and any((one.use.name, one.use.arguments) == (use.name, use.arguments) for one in state.tools):
+        toolruns.outcome(moment, use, _UNDER_WAY, failed=False)
+    elif len(state.tools) >= state.briefing.thresholds.max_tool_calls or len(reply.rounds) > state.briefing.thresholds.max_tool_rounds:
         toolruns.outcome(moment, use, _TOO_MANY, failed=True)
     else:
         _begin(moment, use, tool)
@@ -129,7 +134,7 @@ def overdue(moment: Moment, tool_use_id: str) -> bool:
         return _answer(moment, run, _NO_ANSWER, failed=True)
     waited_for = not run.detached
     if waited_for:
-        toolruns.outcome(moment, run.use, _MAY_STILL_HAPPEN, failed=True)
+        toolruns.outcome(moment, run.use, _PENDING, failed=False)
     toolruns.allow_time(moment, toolruns.change(moment, run, detached=True, overtime=True))
     return waited_for
 

@@ -10,7 +10,7 @@ from realtime.machine.state import CallState, Moment, ToolRun
 from realtime.ports import Json, ToolOutcome, ToolUse
 
 _CANCELLED = "The caller spoke before there was an answer; it was cancelled."
-_STILL_RUNNING = {"status": "still running", "note": "The answer will be told as soon as it is there."}
+_STILL_RUNNING = {"status": "pending", "note": "The answer will be told as soon as it is there."}
 
 
 def waiting(state: CallState) -> bool:

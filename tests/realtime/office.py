@@ -7,9 +7,9 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from twilio.request_validator import RequestValidator
 from commands.rooms import DECIDERS
 from commands.spool.spool import Spool, SpoolLimits
 from commands.wire import CommandWire
+from events.calls.signals import SignalsKept
 from events.identifiers import uuid7
 from events.sealing import KeyRing, Sealed
 from events.streams import PLATFORM
@@ -26,9 +27,25 @@ from realtime.carrier.media_socket import MediaSocket, Transport
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
 from realtime.loop.conductor import Engines
+from realtime.loop.observing import Observer, Observing, Watched
+from realtime.rerun.keeping import Keeper, KeepingPorts
+from realtime.rerun.rerunning import run_again
+from realtime.rerun.runs import load, understood
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 from tests.commands.spool.disk import MemoryDisk
-from tests.realtime.world import Carrier, LevelActivity, MemoryLog, Mind, PlainTools, PlainVoice, Shelf, TextEars, Thoughts, keyring
+from tests.realtime.world import (
+    Carrier,
+    LevelActivity,
+    MemoryLog,
+    MemorySignals,
+    Mind,
+    PlainTools,
+    PlainVoice,
+    Shelf,
+    TextEars,
+    Thoughts,
+    keyring,
+)
 
 INCARNATION = "1764-ab"
 AUTH_TOKEN = "an-auth-token-that-is-made-up"
@@ -78,6 +95,8 @@ class Office:
     door: Counter[str] = field(default_factory=Counter)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     spool: Spool = None  # type: ignore[assignment] # set before the office opens
+    signals: MemorySignals = field(default_factory=MemorySignals)
+    proofs: list[SignalsKept] = field(default_factory=list)
 
     @property
     def webhook(self) -> str:
@@ -85,6 +104,18 @@ class Office:
 
     def accept(self, transport: Transport) -> MediaSocket:
         return self.worker.accept(transport)
+
+    def keep(self, watched: Watched) -> Observer:
+        """Every call of a test is kept, and run again when the office closes; what the log would be told is with the office."""
+        ports = KeepingPorts(store=self.signals, keyring=self.keys, program="tests", every_seconds=0.5)
+        return Keeper(replace(watched, witness=lambda fact: self.proofs.append(cast(SignalsKept, fact))), ports)
+
+    async def run_again(self) -> None:
+        """Every call of this office does again what it did."""
+        for call_id in {name.partition("/")[0] for name in self.signals.objects}:
+            told = [fact for fact in self.proofs if fact.name.startswith(call_id)]
+            for kept in await load(self.signals, self.keys, call_id, told):
+                assert run_again(kept, understood(kept, self.keys)).difference is None
 
     def opened(self, sealed: Sealed[str]) -> str:
         return self.keys.open(sealed)
@@ -98,11 +129,13 @@ async def open_office(
     desk: Desk | None = None,
     settings: WorkerSettings | None = None,
     log: MemoryLog | None = None,
+    keys: KeyRing | None = None,
+    observing: tuple[Observing, ...] = (),
 ) -> AsyncIterator[Office]:
     """The doors are open when it begins, and everything is let go of at its end."""
     listening = socket.create_server(("127.0.0.1", 0))
     public_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    signer, keys, log = RequestValidator(AUTH_TOKEN), keyring(), log or MemoryLog()
+    signer, keys, log = RequestValidator(AUTH_TOKEN), keys or keyring(), log or MemoryLog()
     office = Office(
         log=log, keys=keys, ears=TextEars(), voice=PlainVoice(), mind=Mind(thoughts), tools=tools or PlainTools(),
         carrier=Carrier(), shelf=Shelf(), public_url=public_url,
@@ -114,7 +147,7 @@ async def open_office(
     office.media_url = f"ws://127.0.0.1:{await media.start('127.0.0.1', 0)}/media"
     engines = Engines(
         recogniser=office.ears, model=office.mind, voice=office.voice, activity=LevelActivity(), telephony=office.carrier,
-        recordings=office.shelf, watch=log.watch,
+        recordings=office.shelf, watch=log.watch, observing=(office.keep, *observing),
     )  # fmt: skip
     reception = ReceptionPorts(
         dispatch=log, routes=Desks(keys.reference(PLATFORM, NUMBER), desk or Desk()), keyring=keys, tokens=Tokens(os.urandom(32)),
@@ -144,3 +177,4 @@ async def open_office(
         media.stop()
         server.should_exit = True
         await serving
+    await office.run_again()

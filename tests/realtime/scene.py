@@ -61,6 +61,7 @@ class Scene:
     carrier_plays: bool = True
     voice_speaks: bool = True
     effects: list[do.Effect] = field(default_factory=list)
+    watchers: list[Callable[[Signal, tuple[do.Effect, ...]], None]] = field(default_factory=list)
     state: CallState = field(init=False)
     _queue: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
@@ -103,6 +104,8 @@ class Scene:
     def give(self, signal: Signal) -> list[do.Effect]:
         self.state, effects = step(self.state, signal)
         self.effects.extend(effects)
+        for watch in self.watchers:
+            watch(signal, effects)
         for effect in effects:
             self._follow(effect)
         return list(effects)

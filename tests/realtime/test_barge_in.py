@@ -126,7 +126,7 @@ class TestBargeIn:
         scene.starts_speaking().wait(800)
         scene.falls_silent("are you still there please").wait(600)
         assert scene.all(do.CancelTool) == []
-        assert scene.request.messages[-1].tool_outcomes[0].content["status"] == "still running"
+        assert scene.request.messages[-1].tool_outcomes[0].content["status"] == "pending"
         scene.model_answers("Yes, one moment.").hears_all()
         scene.tell(signals.ToolReturned, tool_use_id="b1", content={"booked": "friday"}, failed=False)
         assert "friday" in scene.request.messages[-1].text

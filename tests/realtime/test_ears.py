@@ -1,19 +1,68 @@
 """What reaches recogniser and detector: call time without gaps, also while the recogniser is still being reached."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
 
 from realtime.audio import FRAME_BYTES
+from realtime.engines.ladders import RecogniserLadder, Rung
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears
 from realtime.machine import signals
+from realtime.ports import SpeechToText
 from tests.realtime.world import LevelActivity, TextEars, spoken
 
 FRAME = b"\xff" * FRAME_BYTES
 
 
-def ears(engine: TextEars) -> tuple[Ears, list[signals.Signal]]:
+def ears(engine: SpeechToText, *, answers_within_seconds: float = 1.0) -> tuple[Ears, list[signals.Signal]]:
     given: list[signals.Signal] = []
-    return Ears(engine, LevelActivity(), vad.Thresholds(), given.append, lambda: 5000), given
+    made = Ears(
+        engine, LevelActivity(), vad.Thresholds(), given.append, lambda: 5000, answers_within_seconds=answers_within_seconds
+    )  # fmt: skip
+    return made, given
+
+
+def finals(given: Sequence[signals.Signal]) -> list[tuple[str, int, int]]:
+    return [(each.text, each.start_ms, each.end_ms) for each in given if isinstance(each, signals.WordsRecognised) and each.is_final]
+
+
+def taken(given: Sequence[signals.Signal]) -> list[signals.EngineTaken]:
+    return [each for each in given if isinstance(each, signals.EngineTaken)]
+
+
+@asynccontextmanager
+async def kept(hearing: Ears) -> AsyncIterator[None]:
+    """As a call keeps them: reached, and reached again."""
+    keeping = asyncio.create_task(hearing.keep(language="en", vocabulary=()))
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await hearing.close()
+
+
+async def until(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not happened():
+            await asyncio.sleep(0.001)
+
+
+def reached(engine: TextEars, times: int) -> bool:
+    return len(engine.streams) == times
+
+
+def say(hearing: Ears, at_ms: int, text: str) -> int:
+    """Frame by frame; returns when it ends."""
+    audio = spoken(text)
+    for at in range(0, len(audio), FRAME_BYTES):
+        hearing.frame(at_ms, audio[at : at + FRAME_BYTES])
+        at_ms += 20
+    return at_ms
 
 
 class TestEars:
@@ -57,14 +106,6 @@ class TestEars:
         interim = next(signal for signal in given if isinstance(signal, signals.WordsRecognised))
         assert interim.end_ms == 60_020
 
-    async def test_say_once_that_they_are_broken(self) -> None:
-        engine = TextEars()
-        hearing, given = ears(engine)
-        await hearing.connect(language="en", vocabulary=())
-        engine.streams[0].break_off()
-        engine.streams[0].break_off()
-        assert [type(signal) for signal in given] == [signals.EngineBroke]
-
     async def test_hear_nothing_after_they_were_closed(self) -> None:
         engine = TextEars()
         hearing, given = ears(engine)
@@ -72,3 +113,126 @@ class TestEars:
         await hearing.close()
         hearing.frame(0, spoken("hello"))
         assert given == []
+
+
+class TestAStreamThatBreaks:
+    async def test_loses_no_word_and_repeats_none(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        async with kept(hearing):
+            await until(lambda: engine.streams)
+            at_ms = say(hearing, 0, "one two")
+            hearing.finalize()
+            await until(lambda: finals(given))
+            at_ms = say(hearing, at_ms, "three")
+            engine.streams[0].break_off()
+            at_ms = say(hearing, at_ms, "four")
+            await until(lambda: len(engine.streams) == 2)
+            at_ms = say(hearing, at_ms, "five")
+            hearing.finalize()
+            await until(lambda: len(finals(given)) == 2)
+        assert finals(given) == [("one two", 0, 240), ("three four five", 240, 600)]
+        (change,) = taken(given)
+        assert (change.name, change.instead_of, change.reason, change.repeated_ms) == ("text-ears", "text-ears", "broken off", 240)
+        assert hearing.heard_ms == 600 + 120, "what was given twice is counted twice, as the provider counts it"
+
+    async def test_is_asked_again_for_the_last_word_that_it_owed(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        async with kept(hearing):
+            await until(lambda: engine.streams)
+            say(hearing, 1000, "hello there")
+            hearing.finalize()
+            engine.streams[0].break_off()
+            await until(lambda: finals(given))
+        assert finals(given) == [("hello there", 1000, 1240)]
+
+    async def test_is_not_listened_to_any_more(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        async with kept(hearing):
+            await until(lambda: engine.streams)
+            engine.streams[0].break_off()
+            await until(lambda: len(engine.streams) == 2)
+            engine.streams[0].break_off()
+            engine.streams[0].send(spoken("ghost"))
+            say(hearing, 0, "hello")
+            hearing.finalize()
+            await until(lambda: finals(given))
+            assert engine.streams[0].closed
+        assert finals(given) == [("hello", 0, 120)]
+        assert len(engine.streams) == 2
+
+    async def test_that_hangs_is_as_good_as_broken(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine, answers_within_seconds=0.05)
+        async with kept(hearing):
+            await until(lambda: engine.streams)
+            engine.streams[0].closed = True
+            say(hearing, 0, "hello")
+            hearing.finalize()
+            await until(lambda: finals(given))
+        assert finals(given) == [("hello", 0, 120)]
+        assert [change.reason for change in taken(given)] == ["no answer in time"]
+
+    async def test_that_answers_late_but_gives_signs_of_life_is_waited_for(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine, answers_within_seconds=0.2)
+        async with kept(hearing):
+            await until(lambda: engine.streams)
+            for _ in range(5):
+                hearing.finalize()
+                await until(lambda: finals(given))
+                given.clear()
+        assert taken(given) == []
+
+    async def test_too_often_is_told_once(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        async with kept(hearing):
+            for count in range(1, 6):
+                await until(partial(reached, engine, count))
+                engine.streams[-1].break_off()
+            await until(lambda: any(isinstance(each, signals.EngineBroke) for each in given))
+        assert [type(each) for each in given] == [signals.EngineTaken] * 4 + [signals.EngineBroke]
+
+    async def test_keeps_no_more_of_a_silence_than_a_moment(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        async with kept(hearing):
+            await until(lambda: engine.streams)
+            for at_ms in range(0, 30_000, 20):
+                hearing.frame(at_ms, FRAME)
+            engine.streams[0].break_off()
+            await until(lambda: taken(given))
+        assert 500 <= taken(given)[0].repeated_ms <= 2100
+
+
+class TestALadder:
+    @pytest.mark.parametrize("words", ["hello", "hello there you"])
+    async def test_is_climbed_down_when_the_first_cannot_be_reached_for_a_while_and_no_word_is_lost(self, words: str) -> None:
+        first, second = TextEars(), TextEars()
+        rungs = [Rung(name=name, engine=engine, within_seconds=1.0) for name, engine in (("first", first), ("second", second))]
+        hearing, given = ears(RecogniserLadder(rungs))
+        async with kept(hearing):
+            await until(lambda: first.streams)
+            first.unreachable = True
+            say(hearing, 0, words)
+            first.streams[0].break_off()
+            await until(lambda: second.streams)
+            hearing.finalize()
+            await until(lambda: finals(given))
+        assert finals(given) == [(words, 0, 120 * len(words.split()))]
+        (change,) = taken(given)
+        assert (change.name, change.instead_of, change.reason) == ("second", "first", "unreachable")
+
+    async def test_whose_first_breaks_once_goes_on_with_the_first(self) -> None:
+        first, second = TextEars(), TextEars()
+        rungs = [Rung(name=name, engine=engine, within_seconds=1.0) for name, engine in (("first", first), ("second", second))]
+        hearing, _ = ears(RecogniserLadder(rungs))
+        async with kept(hearing):
+            await until(lambda: first.streams)
+            say(hearing, 0, "hello")
+            first.streams[0].break_off()
+            await until(lambda: len(first.streams) == 2)
+        assert second.streams == []

@@ -6,7 +6,7 @@ from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.ports import ToolUse
 from realtime.thinking.tooling import END_CALL, WITHDRAW
-from tests.realtime.scene import WORDING, Scene, briefing, opened, tool
+from tests.realtime.scene import USAGE, WORDING, Scene, briefing, opened, tool
 
 FIND = ToolUse(tool_use_id="f1", name="find_slot", arguments={"day": "friday"})
 BOOK = ToolUse(tool_use_id="b1", name="book_slot", arguments={"day": "friday"})
@@ -94,6 +94,29 @@ class TestTool:
         uses = [ToolUse(tool_use_id=f"f{n}", name="find_slot", arguments={}) for n in range(6)]
         assert len(asked().model_answers("", *uses).all(do.RunTool)) == 5
 
+    def test_beyond_the_fifth_is_refused_while_five_are_under_way(self) -> None:
+        scene = asked(Scene(briefing(tools=(tool("find_slot"), tool("book_slot", idempotent=False, timeout_ms=60_000)))))
+        scene.model_answers("", *[ToolUse(tool_use_id=f"b{n}", name="book_slot", arguments={"n": n}) for n in range(5)]).wait(60_002)
+        scene.model_answers("", FIND)
+        assert len(scene.all(do.RunTool)) == 5
+        assert scene.request.messages[-1].tool_outcomes[0].failed
+
+    def test_whose_arguments_do_not_fit_is_not_run_and_the_model_is_told_what_is_wrong(self) -> None:
+        scene = asked()
+        scene.tell(signals.ModelWantsTool, asked=scene.asked, use=BOOK, faults="'time' is a required property")
+        scene.tell(signals.ModelDone, asked=scene.asked, reason="tool_use", usage=USAGE)
+        (outcome,) = scene.request.messages[-1].tool_outcomes
+        assert outcome.failed
+        assert "'time' is a required property" in outcome.content
+        assert scene.fact(ToolRequested) == []
+
+    def test_whose_effect_is_for_ever_is_not_begun_again_while_the_same_is_under_way(self) -> None:
+        scene = asked().model_answers("", BOOK).wait(10).starts_speaking().wait(800)
+        scene.falls_silent("did you book it").wait(1)
+        scene.model_answers("", ToolUse(tool_use_id="b2", name="book_slot", arguments={"day": "friday"})).wait(10)
+        assert [run.use for run in scene.all(do.RunTool)] == [BOOK]
+        assert scene.request.messages[-1].tool_outcomes[0].content["status"] == "pending"
+
     def test_that_nobody_has_is_refused(self) -> None:
         scene = asked().model_answers("", ToolUse(tool_use_id="x", name="fly", arguments={}))
         assert scene.request.messages[-1].tool_outcomes[0].failed
@@ -106,6 +129,8 @@ class TestTool:
     def test_that_cannot_be_taken_back_is_left_running_and_its_answer_comes_late(self) -> None:
         scene = asked().model_answers("", BOOK).wait(3002)
         assert scene.all(do.CancelTool) == []
+        (outcome,) = scene.request.messages[-1].tool_outcomes
+        assert (outcome.content["status"], outcome.failed) == ("pending", False)
         scene.model_answers("It takes longer than usual.").hears_all()
         scene.tell(signals.ToolReturned, tool_use_id="b1", content={"booked": True}, failed=False)
         assert "booked" in scene.request.messages[-1].text

@@ -320,11 +320,15 @@ class PlainTools:
 
     tools: tuple[Tool, ...] = ()
     answers: Mapping[str, Json] = field(default_factory=dict)
+    wrong: Mapping[str, str] = field(default_factory=dict)
     takes_seconds: float = 0.0
     runs: list[tuple[str, str]] = field(default_factory=list)
 
     def offered(self) -> Sequence[Tool]:
         return self.tools
+
+    def faults(self, use: ToolUse) -> str:
+        return self.wrong.get(use.name, "")
 
     async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
         self.runs.append((use.name, idempotency_key))
@@ -363,3 +367,24 @@ class Shelf:
 
     async def get(self, call_id: str) -> Sequence[RecordedStretch]:
         return self.kept.get(call_id, ())
+
+
+@dataclass(slots=True)
+class MemorySignals:
+    """A SignalStore."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    full: bool = False
+    refused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def put(self, name: str, content: bytes) -> None:
+        if self.full:
+            self.refused.set()
+            raise OSError("no space left")
+        self.objects[name] = content
+
+    async def get(self, name: str) -> bytes | None:
+        return self.objects.get(name)
+
+    async def names(self, folder: str) -> Sequence[str]:
+        return sorted(name for name in self.objects if name.startswith(f"{folder}/"))

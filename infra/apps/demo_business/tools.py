@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import structlog
 
+from infra.adapters.json_schema import ArgumentChecks
 from infra.apps.demo_business.calendar import DAYS, PARTS_OF_DAY, Calendar, NoSuchDay
 from realtime.ports import Json, Tool, ToolFailed, Tools, ToolSpec, ToolUse
 
@@ -59,9 +60,13 @@ class CalendarTools:
     ) -> None:  # fmt: skip
         self._calendar, self._offered, self._now = calendar, tuple(offered), now
         self._finding_seconds, self._booking_seconds = finding_seconds, booking_seconds
+        self._checks = ArgumentChecks([tool.spec for tool in self._offered])
 
     def offered(self) -> Sequence[Tool]:
         return self._offered
+
+    def faults(self, use: ToolUse) -> str:
+        return self._checks.faults(use)
 
     async def run(self, use: ToolUse, *, idempotency_key: str) -> Json:
         """Look or book. Raises ToolFailed."""
