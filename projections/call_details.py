@@ -18,7 +18,7 @@ from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsL
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
-from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import (
@@ -99,6 +99,10 @@ def details(fact: CallEvent) -> dict[str, Any]:
             return {"at_ms": fact.from_ms, "ended_ms": fact.to_ms, "count": fact.signals}
         case CallEnded():
             return {"at_ms": fact.duration_ms, "reason": fact.reason, "ended_by": fact.ended_by, "stage": fact.stage}
+        case CallLeft():
+            return {"at_ms": fact.at_ms, "reason": fact.reason}
+        case CallResumed():
+            return {"at_ms": fact.at_ms, "reason": fact.cause, "attempt": fact.attempt}
         case CallReceived() | CallAnswered() | CallSidReserved() | LateFact():
             return {}
         case _:

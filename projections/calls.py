@@ -22,7 +22,7 @@ from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitche
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
-from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
 from events.calls.thinking import (
@@ -191,6 +191,8 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
         case CallAnswered(stream_sid=sid, worker=worker, recogniser=ears, model_provider=mind, voice=voice, embedded=embedded):
             return replaced(row, status=CallStatus.IN_PROGRESS, answered_at=at, stream_sid=sid, worker=worker, recogniser=ears,
                            model_provider=mind, voice=voice, embedded=embedded)  # fmt: skip
+        case CallResumed(stream_sid=sid, worker=worker):
+            return replaced(row, stream_sid=sid, worker=worker)
         case DisclosureSpoken(heard_ms=heard_ms, attempt=attempt):
             return replaced(row, disclosed_ms=heard_ms if row.disclosed_ms is None else row.disclosed_ms, disclosures=attempt)
         case CallerTurn():
@@ -226,7 +228,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             return row
         case TransferOrdered() | CallTransferred() | TransferFailed() | TransferLegChanged():
             return row
-        case HoldOrdered() | HoldEndOrdered() | HoldBegan() | HoldEnded() | RecordingKept() | RecordingListened():
+        case HoldOrdered() | HoldEndOrdered() | HoldBegan() | HoldEnded() | RecordingKept() | RecordingListened() | CallLeft():
             return row
         case CallSidReserved():
             raise BrokenHistory(f"{recorded.stream} reserves a CallSid, which has a stream of its own")
@@ -285,6 +287,8 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
     match fact:
         case CallAnswered(worker=worker):
             return replaced(row, status=CallStatus.IN_PROGRESS, answered_at=at, worker=worker)
+        case CallResumed(worker=worker):
+            return replaced(row, worker=worker)
         case CallerTurn(turn=turn):
             return replaced(row, turn=turn, speaking="caller")
         case AgentTurn():

@@ -9,6 +9,7 @@ from commands.calls import control
 from commands.calls.control import Control
 from commands.calls.orders import (
     AnswerCall,
+    AskToResume,
     CallCommand,
     EndCall,
     NoteListening,
@@ -20,12 +21,22 @@ from commands.calls.orders import (
     OrderTransfer,
     ReceiveCall,
     ReserveCallSid,
+    ResumeCall,
     StartRecording,
     Witness,
     Witnessed,
     WitnessLate,
 )
-from commands.calls.refusals import AlreadyAnswered, CallIdTaken, CallNotAnswered, CallOver, CallSidReservedAlready, RecordingNotAllowed
+from commands.calls.refusals import (
+    AlreadyAnswered,
+    CallIdTaken,
+    CallNotAnswered,
+    CallOver,
+    CallSidReservedAlready,
+    RecordingNotAllowed,
+    ResumedElsewhere,
+    ResumedTooOften,
+)
 from commands.decider import Decider, NotFound
 from events.calls.control import (
     CallTransferred,
@@ -42,10 +53,11 @@ from events.calls.ending import CallEnded, FactsLost
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
 from events.calls.recording import RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
-from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.ringing import CallAnswered, CallReceived, CallResumed, CallSidReserved
 
 # A worker that saw no answer sends again what it witnessed last; further back a repeat is known by its command id alone.
 _REMEMBERED = 64
+MOST_RESUMES = 3
 
 
 class Phase(Enum):
@@ -63,6 +75,7 @@ class Call:
     call_sid: str = ""
     caller_ref: str = ""
     stream_sid: str = ""
+    resumes: int = 0
     recording: bool = False
     stop_ordered: bool = False
     barred_version: int = 0
@@ -90,8 +103,13 @@ def decide(command: CallCommand, call: Call) -> Sequence[CallEvent]:
     match command:
         case AnswerCall():
             return _answer(command, call)
-        case Witness(fact=fact):
-            return _witness(fact, call)
+        case AskToResume():
+            _must_be_resumable(call)
+            return ()
+        case ResumeCall():
+            return _resume(command, call)
+        case Witness(fact=fact, stream_sid=stream_sid):
+            return _witness(fact, stream_sid, call)
         case WitnessLate():
             return _witness_late(command, call)
         case StartRecording():
@@ -131,8 +149,28 @@ def _answer(command: AnswerCall, call: Call) -> Sequence[CallEvent]:
     return ()
 
 
-def _witness(fact: Witnessed, call: Call) -> Sequence[CallEvent]:
+def _resume(command: ResumeCall, call: Call) -> Sequence[CallEvent]:
+    """What the lost stream kept is over with it: a recording that goes on begins anew, on a consent that holds then."""
     _must_be_under_way(call)
+    if call.stream_sid == command.stream_sid:
+        return ()
+    if call.stream_sid != command.after:
+        raise ResumedElsewhere(f"the call goes on over media stream {call.stream_sid}; close this one")
+    _must_be_resumable(call)
+    given = {each.name: getattr(command, each.name) for each in fields(command) if each.name != "after"}
+    stopped = RecordingStopped(caller_ref=call.caller_ref, reason=command.cause, at_ms=command.at_ms)
+    return (*((stopped,) if call.recording else ()), CallResumed(**given, attempt=call.resumes + 1))
+
+
+def _must_be_resumable(call: Call) -> None:
+    _must_be_under_way(call)
+    if call.resumes >= MOST_RESUMES:
+        raise ResumedTooOften(f"the call lost its worker {call.resumes + 1} times; end it with a sentence")
+
+
+def _witness(fact: Witnessed, stream_sid: str, call: Call) -> Sequence[CallEvent]:
+    _must_be_under_way(call)
+    _must_have_the_call(stream_sid, call)
     if isinstance(fact, RecordingStopped):
         return (fact,) if call.recording else ()
     return () if fact in call.recent else (fact,)
@@ -152,6 +190,7 @@ def _start_recording(command: StartRecording, call: Call) -> Sequence[CallEvent]
     if call.phase is Phase.ENDED:
         raise RecordingNotAllowed("the call has ended; there is nothing to record")
     _must_be_under_way(call)
+    _must_have_the_call(command.stream_sid, call)
     if command.caller_ref != call.caller_ref:
         raise RecordingNotAllowed("the consent is another person's; ask the caller of this call")
     if command.consent_version <= call.barred_version:
@@ -174,6 +213,7 @@ def _order_recording_stop(command: OrderRecordingStop, call: Call) -> Sequence[C
 def _end(command: EndCall, call: Call) -> Sequence[CallEvent]:
     if call.phase is Phase.ENDED:
         return ()
+    _must_have_the_call(command.stream_sid, call)
     stopped = RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms)
     return (*((stopped,) if call.recording else ()), CallEnded(**_fields(command)))
 
@@ -189,9 +229,16 @@ def _must_be_under_way(call: Call) -> None:
         raise CallNotAnswered("the call's media stream has not started yet; answer the call first")
 
 
+def _must_have_the_call(stream_sid: str, call: Call) -> None:
+    """A worker that was frozen, or cut off, may still speak of a call that goes on elsewhere."""
+    if stream_sid not in ("", call.stream_sid):
+        raise ResumedElsewhere(f"the call goes on over media stream {call.stream_sid}; what this one saw is kept as late")
+
+
 def _fields(command: ReceiveCall | AnswerCall | StartRecording | EndCall | CallEnded) -> dict[str, Any]:
-    """These commands have the fields of their facts, name by name."""
-    return {each.name: getattr(command, each.name) for each in fields(command)}
+    """These commands have the fields of their facts, name by name, and may say which media stream they come from."""
+    told_by = isinstance(command, StartRecording | EndCall)
+    return {each.name: getattr(command, each.name) for each in fields(command) if not (told_by and each.name == "stream_sid")}
 
 
 def evolve(call: Call, fact: CallEvent) -> Call:
@@ -200,6 +247,8 @@ def evolve(call: Call, fact: CallEvent) -> Call:
             return replace(call, phase=Phase.RINGING, call_sid=call_sid, caller_ref=caller_ref)
         case CallAnswered(stream_sid=stream_sid):
             return replace(call, phase=Phase.ANSWERED, stream_sid=stream_sid)
+        case CallResumed(stream_sid=stream_sid):
+            return replace(call, stream_sid=stream_sid, resumes=call.resumes + 1)
         case RecordingStarted(consent_version=version):
             return replace(call, recording=True, barred_version=max(call.barred_version, version - 1))
         case RecordingStopOrdered(revoked_version=version):

@@ -7,7 +7,7 @@ from typing import TypeAlias
 from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitched, FactsLost, Stage
 from events.calls.recording import RecordingKept, RecordingStopped
-from events.calls.ringing import CallAnswered
+from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import (
@@ -57,22 +57,46 @@ class AnswerCall:
     embedded: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskToResume:
+    """Somebody wants to go on with the call: whether there is one to go on with. The answer is of the moment that its position names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeCall:
+    """Another media stream started at a worker that knows the call's facts, and takes it over from stream `after`."""
+
+    after: str
+    stream_sid: str
+    worker: str
+    recogniser: str
+    model_provider: str
+    voice: str
+    embedded: bool
+    at_ms: int
+    cause: str
+
+
 Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
     | AgentInterrupted | EngineFailure | EngineSwitched | FactsLost | RecordingStopped | SignalsKept | RecordingKept
     | CallTransferred | TransferFailed | HoldBegan | HoldEnded | DigitsCaptured
-    | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded
+    | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded | CallLeft
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """The worker saw it happen; there is nothing to decide but whether the call was under way."""
+    """The worker saw it happen; there is nothing to decide but whether the call was under way.
+
+    `stream_sid`: the media stream over which it was witnessed; empty where that is not known.
+    """
 
     fact: Witnessed
+    stream_sid: str = ""
 
 
-WitnessedLate: TypeAlias = Witnessed | CallAnswered | CallEnded
+WitnessedLate: TypeAlias = Witnessed | CallAnswered | CallResumed | CallEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +115,7 @@ class StartRecording:
     caller_ref: str
     consent_version: int
     at_ms: int
+    stream_sid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +188,10 @@ class EndCall:
     duration_ms: int
     recognition_ms: int
     recording: str = ""
+    stream_sid: str = ""
 
 
 CallCommand: TypeAlias = (
-    ReceiveCall | AnswerCall | Witness | WitnessLate | StartRecording | OrderRecordingStop | OrderHangUp | OrderTransfer | OrderHold
-    | OrderHoldEnd | NoteTransferLeg | NoteListening | EndCall
+    ReceiveCall | AnswerCall | AskToResume | ResumeCall | Witness | WitnessLate | StartRecording | OrderRecordingStop | OrderHangUp
+    | OrderTransfer | OrderHold | OrderHoldEnd | NoteTransferLeg | NoteListening | EndCall
 )  # fmt: skip

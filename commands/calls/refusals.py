@@ -42,3 +42,15 @@ class RecordingNotAllowed(CommandRefused):
     """Nothing is recorded without a consent of the caller that still holds."""
 
     code = "recording-not-allowed"
+
+
+class ResumedElsewhere(CommandRefused):
+    """The call goes on over another media stream; what is said of it over this one comes too late."""
+
+    code = "call-resumed-elsewhere"
+
+
+class ResumedTooOften(CommandRefused):
+    """A call that has lost its worker this often is ended with a sentence."""
+
+    code = "call-resumed-too-often"

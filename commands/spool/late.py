@@ -3,9 +3,9 @@
 from dataclasses import fields
 from typing import TypeVar
 
-from commands.calls.orders import AnswerCall, EndCall, Witness, WitnessLate
+from commands.calls.orders import AnswerCall, EndCall, ResumeCall, Witness, WitnessLate
 from events.calls.ending import CallEnded
-from events.calls.ringing import CallAnswered
+from events.calls.ringing import CallAnswered, CallResumed
 
 C = TypeVar("C")
 
@@ -18,8 +18,12 @@ def as_late(command: C, incarnation: str, sequence: int) -> C | WitnessLate:
         case AnswerCall():
             answered = CallAnswered(**{each.name: getattr(command, each.name) for each in fields(command)})
             return WitnessLate(incarnation=incarnation, sequence=sequence, fact=answered)
+        case ResumeCall():
+            # Which attempt it would have been was never decided.
+            kept = {each.name: getattr(command, each.name) for each in fields(command) if each.name != "after"}
+            return WitnessLate(incarnation=incarnation, sequence=sequence, fact=CallResumed(**kept, attempt=0))
         case EndCall():
-            ended = CallEnded(**{each.name: getattr(command, each.name) for each in fields(command)})
+            ended = CallEnded(**{each.name: getattr(command, each.name) for each in fields(CallEnded)})
             return WitnessLate(incarnation=incarnation, sequence=sequence, fact=ended)
         case _:
             return command

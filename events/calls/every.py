@@ -15,7 +15,7 @@ from events.calls.control import (
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
-from events.calls.ringing import CallAnswered, CallReceived, CallSidReserved
+from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import (
@@ -32,6 +32,8 @@ CallEvent = (
     CallSidReserved
     | CallReceived
     | CallAnswered
+    | CallLeft
+    | CallResumed
     | DisclosureSpoken
     | CallerTurn
     | ModelChosen

@@ -6,7 +6,7 @@ from typing import Any
 from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
 from events.calls.recording import RecordingKept, RecordingStopped
-from events.calls.ringing import CallAnswered
+from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import (
@@ -56,6 +56,8 @@ class LateFact:
     guardrail_applied: GuardrailApplied | None = None
     context_folded: ContextFolded | None = None
     engine_switched: EngineSwitched | None = None
+    call_left: CallLeft | None = None
+    call_resumed: CallResumed | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

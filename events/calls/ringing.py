@@ -43,3 +43,28 @@ class CallAnswered:
     model_provider: str
     voice: str
     embedded: bool
+
+
+@event("call-left", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLeft:
+    """The worker let go of a call that goes on: its media stream broke, or it was told to stop. Another is to take it up."""
+
+    reason: str
+    at_ms: int
+
+
+@event("call-resumed", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallResumed:
+    """Another media stream has the call from here; call time goes on. `attempt` counts from 1, `cause` is why the last one lost it."""
+
+    stream_sid: str
+    worker: str
+    recogniser: str
+    model_provider: str
+    voice: str
+    embedded: bool
+    attempt: int
+    at_ms: int
+    cause: str

@@ -9,7 +9,7 @@ from events import consents
 from events.admission import UNCLAIMED
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched
 from events.calls.recording import RecordingStarted, RecordingStopped
-from events.calls.ringing import CallReceived
+from events.calls.ringing import CallReceived, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import ToolAnswered, ToolRequested
 from events.headers import Kind
@@ -50,6 +50,8 @@ def sentence(fact: Fact, key_ring: KeyRing) -> Text | None:
     match fact:
         case CallReceived():
             return _line(None, "line", f"{in_clear(key_ring, fact.caller)} rings {in_clear(key_ring, fact.number)}")
+        case CallResumed():
+            return _line(fact.at_ms, "fault", f"{fact.cause}: another worker goes on with the call")
         case DisclosureSpoken():
             return _line(fact.heard_ms, "line", "the caller has heard that an AI speaks")
         case CallerTurn():

@@ -8,14 +8,15 @@ depends on are declined in time instead.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from commands.calls.deciding import CALLS
-from commands.calls.orders import CallCommand, Witness
+from commands.calls.orders import CallCommand, EndCall, StartRecording, Witness
+from commands.calls.refusals import ResumedElsewhere
 from commands.consents import CONSENTS, ConsentCommand, GrantConsent, RevokeConsent
 from commands.decider import CommandRefused, Decider
 from commands.dispatch import CommandIdReused, CommitInDoubt, CommitTooLarge, Dispatch, LogUnavailable, Order
@@ -197,7 +198,7 @@ class FactsQueue:
                 log.info("command refused", stream=str(stream), command=type(item.command).__name__, code=refusal.code)
                 item.tell(Declined(code=refusal.code))
                 late = as_late(item.command, self._sender.incarnation, item.sequence)
-                if item.kept is None or late is item.command:
+                if late is item.command or (item.kept is None and not isinstance(refusal, ResumedElsewhere)):
                     return
                 # It happened, however long it took to be told: what may no longer be decided by it is still on the record.
                 item.command = late
@@ -290,6 +291,8 @@ class FactsQueue:
 
     def _item(self, command: CallCommand | ConsentCommand, *, essential: bool) -> _Item:
         self._sequence += 1
+        if isinstance(command, Witness | StartRecording | EndCall):
+            command = replace(command, stream_sid=self._sender.incarnation)
         order = Order(
             command_id=derived_id("call", self._call.id, self._sender.incarnation, str(self._sequence)),
             digest=digest_of(repr(command).encode()), actor=self._sender.actor, occurred_at=self._sender.now(),

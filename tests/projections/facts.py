@@ -17,7 +17,7 @@ from events.calls.control import (
 )
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, FactsLost, Stage
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
-from events.calls.ringing import CallAnswered, CallReceived
+from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
 from events.calls.thinking import ModelChosen, ToolAnswered, ToolRequested
 from events.sealing import Sealed
@@ -98,6 +98,18 @@ def whole_call() -> tuple[object, ...]:
         HoldEndOrdered(reason="she knows"),
         HoldEnded(reason="ordered", at_ms=17_200),
         DigitsCaptured(label="card", count=16, outcome=CaptureOutcome.COMPLETE, started_ms=17_300, ended_ms=17_400),
+        CallLeft(reason="media-lost", at_ms=16_500),
+        CallResumed(
+            stream_sid="MZ2",
+            worker="worker-2",
+            recogniser="deepgram",
+            model_provider="bedrock",
+            voice="deepgram",
+            embedded=True,
+            attempt=1,
+            at_ms=16_550,
+            cause="media-lost",
+        ),
         RecordingKept(object="call_1/MZ1/00000", from_ms=7000, to_ms=16_600, digest="00"),
         TransferOrdered(destination="desk", reason="asked for a person"),
         TransferFailed(destination="desk", reason="carrier-refused", at_ms=17_500),

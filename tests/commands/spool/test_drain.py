@@ -215,7 +215,7 @@ class TestDrain:
         older = {**older, "fields": [each for each in older["fields"] if each["name"] != "filler"]}
         fact = MARKER + fingerprint_of(older) + written(older, {**dataclasses.asdict(asked), "arguments": dataclasses.asdict(sealed("{}"))})
         head = WIRE.encode("calls", failure(1))[: 10 + len("Witness")]
-        command = head + written("bytes", fact)
+        command = head + written("bytes", fact) + written("string", "")
         entry = Entry(str(call()), "MZ1", 1, WIRE.encode_order(order(call(), 1, asked)), command)
         disk = MemoryDisk()
         header = segment_header(OWNER, 1, {}, [older] if told else [])
