@@ -3,7 +3,7 @@
 from realtime.audio import BYTES_PER_MS
 from realtime.consent.permission import Standing
 from realtime.machine import closing
-from realtime.machine.effects import CancelModel, SetTimer
+from realtime.machine.effects import CancelModel, ClearPlayout, SetTimer
 from realtime.machine.signals import Engine, EngineBroke, Signal, SpeechStopped, Timer, TimerFired
 from realtime.machine.state import CallState, Life, Moment
 from realtime.speaking import replying
@@ -34,15 +34,19 @@ def look(moment: Moment, signal: Signal) -> None:
         if state.owing_since_ms is not None:
             moment.change(owing_since_ms=None, apologies=0)
         return
-    if state.owing_since_ms is None:
+    begins = state.owing_since_ms is None
+    if begins:
         moment.change(owing_since_ms=signal.ended_ms if isinstance(signal, SpeechStopped) else moment.at_ms)
-    if not state.watched:
-        _watch_until(moment, _silent_since_ms(moment.state) + state.briefing.thresholds.apology_after_ms)
+    due_ms = _silent_since_ms(moment.state) + state.briefing.thresholds.apology_after_ms
+    # What was to play until then may have been thrown away since the alarm clock was set.
+    sooner = begins or any(isinstance(effect, ClearPlayout) for effect in moment.effects)
+    if state.watched_until_ms is None or (sooner and due_ms < state.watched_until_ms):
+        _watch_until(moment, due_ms)
 
 
 def due(moment: Moment) -> None:
     """The alarm clock: if it has been silent for long, say something; if there is no voice to say it, the carrier's does."""
-    moment.change(watched=False)
+    moment.change(watched_until_ms=None)
     state, thresholds = moment.state, moment.state.briefing.thresholds
     if not owes(state) or state.owing_since_ms is None:
         return
@@ -64,8 +68,9 @@ def _silent_since_ms(state: CallState) -> int:
 
 
 def _watch_until(moment: Moment, at_ms: int) -> None:
-    moment.change(watched=True)
-    moment.do(SetTimer(timer=Timer.SPEECHLESS, at_ms=max(at_ms, moment.at_ms + 1)))
+    at_ms = max(at_ms, moment.at_ms + 1)
+    moment.change(watched_until_ms=at_ms)
+    moment.do(SetTimer(timer=Timer.SPEECHLESS, at_ms=at_ms))
 
 
 def _say_something(moment: Moment) -> None:

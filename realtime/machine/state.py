@@ -178,7 +178,7 @@ class CallState:
     voice_since_ms: int = 0
     voices_tried: int = 0
     owing_since_ms: int | None = None
-    watched: bool = False
+    watched_until_ms: int | None = None
     apologies: int = 0
     turn_latency: Latency = field(default_factory=Latency)
     turn_words: str = ""

@@ -63,7 +63,7 @@ class Scene:
     effects: list[do.Effect] = field(default_factory=list)
     watchers: list[Callable[[Signal, tuple[do.Effect, ...]], None]] = field(default_factory=list)
     state: CallState = field(init=False)
-    _queue: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+    _queue: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _timers: dict[tuple[signals.Timer, str], int] = field(default_factory=dict)
     _voice_epoch: int = 0
@@ -200,7 +200,7 @@ class Scene:
 
     # --- the world ---
 
-    def _later(self, at_ms: int, happen: Callable[[], None]) -> None:
+    def _later(self, at_ms: int, happen: Callable[[], object]) -> None:
         heapq.heappush(self._queue, (at_ms, next(self._order), happen))
 
     def _follow(self, effect: do.Effect) -> None:
