@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from websockets.exceptions import ConnectionClosed
-
 from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
 from realtime.audio import BYTES_PER_MS, RATE_HZ
 from realtime.ports import EngineFailed, HearingListener, Transcript
@@ -106,7 +104,7 @@ class ListenStream:
                     else:
                         self._waiting_bytes -= len(piece)
                         await self._socket.send_media(piece)
-        except (ConnectionClosed, OSError) as error:
+        except OSError as error:
             self._fail(str(error))
 
     async def _read(self) -> None:
@@ -118,7 +116,7 @@ class ListenStream:
                         self._heard(message)
                     case "Error":
                         self._fail(str(getattr(message, "description", "an error without words")))
-        except (ConnectionClosed, OSError) as error:
+        except OSError as error:
             self._fail(str(error))
         else:
             self._fail("the provider closed the stream")
@@ -128,7 +126,7 @@ class ListenStream:
         end_ms = round(1000 * (results.start + results.duration))
         is_final = bool(results.is_final)
         asked_for = is_final and self._answers_finalize(end_ms, marked=bool(results.from_finalize))
-        if self._listener is None or not (best.transcript or asked_for):
+        if self._listener is None:
             return
         words = best.words or []
         self._listener(
@@ -139,6 +137,7 @@ class ListenStream:
                 start_ms=round(1000 * (words[0].start if words else results.start)),
                 end_ms=round(1000 * words[-1].end) if words else end_ms,
                 confidence=float(best.confidence or 0),
+                settled_ms=end_ms if is_final else None,
             )
         )
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import structlog
 from deepgram.speak.v1.types import SpeakV1Text
-from websockets.exceptions import ConnectionClosed
 
 from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
 from realtime.audio import RATE_HZ
@@ -91,7 +90,7 @@ class SpeakStream:
                     await self._socket.send_clear()
                 elif isinstance(order, SpeakV1Text):
                     await self._socket.send_text(order)
-        except (ConnectionClosed, OSError) as error:
+        except OSError as error:
             self._fail(str(error))
 
     async def _read(self) -> None:
@@ -102,7 +101,7 @@ class SpeakStream:
                         self._tell(VoiceAudio(mulaw=message))
                 else:
                     self._told(message)
-        except (ConnectionClosed, OSError) as error:
+        except OSError as error:
             self._fail(str(error))
         else:
             self._fail("the provider closed the stream")
@@ -118,7 +117,8 @@ class SpeakStream:
             case "Warning":
                 log.warning("voice.warned", code=message.code, description=message.description)
                 if "flush" in message.description.lower():
-                    # The flush was not carried out: its text would be silence, and the sound after it out of step.
+                    # The flush was not carried out: its text would be silence, and the sound after it out of step. Over another socket,
+                    # which has flushes of its own, what was not delivered is said again.
                     self._fail(f"warned: {message.description}")
             case "Error":
                 self._fail(str(getattr(message, "description", "an error without words")))

@@ -195,4 +195,5 @@ def _as_transcript(heard: Heard | EngineFailed) -> Transcript | EngineFailed:
         start_ms=words[0].start_ms if words else heard.start_ms,
         end_ms=words[-1].end_ms if words else heard.end_ms,
         confidence=sum(word.confidence for word in words) / len(words) if words else 0.0,
+        settled_ms=heard.end_ms if heard.is_final else None,
     )
