@@ -13,6 +13,7 @@ from api.ports import RecordingsUnavailable
 from infra.adapters.recording_folder import RecordingFolder
 from infra.apps.cli import asynchronous
 from infra.apps.recordings import StoredRecordings
+from infra.apps.rerun import rerun
 from infra.apps.standing import ReadSide, ask_api, read_side
 from infra.apps.story import gather_story, in_clear, story_data
 from infra.apps.terminal import VerbFailed, print_json, results
@@ -98,6 +99,9 @@ async def listen(
     if player is not None and results.is_terminal:
         process = await asyncio.create_subprocess_exec(*player, str(path))
         await process.wait()
+
+
+calls.command("rerun")(asynchronous(rerun))
 
 
 @calls.command("hangup")

@@ -16,13 +16,13 @@ from realtime.rerun.ports import SignalStore
 _MACHINE = ("audio.py", "consent", "hearing", "machine", "ports.py", "speaking", "thinking", "turns")
 
 
-def signal_store(settings: Settings) -> SignalStore:
-    return SignalFolder(settings.state_dir / "signals")
+def signals_in(state_dir: Path) -> SignalStore:
+    return SignalFolder(state_dir / "signals")
 
 
 def kept_signals(settings: Settings, keyring: KeyRing) -> Observing:
     """Has the calls of a process kept, so that they can be run again."""
-    return keeping(KeepingPorts(store=signal_store(settings), keyring=keyring, program=program()))
+    return keeping(KeepingPorts(store=signals_in(settings.state_dir), keyring=keyring, program=program()))
 
 
 @cache

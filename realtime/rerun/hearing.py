@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -28,8 +29,9 @@ class Heard:
 
 def pack(heard: Heard) -> Mapping[str, Any]:
     """Probabilities as they are, by which every decision can be made again; loudness rounded; the audio itself stays where it is."""
-    windows = [window for _, batch, _ in heard.windows for window in batch]
-    probabilities = np.array([probability for _, probability in windows], np.float64)
+    windows = list(chain.from_iterable(batch for _, batch, _ in heard.windows))
+    ends, said = zip(*windows, strict=True) if windows else ((), ())
+    probabilities = np.array(said, np.float64)
     short = probabilities.astype(np.float32)
     changes: list[tuple[bool, int, int]] = []
     origins: list[tuple[int, int]] = []
@@ -38,9 +40,10 @@ def pack(heard: Heard) -> Mapping[str, Any]:
         if not origins or origins[-1][1] != origin_ms:
             origins.append((at, origin_ms))
         at += len(batch)
-        changes += [(isinstance(change, vad.SpeechStarted), change.at_ms, change.noticed_ms) for change in changed]
+        if changed:
+            changes += [(isinstance(change, vad.SpeechStarted), change.at_ms, change.noticed_ms) for change in changed]
     return {
-        "ends": np.diff(np.array([end for end, _ in windows], np.int32), prepend=0).astype(np.int32).tobytes(),
+        "ends": np.diff(np.array(ends, np.int32), prepend=np.int32(0)).tobytes(),
         "probabilities": (short if np.array_equal(short, probabilities) else probabilities).tobytes(),
         "origins": origins, "changes": changes, "loudness": _loudness(b"".join(heard.audio)), "ends_ms": heard.ends_ms,
     }  # fmt: skip

@@ -68,17 +68,19 @@ class Prints:
     """The prints of steps, by which two runs are compared: one for each step, and one for all of them."""
 
     def __init__(self) -> None:
-        self.checks, self.spelt = array("H"), b""
-        self._whole = hashlib.blake2b(digest_size=16)
+        self.checks = array("H")
+        self._spelt: list[bytes] = []
 
-    def add(self, effects: Sequence[Effect]) -> None:
-        self.spelt = words.effect_bytes(effects) if effects else b""
-        self._whole.update(self.spelt)
-        self.checks.append(zlib.crc32(self.spelt) & 0xFFFF)
+    def add(self, effects: Sequence[Effect]) -> bytes:
+        """One more step; returns how its effects are spelt."""
+        spelt = words.effect_bytes(effects) if effects else b""
+        self._spelt.append(spelt)
+        self.checks.append(zlib.crc32(spelt) & 0xFFFF)
+        return spelt
 
     @property
     def whole(self) -> bytes:
-        return self._whole.digest()
+        return hashlib.blake2b(b"".join(self._spelt), digest_size=16).digest()
 
 
 def pack(notes: Notes, place: Place, opening: Mapping[str, Any] | None) -> tuple[bytes, int]:
@@ -86,10 +88,10 @@ def pack(notes: Notes, place: Place, opening: Mapping[str, Any] | None) -> tuple
     rows, to_ms = words.signal_rows(notes.signals, place.from_ms)
     prints, shown = Prints(), []
     for effects in notes.effects:
-        prints.add(effects)
+        spelt = prints.add(effects)
         # Playing what has just arrived is most of what happens, and says nothing that its signal does not.
-        brief = len(prints.spelt) > _LONGEST_SHOWN_BYTES or not effects or (len(effects) == 1 and type(effects[0]) is Play)
-        shown.append(words.told(effects) if brief else prints.spelt)
+        brief = len(spelt) > _LONGEST_SHOWN_BYTES or not effects or (len(effects) == 1 and type(effects[0]) is Play)
+        shown.append(words.told(effects) if brief else spelt)
     plain = {
         "number": place.number, "signals": place.signals, "from": place.from_ms, "to": to_ms, "before": place.before, "rows": rows,
         "checks": prints.checks.tobytes(), "shown": shown, "whole": prints.whole, "heard": hearing.pack(notes.heard), "opening": opening,

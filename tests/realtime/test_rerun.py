@@ -9,10 +9,14 @@ from events.sealing import KeyErased
 from realtime.hearing import vad
 from realtime.machine import effects as do
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, ToolReturned
+from realtime.machine.stepping import step
 from realtime.ports import ToolUse
 from realtime.rerun import hearing
+from realtime.rerun.changing import UnknownChange, change_of
 from realtime.rerun.rerunning import run_again
 from realtime.rerun.runs import Kept, Run, RunBroken, load, understood
+from realtime.rerun.supposing import Supposed, suppose
+from realtime.rerun.world import Memory, Step, World, outside
 from tests.realtime.film import CALL, Film, filmed
 from tests.realtime.scene import Scene
 from tests.realtime.world import keyring
@@ -160,3 +164,72 @@ class TestHearing:
         assert [isinstance(signal, SpeechStarted) for signal in signals] == [True, False] * 2
         assert isinstance(signals[1], SpeechStopped)
         assert abs(signals[1].ended_ms - 1370) <= 20
+
+
+async def supposed(*what: str) -> Supposed:
+    _, kept, run = await kept_talk()
+    return suppose(kept, run, change_of(what))
+
+
+class TestWhatIf:
+    async def test_without_a_change_the_world_answers_as_it_did(self) -> None:
+        film, _, run = await kept_talk()
+        state, steps = run.start, list[Step]()
+        for signal in run.signals:
+            state, effects = step(state, signal)
+            steps.append((signal, effects))
+        world = World(Memory(steps), run.start, outside(run.signals))
+        world.play()
+        assert world.remarks == {}
+        assert [effects for _, effects in world.steps if effects] == [effects for _, effects in steps if effects]
+        assert film.scene.over
+
+    async def test_nothing_is_otherwise_with_what_it_had(self) -> None:
+        assert (await supposed("threshold.patience_ms=500")).divergence is None
+
+    async def test_another_sentence_is_said_instead(self) -> None:
+        found = await supposed("wording.how_can_i_help=What is it that I can do for you on this day?")
+        assert found.divergence is not None
+        assert [one.text for one in found.divergence.now if isinstance(one, do.Speak)][-1].startswith("What is it")
+        assert "the agent says “How can I help you?”" in [line for _, line in found.was]
+        assert any("lasts as long as its letters take" in remark for remark in found.remarks)
+        assert "the agent says “What is it that I can do for you on this day?”" in [line for _, line in found.would_be]
+
+    async def test_another_prompt_is_asked_with_and_the_answers_are_said_to_be_old(self) -> None:
+        found = await supposed("prompt=Be brief.")
+        assert found.divergence is not None
+        (asked,) = [one for one in found.divergence.now if isinstance(one, do.AskModel)]
+        assert asked.request.system == "Be brief."
+        assert any("other instructions" in remark for remark in found.remarks)
+        assert [line for _, line in found.was] == [line for _, line in found.would_be]
+
+    async def test_a_slower_turn_is_seen_in_what_follows(self) -> None:
+        _, kept, run = await kept_talk()
+        keys = keyring()
+        film = Film(filmed(keys), keys)
+        film.scene.agreed().says("I want a slot on the", lasting_ms=700).wait(1000)
+        film.scene.model_answers("Which day?").hears_all().hangs_up()
+        await film.keeper.close()
+        kept = await film.kept()
+        run = understood(kept, keys)
+        found = suppose(kept, run, change_of(["threshold.patience_ms=900"]))
+        assert found.divergence is not None
+        asked = [[ms for ms, line in side if line.endswith("is asked")] for side in (found.was, found.would_be)]
+        assert asked[1][0] - asked[0][0] == 400
+
+    async def test_a_question_that_was_never_asked_is_where_it_ends(self) -> None:
+        keys = keyring()
+        film = Film(filmed(keys), keys)
+        film.scene.agreed().says("I want a slot on the", lasting_ms=700).wait(700).says("next friday please")
+        film.scene.wait(200).model_answers("Friday is free.").hears_all().hangs_up()
+        await film.keeper.close()
+        kept = await film.kept()
+        run = understood(kept, keys)
+        found = suppose(kept, run, change_of(["threshold.patience_ms=3000"]))
+        assert found.divergence is not None
+        assert any("what it would have said is not known" in remark for remark in found.remarks)
+
+    @pytest.mark.parametrize("what", ["prompt", "wording.nothing=x", "threshold.patience=1", "threshold.patience_ms=much", "colour=red"])
+    def test_what_cannot_be_changed_is_said(self, what: str) -> None:
+        with pytest.raises(UnknownChange):
+            change_of([what])
