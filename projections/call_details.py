@@ -20,7 +20,7 @@ from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -63,6 +63,9 @@ def details(fact: CallEvent) -> dict[str, Any]:
                     "evidence": fact.evidence, "interrupted": fact.interrupted, "latency": fact.latency, "spent": fact.spent}  # fmt: skip
         case AgentInterrupted():
             return {"turn": fact.turn, "at_ms": fact.speech_started_ms, "ended_ms": fact.cleared_ms}
+        case InterruptionDismissed():
+            return {"turn": fact.turn, "at_ms": fact.speech_started_ms, "ended_ms": fact.resumed_ms, "reason": fact.why.value,
+                    "words": fact.words}  # fmt: skip
         case RecordingStarted():
             return {"at_ms": fact.at_ms, "consent_version": fact.consent_version}
         case RecordingStopped():

@@ -24,7 +24,7 @@ from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, InterruptionDismissed, Latency, Spent
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -220,6 +220,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             | ToolRequested()
             | ToolAnswered()
             | AgentTurn()
+            | InterruptionDismissed()
             | HangUpOrdered()
             | EngineSwitched()
             | DigitsCaptured()

@@ -9,7 +9,7 @@ from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitche
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -79,7 +79,7 @@ class ResumeCall:
 
 Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
-    | AgentInterrupted | EngineFailure | EngineSwitched | FactsLost | RecordingStopped | SignalsKept | RecordingKept
+    | AgentInterrupted | InterruptionDismissed | EngineFailure | EngineSwitched | FactsLost | RecordingStopped | SignalsKept | RecordingKept
     | CallTransferred | TransferFailed | HoldBegan | HoldEnded | DigitsCaptured
     | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded | CallLeft
 )  # fmt: skip

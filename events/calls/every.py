@@ -17,7 +17,7 @@ from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -45,6 +45,7 @@ CallEvent = (
     | ContextFolded
     | AgentTurn
     | AgentInterrupted
+    | InterruptionDismissed
     | RecordingStarted
     | RecordingStopped
     | RecordingStopOrdered

@@ -8,7 +8,7 @@ from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsL
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -44,6 +44,7 @@ class LateFact:
     engine_failed: EngineFailure | None = None
     facts_lost: FactsLost | None = None
     call_ended: CallEnded | None = None
+    interruption_dismissed: InterruptionDismissed | None = None
     signals_kept: SignalsKept | None = None
     call_transferred: CallTransferred | None = None
     transfer_failed: TransferFailed | None = None

@@ -87,6 +87,34 @@ class AgentTurn:
     spent: Spent
 
 
+class Dismissal(StrEnum):
+    """Why the caller's sound was no interruption."""
+
+    NO_WORDS = "no-words"
+    """A cough, a door, a child: no words came of it in time."""
+    BACK_CHANNEL = "back-channel"
+    """The words of somebody who listens."""
+    ECHO = "echo"
+    """The agent's own words, come back."""
+
+
+@event("interruption-dismissed", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterruptionDismissed:
+    """The caller made a sound while the agent talked, and it was no interruption.
+
+    The agent was silent from `cleared_ms` to `resumed_ms` and said the last `repeated_ms` again; None: it had not stopped.
+    """
+
+    turn: int
+    why: Dismissal
+    words: Sealed[str] | None
+    speech_started_ms: int
+    cleared_ms: int | None
+    resumed_ms: int
+    repeated_ms: int
+
+
 @event("agent-interrupted", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentInterrupted:

@@ -116,9 +116,8 @@ def _told(story: CallStory, happening: Happening) -> Iterator[tuple[str, Rendera
             yield "", Text(_thought(happening), style="dim")
         case "agent-turn":
             yield from _agent(story, happening)
-        case "agent-interrupted":
-            taken = (entry.ended_ms or 0) - (entry.at_ms or 0)
-            yield "caller", Text(f"spoke over the agent, who stopped at {clock(entry.ended_ms)} ({taken} ms)", style="red")
+        case "agent-interrupted" | "interruption-dismissed":
+            yield "caller", _over_the_agent(happening)
         case "engine-failed":
             yield "fault", Text(f"{entry.engine} failed: {entry.reason}")
         case "engine-switched":
@@ -182,6 +181,15 @@ def _thought(happening: Happening) -> str:
             return f"guardrail {entry.rule}, {entry.reason}: “{happening.words}” was not said"
         case _:
             return f"the context was full: its {entry.count} oldest entries were folded"
+
+
+def _over_the_agent(happening: Happening) -> RenderableType:
+    entry = happening.entry
+    if entry.kind.endswith("interruption-dismissed"):
+        said = f"“{happening.words}”" if happening.words else "a sound"
+        return Text(f"{said} over the agent, who went on at {clock(entry.ended_ms)} ({entry.reason})", style="dim")
+    taken = (entry.ended_ms or 0) - (entry.at_ms or 0)
+    return Text(f"spoke over the agent, who stopped at {clock(entry.ended_ms)} ({taken} ms)", style="red")
 
 
 def _caller(story: CallStory, happening: Happening) -> Iterator[tuple[str, RenderableType]]:

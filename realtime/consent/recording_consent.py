@@ -13,8 +13,12 @@ from realtime.machine.state import Awaited, Moment, Pending
 from realtime.turns.phrases import Answer, answer_in, asks_more, withdraws
 
 _MOST_TIMES_ASKED = 2
-# A yes counts when the question was heard, or so much of it that it cannot be mistaken.
 _HEARD_ENOUGH = 0.7
+
+
+def heard_enough(share: float) -> bool:
+    """A yes counts when the question was heard, or so much of it that it cannot be mistaken."""
+    return share >= _HEARD_ENOUGH
 
 
 def answer(moment: Moment, words: str) -> Answer | None:
@@ -26,7 +30,7 @@ def answer(moment: Moment, words: str) -> Answer | None:
     if said is Answer.NO:
         _stand(moment, Standing.CLOSED)
         return said
-    if permission.heard_share < _HEARD_ENOUGH:
+    if not heard_enough(permission.heard_share):
         _stand(moment, Standing.TO_ASK)
         return None
     if said is Answer.YES:

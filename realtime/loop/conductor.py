@@ -34,6 +34,7 @@ from realtime.machine.stepping import step
 from realtime.ports import LanguageModel, RecordingStore, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
 from realtime.recording.recorder import Recorder
 from realtime.speaking.mouth import Mouth
+from realtime.speaking.playing import Playing
 
 log = structlog.get_logger()
 
@@ -101,6 +102,7 @@ class Conductor:
         self._mouth = Mouth(engines.voice, self.give, self.now_ms)
         self._recorder = Recorder()
         self._keypad = Keypad(self.give, self.now_ms, self._keep_digits, words=call.briefing.digits_as_words)
+        self._playing = Playing(line, self._recorder, self.give, self.now_ms)
         self._inbox: deque[tuple[signals.Signal, bytes]] = deque()
         # Held until the call runs: what the socket brings before that is taken after the start.
         self._stepping = True
@@ -202,20 +204,16 @@ class Conductor:
                 # Whoever called us has the error itself; the call cannot go on from half a step.
                 self._finished.set_exception(CallBroken("a step of the call failed"))
 
-    def _perform(self, effect: do.Effect, audio: bytes) -> None:  # noqa: PLR0915 - as long as the union of effects
+    def _perform(self, effect: do.Effect, audio: bytes) -> None:
         match effect:
-            case do.Play(from_sample=from_sample):
-                self._line.play(audio)
-                self._recorder.agent(from_sample, audio)
+            case do.Play() | do.Keep() | do.PausePlayout() | do.Replay() | do.ClearPlayout():
+                self._playing.perform(effect, audio)
             case do.Speak(utterance=utterance, text=text):
                 self._mouth.speak(utterance, text)
             case do.ClearVoice():
                 self._mouth.clear()
             case do.ChangeVoice(reason=reason):
                 self._mouth.change(reason)
-            case do.ClearPlayout():
-                self._line.clear()
-                self._recorder.cut(self.now_ms())
             case do.SendMark(name=name):
                 self._line.mark(name)
             case do.FinalizeHearing():

@@ -17,14 +17,18 @@ SHORT_GREETING = "short-greeting"
 class Thresholds:
     """Data of the agent's version: its `parameters` by these names; what it does not say is as here.
 
-    `interruption_threshold` is the detector's probability from which on a sound is speech. `speculations`: at most so many a turn;
-    `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
+    `interruption_threshold` is the detector's probability from which on a sound is speech. Speech over the agent pauses it after
+    `barge_in_after_ms`; sustained for `interruption_after_ms` it needs no words to end the agent's turn, and
+    `resume_after_ms` after its end the agent goes on if no words have come of it. `speculations`: at most so many a
+    turn; `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
     """
 
     interruption_threshold: float = 0.6
     speech_start_ms: int = 64
     speech_stop_ms: int = 224
-    barge_in_after_ms: int = 200
+    barge_in_after_ms: int = 150
+    interruption_after_ms: int = 1000
+    resume_after_ms: int = 500
     patience_ms: int = 500
     final_within_ms: int = 1500
     filler_after_ms: int = 300
@@ -54,6 +58,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "speech_start_ms": (32, 500),
     "speech_stop_ms": (96, 2000),
     "barge_in_after_ms": (50, 2000),
+    "interruption_after_ms": (300, 5000),
+    "resume_after_ms": (100, 3000),
     "patience_ms": (0, 5000),
     "final_within_ms": (200, 5000),
     "filler_after_ms": (0, 10_000),
@@ -115,6 +121,9 @@ class Wording:
     thinking: str = "One moment, please."
     please_wait: str = "I am sorry, this takes a little longer. Please stay on the line."
     still_working: str = "Thank you for waiting. I am still on it."
+    back_channels: str = (
+        "mm-hm, mhm, mm, hm, hmm, uh-huh, uh, um, ah, aha, oh, yeah, yes, yep, okay, ok, right, all right, alright, sure, i see, got it"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,32 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """Keep the speech that has just arrived: nothing plays now."""
+
+    utterance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PausePlayout:
+    """Have the carrier throw away what it has not played, and keep it here. WordFound answers, with the beginning of the word there."""
+
+    utterance: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """Send what was kept of an utterance, `samples` from its sample `first` on. It begins to sound at `from_sample` of call time."""
+
+    generation: int
+    utterance: int
+    first: int
+    samples: int
+    from_sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClearPlayout:
     """Have the carrier throw away what it has not played."""
 
@@ -175,6 +201,9 @@ Effect = (
     | ClearVoice
     | ChangeVoice
     | Play
+    | Keep
+    | PausePlayout
+    | Replay
     | ClearPlayout
     | SendMark
     | FinalizeHearing

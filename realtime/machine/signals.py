@@ -23,6 +23,7 @@ class Timer(StrEnum):
     """A call's alarm clocks, one of each. What belongs to a tool or a question carries its id beside."""
 
     BARGE_IN = "barge-in"
+    PAUSE = "pause"
     FINAL = "final"
     PATIENCE = "patience"
     FILLER = "filler"
@@ -165,6 +166,15 @@ class VoiceDelivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordFound:
+    """Playing was paused inside a word of `utterance`; by its sound the word begins at `sample`."""
+
+    at_ms: int
+    utterance: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarkReturned:
     """The carrier gave a mark back: its audio has played, or was thrown away by a clear."""
 
@@ -262,6 +272,7 @@ Signal = (
     | ToolReturned
     | VoiceArrived
     | VoiceDelivered
+    | WordFound
     | MarkReturned
     | DigitPressed
     | DigitSealed

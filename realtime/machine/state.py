@@ -15,7 +15,7 @@ from realtime.machine.effects import Commit, Effect, Note
 from realtime.ports import Tool, ToolOutcome, ToolUse
 from realtime.speaking.playout import Speech
 from realtime.thinking.conversation import Talk
-from realtime.thinking.drafts import Draft, Drain
+from realtime.thinking.drafts import Draft, Drain, Held
 from realtime.turns.turn_taking import Floor
 
 
@@ -46,7 +46,8 @@ class Round:
 class Reply:
     """What the agent is saying, or about to say. `asked` is the open question to the model, 0 when there is none.
 
-    `wrote` counts the pieces of the model's own words in this round; `last_word_ms` is when the model was heard from last.
+    `wrote` counts the pieces of the model's own words in this round; `last_word_ms` is when the model was heard from last;
+    `held` is what it has said and asked for since the agent was paused; `dismissed_ms` is when a listener's last words over it began.
     """
 
     turn: int
@@ -62,6 +63,8 @@ class Reply:
     latency: Latency = field(default_factory=Latency)
     spent: Spent = field(default_factory=Spent)
     ending: Ending | None = None
+    held: tuple[Held, ...] = ()
+    dismissed_ms: int = -1
 
     @property
     def round(self) -> Round:

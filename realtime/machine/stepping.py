@@ -41,12 +41,13 @@ from realtime.machine.signals import (
     ToolReturned,
     VoiceArrived,
     VoiceDelivered,
+    WordFound,
     WordsRecognised,
 )
 from realtime.machine.state import Awaited, CallState, Ending, Life, Moment
 from realtime.speaking import replying
 from realtime.thinking import accounting, asking, tooling
-from realtime.turns import listening
+from realtime.turns import interrupting, listening
 
 __all__ = ["step"]
 
@@ -105,14 +106,12 @@ def _talk(moment: Moment, signal: Signal) -> None:  # noqa: PLR0915 - as long as
             replying.voice_arrived(moment, signal)
         case VoiceDelivered():
             replying.voice_delivered(moment, signal)
+        case WordFound():
+            interrupting.word_found(moment, signal)
         case MarkReturned():
             replying.mark_returned(moment, signal)
-        case ModelSaid():
-            asking.model_said(moment, signal)
-        case ModelWantsTool():
-            asking.model_wants_tool(moment, signal)
-        case ModelDone():
-            asking.model_done(moment, signal)
+        case ModelSaid() | ModelWantsTool() | ModelDone():
+            interrupting.model_spoke(moment, signal)
         case ToolReturned():
             _tool_settled(moment, tooling.returned(moment, signal))
         case EngineBroke(engine=Engine.MODEL):
@@ -180,6 +179,10 @@ def _timer(moment: Moment, signal: TimerFired) -> None:
     match signal.timer:
         case Timer.BARGE_IN | Timer.FINAL | Timer.PATIENCE:
             listening.listen(moment, signal)
+        case Timer.PAUSE:
+            interrupting.due(moment)
+        case Timer.FILLER | Timer.MODEL | Timer.PLAYOUT if moment.state.speech.pause is not None:
+            interrupting.postpone(moment, signal.timer)
         case Timer.FILLER | Timer.MODEL | Timer.PLAYOUT:
             _ON_TIMER[signal.timer](moment)
         case Timer.TOOL:

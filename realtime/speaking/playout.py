@@ -6,13 +6,14 @@ from enum import Enum
 
 from events.calls.talking import Evidence
 from realtime.audio import BYTES_PER_MS
+from realtime.speaking import estimating
 
 # A mark may come back this much before our own clock says that its audio has played, and no earlier: it was not played then.
 _CLOCK_SLACK_MS = 250
 # Voices begin and end a sentence with a little silence; a cut within it cuts no word.
 _EDGE_MS = 60
-# What an utterance will last before all of it has come: a voice's usual speed.
-_SAMPLES_PER_CHARACTER = 520
+# Texts so short do not show how fast a voice speaks.
+_TELLING_UNITS = 15.0
 _FLUSHES = 18.0
 _FLUSHES_PER_MS = 18 / 60_000
 
@@ -30,9 +31,11 @@ class Purpose(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """A text on its way to the caller. `samples` counts its audio sent so far; `from_sample` is when it began to sound.
+    """A text on its way to the caller. `samples` counts its audio so far, of which `held` never went out; it sounds, or sounded,
+    from `from_sample` to `until_sample` of call time.
 
-    `presumed`: played by the clock alone, no mark said so.
+    `presumed`: played by the clock alone, no mark said so. `reached`: this much had sounded when playing was paused;
+    `resumed_at`: from here on it was played again.
     """
 
     id: int
@@ -40,19 +43,39 @@ class Utterance:
     purpose: Purpose
     samples: int = 0
     from_sample: int = 0
+    until_sample: int = 0
+    held: int = 0
+    reached: int = 0
+    resumed_at: int = 0
     delivered: bool = False
     played_ms: int | None = None
     presumed: bool = False
 
-    @property
-    def expected_samples(self) -> int:
-        """How long it is, or is likely to become."""
-        return self.samples if self.delivered else max(self.samples, len(self.text) * _SAMPLES_PER_CHARACTER)
+    def expected_samples(self, pace: float) -> float:
+        """How long it is, or is likely to become at so many samples a unit."""
+        return self.samples if self.delivered else max(self.samples, estimating.units(self.text) * pace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Nothing plays since `at_ms`, because of the caller's sound since `since_ms`. `unplayed` samples wait, and what arrives meanwhile.
+
+    Playing goes on at `sample` of `utterance`; 0: nothing had been cut.
+    """
+
+    since_ms: int
+    at_ms: int
+    unplayed: int
+    utterance: int = 0
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speech:
-    """The agent's side of the line. `playout_end` is when all audio sent will have played, in samples of call time."""
+    """The agent's side of the line. `playout_end` is when all audio sent will have played, in samples of call time.
+
+    `pace`: how many samples this voice takes for a unit of text, as it has shown.
+    """
 
     generation: int = 1
     next_id: int = 1
@@ -60,6 +83,8 @@ class Speech:
     playout_end: int = 0
     flushes: float = _FLUSHES
     flushes_at_ms: int = 0
+    pace: float = estimating.SAMPLES_PER_UNIT
+    pause: Pause | None = None
 
     @property
     def silent(self) -> bool:
@@ -72,7 +97,11 @@ class Speech:
 
     def left_ms(self, at_ms: int) -> int:
         """How much of what was sent has not played yet."""
-        return max(0, self.playout_end // BYTES_PER_MS - at_ms)
+        return self.unplayed(at_ms) // BYTES_PER_MS
+
+    def unplayed(self, at_ms: int) -> int:
+        """The same in samples; while nothing plays it is what is kept."""
+        return max(0, self.playout_end - at_ms * BYTES_PER_MS) if self.pause is None else self.pause.unplayed
 
     def named(self, utterance_id: int) -> Utterance | None:
         return next((utterance for utterance in self.utterances if utterance.id == utterance_id), None)
@@ -106,11 +135,15 @@ def arrived(speech: Speech, samples: int, at_ms: int) -> tuple[Speech, Utterance
     for index, utterance in enumerate(speech.utterances):
         if utterance.delivered:
             continue
+        if speech.pause is not None:
+            held = replace(utterance, samples=utterance.samples + samples, held=utterance.held + samples)
+            waiting = replace(speech.pause, unplayed=speech.pause.unplayed + samples)
+            return replace(speech, utterances=_changed(speech.utterances, index, held), pause=waiting), held
         from_sample = max(at_ms * BYTES_PER_MS, speech.playout_end)
+        until_sample = from_sample + samples
         began = utterance.from_sample if utterance.samples else from_sample
-        grown = replace(utterance, samples=utterance.samples + samples, from_sample=began)
-        changed = _changed(speech.utterances, index, grown)
-        return replace(speech, utterances=changed, playout_end=from_sample + samples), grown
+        grown = replace(utterance, samples=utterance.samples + samples, from_sample=began, until_sample=until_sample)
+        return replace(speech, utterances=_changed(speech.utterances, index, grown), playout_end=until_sample), grown
     return speech, None
 
 
@@ -120,7 +153,18 @@ def delivered(speech: Speech, utterance_id: int) -> tuple[Speech, tuple[Utteranc
     if not fresh:
         return speech, ()
     utterances = tuple(replace(utterance, delivered=True) if utterance in fresh else utterance for utterance in speech.utterances)
-    return replace(speech, utterances=utterances), tuple(utterance for utterance in utterances if utterance.id in {one.id for one in fresh})
+    return replace(speech, utterances=utterances, pace=_pace(speech.pace, fresh)), tuple(
+        utterance for utterance in utterances if utterance.id in {one.id for one in fresh}
+    )
+
+
+def _pace(pace: float, fresh: Sequence[Utterance]) -> float:
+    """As fast as the last texts of some length have shown."""
+    for utterance in fresh:
+        units = estimating.units(utterance.text)
+        if units >= _TELLING_UNITS and utterance.samples:
+            pace = (pace + utterance.samples / units) / 2
+    return pace
 
 
 def mark_name(speech: Speech, utterance: Utterance) -> str:
@@ -139,7 +183,7 @@ def mark_returned(speech: Speech, name: str, at_ms: int) -> tuple[Speech, tuple[
     marked = speech.named(int(number))
     if marked is None or not marked.delivered or marked.played_ms is not None:
         return speech, ()
-    if (marked.from_sample + marked.samples) // BYTES_PER_MS > at_ms + _CLOCK_SLACK_MS:
+    if marked.until_sample // BYTES_PER_MS > at_ms + _CLOCK_SLACK_MS:
         return speech, ()
     return _played(speech, marked.id, at_ms)
 
@@ -158,15 +202,21 @@ def presumed_played(speech: Speech, at_ms: int) -> Speech:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardPart:
-    """`words`: as much of an utterance as was heard; `exact`: the cut fell between utterances, not inside this one."""
+    """`words`: as much of an utterance as was heard, in `samples`; `exact`: the cut fell between utterances, not inside this one."""
 
     utterance: Utterance
     words: str
     exact: bool
+    samples: int = 0
 
     @property
     def whole(self) -> bool:
         return self.words == self.utterance.text
+
+    @property
+    def share(self) -> float:
+        """How much of the text it is."""
+        return len(self.words) / max(1, len(self.utterance.text))
 
 
 def heard(speech: Speech, at_ms: int) -> tuple[HeardPart, ...]:
@@ -174,36 +224,32 @@ def heard(speech: Speech, at_ms: int) -> tuple[HeardPart, ...]:
 
     Audio plays in order, so what has not played is the tail of what was sent: no clock but the playout's own is needed.
     """
-    unplayed = max(0, speech.playout_end - at_ms * BYTES_PER_MS)
+    unplayed = speech.unplayed(at_ms)
     parts: list[HeardPart] = []
     for utterance in reversed(speech.utterances):
         if utterance.played_ms is not None:
-            parts.append(HeardPart(utterance=utterance, words=utterance.text, exact=not utterance.presumed))
+            parts.append(HeardPart(utterance=utterance, words=utterance.text, exact=not utterance.presumed, samples=utterance.samples))
             continue
         missing = min(unplayed, utterance.samples)
         unplayed -= missing
-        parts.append(_part(utterance, utterance.samples - missing))
+        # What is repeated after a pause was heard before it.
+        parts.append(_part(utterance, max(utterance.samples - missing, utterance.reached), speech.pace))
     return tuple(reversed(parts))
 
 
-def _part(utterance: Utterance, samples: int) -> HeardPart:
+def _part(utterance: Utterance, samples: int, pace: float) -> HeardPart:
     edge = _EDGE_MS * BYTES_PER_MS
     if samples <= edge:
-        return HeardPart(utterance=utterance, words="", exact=True)
+        return HeardPart(utterance=utterance, words="", exact=True, samples=samples)
     if utterance.delivered and samples >= utterance.samples - edge:
-        return HeardPart(utterance=utterance, words=utterance.text, exact=True)
-    return HeardPart(utterance=utterance, words=words_within(utterance.text, samples / max(1, utterance.expected_samples)), exact=False)
+        return HeardPart(utterance=utterance, words=utterance.text, exact=True, samples=samples)
+    words = words_within(utterance.text, samples / max(1, utterance.expected_samples(pace)))
+    return HeardPart(utterance=utterance, words=words, exact=False, samples=samples)
 
 
 def words_within(text: str, share: float) -> str:
-    """The words of a text that end within a share of it: a voice takes about as long for each character."""
-    limit = share * len(text)
-    end = 0
-    for position, character in enumerate(text):
-        at_end = position + 1 == len(text) or text[position + 1].isspace()
-        if not character.isspace() and at_end and position + 1 <= limit:
-            end = position + 1
-    return text[:end]
+    """The words of a text that end within a share of the time that it takes to say."""
+    return estimating.words_until(text, share * estimating.units(text))
 
 
 def evidence_of(parts: Sequence[HeardPart], *, cut: bool) -> Evidence:
@@ -215,7 +261,8 @@ def evidence_of(parts: Sequence[HeardPart], *, cut: bool) -> Evidence:
 
 def silenced(speech: Speech, at_ms: int) -> Speech:
     """Everything not yet played is thrown away; marks and audio of this generation count no more."""
-    return replace(speech, generation=speech.generation + 1, utterances=(), playout_end=min(speech.playout_end, at_ms * BYTES_PER_MS))
+    end = min(speech.playout_end, at_ms * BYTES_PER_MS)
+    return replace(speech, generation=speech.generation + 1, utterances=(), playout_end=end, pause=None)
 
 
 def _changed(utterances: tuple[Utterance, ...], index: int, utterance: Utterance) -> tuple[Utterance, ...]:

@@ -8,10 +8,10 @@ from events.calls.talking import AgentInterrupted, AgentTurn, Latency, Spent
 from realtime.audio import BYTES_PER_MS
 from realtime.consent import disclosure
 from realtime.consent.permission import Standing
-from realtime.machine.effects import CancelTimer, ClearPlayout, ClearVoice, Play, SendMark, SetTimer, Speak
-from realtime.machine.signals import MarkReturned, Timer, VoiceArrived, VoiceDelivered
+from realtime.machine.effects import CancelTimer, ClearPlayout, ClearVoice, Keep, Play, SendMark, SetTimer, Speak
+from realtime.machine.signals import MarkReturned, ModelDone, Timer, VoiceArrived, VoiceDelivered
 from realtime.machine.state import CallState, Ending, Moment, Reply, Round
-from realtime.speaking import playout
+from realtime.speaking import pausing, playout
 from realtime.speaking.playout import HeardPart, Purpose, Utterance
 from realtime.thinking import accounting, conversation, toolruns
 from realtime.thinking.conversation import Exchange
@@ -26,7 +26,7 @@ def agent_talks(state: CallState, at_ms: int) -> bool:
     reply = state.reply
     if reply is None:
         return False
-    thinking = reply.asked != 0 or toolruns.waiting(state)
+    thinking = reply.asked != 0 or toolruns.waiting(state) or state.speech.pause is not None
     return thinking or not state.speech.all_delivered or state.speech.left_ms(at_ms) > _TAIL_MS
 
 
@@ -88,12 +88,25 @@ def voice_arrived(moment: Moment, signal: VoiceArrived) -> None:
         return
     # Its timer looks at this when it fires: an alarm clock is not set again for each piece of audio.
     moment.change(speech=speech, voice_since_ms=signal.at_ms, voices_tried=0)
-    if reply.latency.on_wire_ms is None:
-        moment.change_reply(latency=replace(reply.latency, first_byte_ms=signal.at_ms, on_wire_ms=signal.at_ms))
-    if moment.state.stage is Stage.CONNECTING:
-        moment.change(stage=Stage.GREETING)
+    if reply.latency.first_byte_ms is None:
+        moment.change_reply(latency=replace(reply.latency, first_byte_ms=signal.at_ms))
+    if speech.pause is not None:
+        moment.do(Keep(utterance=utterance.id))
+        if pausing.keeps_too_much(speech):
+            cut(moment, spoke_over_since_ms=speech.pause.since_ms)
+        return
+    on_wire(moment)
     from_sample = speech.playout_end - signal.samples
     moment.do(Play(generation=speech.generation, utterance=utterance.id, samples=signal.samples, from_sample=from_sample))
+
+
+def on_wire(moment: Moment) -> None:
+    """The first sound of a reply goes out."""
+    reply = moment.state.reply
+    if reply is not None and reply.latency.on_wire_ms is None:
+        moment.change_reply(latency=replace(reply.latency, on_wire_ms=moment.at_ms))
+    if moment.state.stage is Stage.CONNECTING:
+        moment.change(stage=Stage.GREETING)
 
 
 def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
@@ -101,13 +114,19 @@ def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
     if not whole:
         return
     moment.change(speech=speech)
-    grace_ms = moment.state.briefing.thresholds.playout_grace_ms
-    moment.do(
-        SendMark(name=playout.mark_name(speech, whole[-1])),
-        SetTimer(timer=Timer.PLAYOUT, at_ms=max(signal.at_ms, speech.playout_end // BYTES_PER_MS) + grace_ms),
-    )
     if speech.all_delivered:
         moment.do(CancelTimer(timer=Timer.VOICE))
+    if speech.pause is None:
+        await_mark(moment, whole[-1])
+
+
+def await_mark(moment: Moment, utterance: Utterance) -> None:
+    """Ask the carrier to say when all up to here has played, and do not wait for it for ever."""
+    speech, grace_ms = moment.state.speech, moment.state.briefing.thresholds.playout_grace_ms
+    moment.do(
+        SendMark(name=playout.mark_name(speech, utterance)),
+        SetTimer(timer=Timer.PLAYOUT, at_ms=max(moment.at_ms, speech.playout_end // BYTES_PER_MS) + grace_ms),
+    )
 
 
 def mark_returned(moment: Moment, signal: MarkReturned) -> None:
@@ -130,7 +149,7 @@ def _was_heard(moment: Moment, utterance: Utterance) -> None:
 
 def playout_overdue(moment: Moment) -> None:
     """No mark came back in all the time that playing takes: go on by the clock, which proves nothing."""
-    if moment.state.reply is not None and moment.state.speech.all_delivered:
+    if moment.state.reply is not None and moment.state.speech.all_delivered and moment.state.speech.pause is None:
         moment.change(speech=playout.presumed_played(moment.state.speech, moment.at_ms))
         if any(utterance.purpose is Purpose.PERMISSION for utterance in moment.state.speech.utterances):
             moment.change(permission=replace(moment.state.permission, heard_share=1.0))
@@ -140,10 +159,10 @@ def playout_overdue(moment: Moment) -> None:
 def settle(moment: Moment) -> None:
     """When nothing of the reply is left to come, it becomes a turn of the agent's, and the floor is the caller's."""
     state, reply = moment.state, moment.state.reply
-    if reply is None or reply.asked or toolruns.waiting(state) or not state.speech.silent:
+    if reply is None or reply.asked or toolruns.waiting(state) or not state.speech.silent or state.speech.pause is not None:
         return
     moment.do(CancelTimer(timer=Timer.PLAYOUT), CancelTimer(timer=Timer.FILLER))
-    _become_turn(moment, reply, playout.heard(state.speech, moment.at_ms), interrupted=False)
+    _become_turn(moment, reply, playout.heard(state.speech, moment.at_ms), silent_ms=moment.at_ms, interrupted=False)
     if reply.ending is not None:
         moment.change(ended=reply.ending)
         return
@@ -164,34 +183,40 @@ def cut(moment: Moment, *, spoke_over_since_ms: int | None = None) -> None:
     state, reply = moment.state, moment.state.reply
     parts = playout.heard(state.speech, moment.at_ms)
     if reply.asked:
-        cut_off, told = reply.asked, _estimated(reply)
+        done = next((signal for signal in reply.held if isinstance(signal, ModelDone)), None)
+        told = _estimated(reply) if done is None else accounting.added(reply.spent, done.usage)
         moment.do(CancelTimer(timer=Timer.MODEL))
-        accounting.drain(moment, Drain(asked=cut_off, turn=reply.turn, before=reply.spent, estimate=told))
+        if done is None:
+            accounting.drain(moment, Drain(asked=reply.asked, turn=reply.turn, before=reply.spent, estimate=told))
         reply = replace(reply, asked=0, spent=told)
     moment.do(CancelTimer(timer=Timer.VOICE), CancelTimer(timer=Timer.PLAYOUT), CancelTimer(timer=Timer.FILLER))
     complete = state.speech.all_delivered and all(part.whole for part in parts)
-    if not complete or state.speech.left_ms(moment.at_ms):
+    pause = state.speech.pause
+    if pause is not None:
+        # The carrier was cleared when the pause began.
+        moment.do(CancelTimer(timer=Timer.PAUSE), ClearVoice())
+    elif not complete or state.speech.left_ms(moment.at_ms):
         moment.do(ClearVoice(), ClearPlayout())
     moment.change(speech=playout.silenced(state.speech, moment.at_ms))
     for part in parts:
         if part.utterance.purpose is Purpose.PERMISSION:
-            share = len(part.words) / max(1, len(part.utterance.text))
-            moment.change(permission=replace(moment.state.permission, heard_share=share))
-    _become_turn(moment, reply, parts, interrupted=not complete)
-    if spoke_over_since_ms is not None and any(part.utterance.samples for part in parts):
-        moment.note(AgentInterrupted(turn=reply.turn, speech_started_ms=spoke_over_since_ms, cleared_ms=moment.at_ms))
+            moment.change(permission=replace(moment.state.permission, heard_share=part.share))
+    silent_ms = moment.at_ms if pause is None else pause.at_ms
+    _become_turn(moment, reply, parts, silent_ms=silent_ms, interrupted=not complete)
+    if spoke_over_since_ms is not None and any(part.utterance.samples > part.utterance.held for part in parts):
+        moment.note(AgentInterrupted(turn=reply.turn, speech_started_ms=min(spoke_over_since_ms, silent_ms), cleared_ms=silent_ms))
 
 
-def _become_turn(moment: Moment, reply: Reply, parts: Sequence[HeardPart], *, interrupted: bool) -> None:
+def _become_turn(moment: Moment, reply: Reply, parts: Sequence[HeardPart], *, silent_ms: int, interrupted: bool) -> None:
     state = moment.state
     exchanges, last = _heard_rounds(reply, parts)
     moment.change(talk=conversation.agent_said(state.talk, exchanges, last), reply=None)
     if not reply.said and not reply.spent.model:
         return
-    sounded = [part.utterance for part in parts if part.utterance.samples]
+    sounded = [part.utterance for part in parts if part.samples]
     began_ms = sounded[0].from_sample // BYTES_PER_MS if sounded else None
     unproven = interrupted or any(utterance.presumed or utterance.played_ms is None for utterance in sounded)
-    ended_ms = None if began_ms is None else min(moment.at_ms, _sounded_until_ms(sounded, moment.at_ms))
+    ended_ms = None if began_ms is None else min(silent_ms, max(one.until_sample for one in sounded) // BYTES_PER_MS)
     seal = state.briefing.seal
     moment.note(
         AgentTurn(
@@ -203,10 +228,6 @@ def _become_turn(moment: Moment, reply: Reply, parts: Sequence[HeardPart], *, in
     )  # fmt: skip
     if state.stage is Stage.GREETING and not interrupted:
         moment.change(stage=Stage.CONVERSATION)
-
-
-def _sounded_until_ms(sounded: Sequence[Utterance], at_ms: int) -> int:
-    return max((utterance.from_sample + utterance.samples) // BYTES_PER_MS for utterance in sounded) if sounded else at_ms
 
 
 def _heard_rounds(reply: Reply, parts: Sequence[HeardPart]) -> tuple[list[Exchange], str]:

@@ -10,7 +10,8 @@ from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerF
 from realtime.machine.state import Moment, Pending
 from realtime.speaking import replying
 from realtime.thinking import asking, conversation, speculating
-from realtime.turns import turn_taking
+from realtime.turns import interrupting, turn_taking
+from realtime.turns.back_channels import is_back_channel
 from realtime.turns.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
 from realtime.turns.turn_taking import GoesOn, LikelyOver, NotUnderstood, SpokeOver, TurnOver
 
@@ -27,9 +28,14 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
     if isinstance(signal, WordsRecognised) and signal.is_final and moment.state.tape.on and withdraws(signal.text):
         recording_consent.withdraw(moment, "the caller's words")
     talks = replying.agent_talks(moment.state, signal.at_ms)
-    complete = _answers_us if moment.state.permission.standing is Standing.ASKED else _needs_no_more
+    ours = _answers_us if moment.state.permission.standing is Standing.ASKED else _needs_no_more
+    listed = moment.state.briefing.wording.back_channels if talks else ""
     thresholds = moment.state.briefing.thresholds
-    floor, outcome = turn_taking.step(moment.state.floor, signal, thresholds, agent_talks=talks, complete=complete)
+    if isinstance(signal, SpeechStopped):
+        interrupting.voice_stopped(moment, signal)
+    floor, outcome = turn_taking.step(
+        moment.state.floor, signal, thresholds, agent_talks=talks, complete=lambda words: ours(words) or is_back_channel(words, listed)
+    )
     moment.change(floor=floor)
     for one in outcome:
         match one:
@@ -39,7 +45,7 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
                 _not_understood(moment, one)
                 speculating.settled(moment)
             case SpokeOver(since_ms=since_ms):
-                _spoken_over(moment, since_ms)
+                interrupting.spoken_over(moment, since_ms)
             case LikelyOver(words=words):
                 # Nobody answers a caller who is on hold.
                 if not moment.state.held:
@@ -48,6 +54,8 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
                 speculating.goes_on(moment)
             case _:
                 moment.do(one)
+    if isinstance(signal, WordsRecognised):
+        interrupting.words_known(moment)
 
 
 def _needs_no_more(words: str) -> bool:
@@ -56,12 +64,6 @@ def _needs_no_more(words: str) -> bool:
 
 def _answers_us(words: str) -> bool:
     return _needs_no_more(words) or answer_in(words) is not Answer.UNCLEAR
-
-
-def _spoken_over(moment: Moment, since_ms: int) -> None:
-    reply = moment.state.reply
-    if reply is not None and (reply.ending is None or not reply.ending.firm):
-        replying.cut(moment, spoke_over_since_ms=since_ms)
 
 
 def turn_over(moment: Moment, over: TurnOver) -> None:
@@ -73,6 +75,8 @@ def turn_over(moment: Moment, over: TurnOver) -> None:
 def _turn_over(moment: Moment, over: TurnOver) -> None:
     state = moment.state
     if state.reply is not None and state.reply.ending is not None and state.reply.ending.firm:
+        return
+    if interrupting.dismissed(moment, over):
         return
     replying.cut(moment, spoke_over_since_ms=over.started_ms if replying.agent_talks(state, moment.at_ms) else None)
     moment.change(
@@ -144,6 +148,7 @@ def _withdrawn(moment: Moment, words: str) -> None:
 def _not_understood(moment: Moment, sound: NotUnderstood) -> None:
     state = moment.state
     if state.reply is not None:
+        interrupting.no_words(moment, sound.started_ms)
         return
     if state.held:
         replying.wait_for_caller(moment)

@@ -21,6 +21,7 @@ E = TypeVar("E")
 
 VOICE_DELAY_MS = 40
 CARRIER_DELAY_MS = 30
+CARRIER_LAG_MS = 60
 SAMPLES_PER_CHARACTER = 500
 USAGE = TokenUsage(input_tokens=100, output_tokens=20)
 WORDING = Wording(disclosure="You are speaking with an AI assistant.", greeting="Welcome to Smile Dental.")
@@ -51,6 +52,16 @@ def briefing(**changes: Any) -> Briefing:
     return replace(BRIEFING, **changes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """A stretch of an utterance that came to the caller's ear at `from_sample`."""
+
+    utterance: int
+    first: int
+    samples: int
+    from_sample: int
+
+
 @dataclass(slots=True)
 class Scene:
     """`log_answers`: how the log takes commands. `carrier_plays`: whether marks come back."""
@@ -66,10 +77,13 @@ class Scene:
     _queue: list[tuple[int, int, Callable[[], object]]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _timers: dict[tuple[signals.Timer, str], int] = field(default_factory=dict)
+    _arriving: int = 0
     _voice_epoch: int = 0
     _playout_end: int = 0
     _marks: list[tuple[int, str]] = field(default_factory=list)
     _versions: int = 1
+    _delivered: dict[int, int] = field(default_factory=dict)
+    sounds: list[Sound] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.state = CallState(briefing=self.briefing)
@@ -102,6 +116,7 @@ class Scene:
         return self.give(kind(at_ms=self.at_ms, **fields))
 
     def give(self, signal: Signal) -> list[do.Effect]:
+        self._arriving = signal.samples if isinstance(signal, signals.VoiceArrived) else 0
         self.state, effects = step(self.state, signal)
         self.effects.extend(effects)
         for watch in self.watchers:
@@ -215,12 +230,16 @@ class Scene:
                 self._later(self.at_ms + VOICE_DELAY_MS, lambda: self._deliver(epoch, utterance, text))
             case do.ClearVoice():
                 self._voice_epoch += 1
-            case do.Play(samples=samples):
+            case do.Keep(utterance=utterance):
+                self._delivered[utterance] = self._delivered.get(utterance, 0) + self._arriving
+            case do.Play(samples=samples) | do.Replay(samples=samples):
+                self._sounds(effect)
                 self._playout_end = max(self._playout_end, self.at_ms * 8) + samples
             case do.SendMark(name=name) if self.carrier_plays:
                 self._marks.append((self._playout_end, name))
                 self._later(self._playout_end // 8 + CARRIER_DELAY_MS, self._return_marks)
-            case do.ClearPlayout():
+            case do.ClearPlayout() | do.PausePlayout():
+                self._cut()
                 self._playout_end = min(self._playout_end, self.at_ms * 8)
                 self._marks = [(self._playout_end, name) for _, name in self._marks]
                 self._later(self.at_ms + CARRIER_DELAY_MS, self._return_marks)
@@ -243,6 +262,18 @@ class Scene:
         if epoch == self._voice_epoch:
             self.tell(signals.VoiceArrived, samples=len(text) * SAMPLES_PER_CHARACTER)
             self.tell(signals.VoiceDelivered, utterance=utterance)
+
+    def _sounds(self, effect: do.Play | do.Replay) -> None:
+        """As the caller's ear has it, the carrier's way later."""
+        first = self._delivered.get(effect.utterance, 0) if isinstance(effect, do.Play) else effect.first
+        if isinstance(effect, do.Play):
+            self._delivered[effect.utterance] = first + effect.samples
+        begins = effect.from_sample + CARRIER_LAG_MS * 8
+        self.sounds.append(Sound(utterance=effect.utterance, first=first, samples=effect.samples, from_sample=begins))
+
+    def _cut(self) -> None:
+        now = self.at_ms * 8
+        self.sounds = [replace(one, samples=min(one.samples, now - one.from_sample)) for one in self.sounds if one.from_sample < now]
 
     def _return_marks(self) -> None:
         due = [name for end, name in self._marks if end // 8 + CARRIER_DELAY_MS <= self.at_ms]

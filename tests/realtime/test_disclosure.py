@@ -23,7 +23,7 @@ class TestDisclosure:
     def test_is_no_fact_when_its_mark_was_thrown_back_by_a_clear(self) -> None:
         scene = Scene().begin().wait(1000)
         scene.starts_speaking().wait(1000)
-        assert scene.all(do.ClearPlayout)
+        assert scene.all(do.PausePlayout)
         scene.falls_silent("hello who is there please").wait(500)
         assert scene.fact(DisclosureSpoken) == []
 

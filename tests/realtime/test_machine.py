@@ -86,17 +86,20 @@ class Watchman:
     played_until: int = 0
     played_generation: int = 0
     sent: int = 0
+    kept: dict[int, int] = field(default_factory=dict)
+    arriving: int = 0
     granted: bool = False
     taping: bool = False
     ends: int = 0
 
     def give(self, signal: Signal) -> None:
         before = self.state
+        self.arriving = signal.samples if isinstance(signal, signals.VoiceArrived) else 0
         self.state, effects = step(before, signal)
         if before.life is Life.OVER:
             assert effects == ()
             assert self.state == before
-        assert sum(isinstance(effect, do.Play) for effect in effects) <= isinstance(signal, signals.VoiceArrived)
+        assert sum(isinstance(effect, do.Play | do.Keep) for effect in effects) <= isinstance(signal, signals.VoiceArrived)
         for effect in effects:
             self.check(effect)
 
@@ -107,7 +110,19 @@ class Watchman:
                 self.speaks.append(effect)
             case do.ClearVoice():
                 self.speaks.clear()
-            case do.Play():
+            case do.Keep(utterance=utterance):
+                self.kept[utterance] = self.kept.get(utterance, 0) + self.arriving
+            case do.PausePlayout(utterance=utterance, sample=sample):
+                assert self.state.speech.generation > self.played_generation, "speech after a pause would be of an older generation"
+                assert sample <= self.kept.get(utterance, 0)
+                self.played_until = min(self.played_until, self.at_ms * 8)
+            case do.Play() | do.Replay():
+                assert self.state.speech.pause is None, "speech in a pause"
+                if isinstance(effect, do.Play):
+                    self.kept[effect.utterance] = self.kept.get(effect.utterance, 0) + self.arriving
+                else:
+                    assert effect.first + effect.samples == self.kept[effect.utterance], "not all that was kept is played"
+                    assert effect.samples > 0 <= effect.first
                 assert effect.generation == self.state.speech.generation >= self.played_generation
                 assert effect.from_sample >= self.played_until, "two voices at once"
                 self.played_generation = effect.generation
@@ -232,6 +247,10 @@ class Watchman:
                     asked = self.question(choice) if engine is Engine.MODEL else 0
                     self.open.discard(asked)
                     self.give(signals.EngineBroke(at_ms=at, engine=engine, name="x", reason="y", asked=asked))
+            case 24 if choice % 3 == 0:
+                pause = self.state.speech.pause
+                found = choice % 5 if pause is None else pause.utterance
+                self.give(signals.WordFound(at_ms=at, utterance=found, sample=choice * 13 % 20_000))
             case 24:
                 if choice % 2:
                     self.control(choice)

@@ -229,7 +229,7 @@ class TestAVoiceThatDiesInMidSentence:
     def test_is_not_gone_on_with_when_the_caller_has_spoken_over_it(self) -> None:
         scene = self.dies_after(30)
         said = len(scene.spoken)
-        scene.starts_speaking().wait(400)
+        scene.starts_speaking().wait(1000)
         scene.tell(signals.EngineTaken, engine=Engine.VOICE, name="third", instead_of="other", reason="1011")
         assert len(scene.spoken) == said
 

@@ -176,7 +176,7 @@ class TestAnAnswerThatWasCut:
         scene = (scene or Scene()).agreed().says(WORDS).wait(1)
         asked = scene.asked
         scene.tell(signals.ModelSaid, asked=asked, text="We are open from nine to five. And ")
-        scene.wait(1000).starts_speaking().wait(200)
+        scene.wait(1000).starts_speaking().wait(1000)
         return scene, asked
 
     def test_is_read_on_and_its_account_stands_instead_of_the_estimate(self) -> None:

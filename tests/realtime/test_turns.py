@@ -112,8 +112,8 @@ class TestEndOfTurn:
 class TestSpeakingOver:
     def test_waits_for_as_long_as_a_word_takes(self) -> None:
         _, outcome = after(STARTED, agent_talks=True)
-        assert outcome[-1] == SetTimer(timer=Timer.BARGE_IN, at_ms=1200)
-        _, outcome = after(STARTED, TimerFired(at_ms=1200, timer=Timer.BARGE_IN), agent_talks=True)
+        assert outcome[-1] == SetTimer(timer=Timer.BARGE_IN, at_ms=1150)
+        _, outcome = after(STARTED, TimerFired(at_ms=1150, timer=Timer.BARGE_IN), agent_talks=True)
         assert outcome == [SpokeOver(since_ms=1000)]
 
     def test_is_decided_at_once_when_it_was_noticed_late(self) -> None:
