@@ -15,6 +15,7 @@ from api.ports import Ports
 from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
 from api.scopes import is_reading
 from api.trace import HEADER, begin, trace_of
+from projections.queries import EVERYBODY, asked_for
 
 GUARDED = "/v1"
 LARGEST_BODY_BYTES = 256 * 1024
@@ -67,6 +68,7 @@ class Gate:
             if scope["path"] == GUARDED or scope["path"].startswith(GUARDED + "/"):
                 who = scope["state"]["caller"] = self._caller(headers)
                 permit(who, scope["method"], scope["path"])
+                asked_for.set(EVERYBODY if who.is_operator else who.organisation_id or "")
                 standing = await self._limiter.admit(who.actor, reading=is_reading(scope["method"]))
                 admitted = who.actor
             body = await _whole_body(headers, receive)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -17,6 +18,11 @@ from projections.table import StreamRow, Table
 
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
+
+
+EVERYBODY = "*"
+asked_for: ContextVar[str] = ContextVar("asked_for", default="")
+"""The organisation whose rows may be seen while a request is answered; EVERYBODY for the platform's operator; empty: none are seen."""
 
 
 class RowsUnavailable(Exception):

@@ -55,7 +55,7 @@ def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory
     """What the API is wired with."""
     installation = footing.installation
     return Ports(
-        dispatch=dispatch, rows=models.rows, journal=models.journal, api_keys=directory, keyring=installation.key_ring,
+        dispatch=dispatch, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=directory, keyring=installation.key_ring,
         recordings=recordings_of(footing, models), feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix),

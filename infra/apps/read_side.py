@@ -23,6 +23,7 @@ from infra.adapters.postgres.journal import PostgresJournal
 from infra.adapters.postgres.progress import Progress, following
 from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
+from infra.adapters.postgres.walls import behind_the_wall
 from infra.adapters.redis import RedisLiveRows, RedisStore
 from infra.adapters.redis import connected as redis_connected
 from infra.adapters.redis_vectors import RedisVectors
@@ -45,13 +46,15 @@ _CATCH_UP_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadModels:
-    """What the API and people ask."""
+    """What people on this machine ask, and what the API asks for others: that is guarded, each request sees its organisation's only."""
 
     rows: PostgresRows
     journal: PostgresJournal
     live: RedisLiveRows
     stores: ReadStores
     progress: Progress
+    guarded_rows: PostgresRows
+    guarded_journal: PostgresJournal
 
 
 @asynccontextmanager
@@ -62,12 +65,15 @@ async def opened_read_models(reader: KafkaLogReader, *, postgres: str, redis: st
         pool = await stack.enter_async_context(connected(postgres, purpose="read side", most=_CONNECTIONS, durable=False))
         client = await stack.enter_async_context(redis_connected(redis))
         progress = await stack.enter_async_context(following(pool, STORED))
+        wall = await stack.enter_async_context(behind_the_wall(postgres, most=_CONNECTIONS))
         yield ReadModels(
             rows=PostgresRows(pool, STORED, progress),
             journal=PostgresJournal(pool, reader.codec),
             live=RedisLiveRows(client, prefix=prefix),
             stores=ReadStores(pool=pool, redis=client, prefix=prefix),
             progress=progress,
+            guarded_rows=PostgresRows(pool, STORED, progress, wall),
+            guarded_journal=PostgresJournal(wall, reader.codec),
         )
 
 

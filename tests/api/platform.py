@@ -111,13 +111,14 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
             )
         )
         await read_side.directory.caught_up.wait()
+        models = read_side.models
         recordings = RecordingFolder(kept_in := folder / "recordings", key_ring)
         client = await stack.enter_async_context(redis_connected(addresses.redis))
         feed = Feed(reader, list(map(topic_of, ROOMS)), read_side.rows.progress, RedisVectors(client, prefix=f"{prefix}:"))
         await stack.enter_async_context(alongside({"feed": feed.run}))
         ports = Ports(
-            dispatch=owners, rows=read_side.rows, journal=read_side.journal, api_keys=read_side.directory, keyring=key_ring,
-            recordings=StoredRecordings(rows=read_side.rows, store=recordings), feed=feed, health=all_is_well,
+            dispatch=owners, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=read_side.directory, keyring=key_ring,
+            recordings=StoredRecordings(rows=models.guarded_rows, store=recordings), feed=feed, health=all_is_well,
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)),
         )  # fmt: skip

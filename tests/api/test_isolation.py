@@ -3,11 +3,12 @@
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,8 +21,22 @@ from schemathesis.core.result import Ok
 from api.scopes import SCOPES, needed
 from commands.calls.deciding import CALLS
 from commands.calls.orders import AnswerCall, ReceiveCall
+from events.recorded import Recorded
+from events.registry import Fact
+from events.rooms import prepared_codec
 from events.streams import StreamId
-from tests.api.platform import Platform, Tenant, fresh_call_id
+from infra.adapters.postgres.connections import connected
+from infra.adapters.postgres.journal import PostgresJournal
+from infra.adapters.postgres.progress import Progress
+from infra.adapters.postgres.rows import PostgresRows
+from infra.adapters.postgres.shapes import relation, relation_of
+from infra.adapters.postgres.walls import Asked, behind_the_wall
+from infra.local.stack import Addresses
+from projections.journal import JOURNAL
+from projections.registry import STORED
+from projections.series import EntryRow, Series
+from projections.table import StreamRow, Table
+from tests.api.platform import Platform, Tenant, fresh_call_id, served
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 CALLER = "+14155550177"
@@ -30,6 +45,9 @@ CONFIGURATION: dict[str, Any] = {
 }  # fmt: skip
 Case = schemathesis.Case[Any]
 Answer = Any
+_ANY_STREAM = f"SELECT stream FROM {relation_of(JOURNAL)} WHERE stream LIKE $1 LIMIT 1"
+R = TypeVar("R", bound=StreamRow)
+E = TypeVar("E", bound=EntryRow)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 
 
@@ -150,6 +168,68 @@ NOWHERE = {
 
 # A number is one organisation's at a time: that it is taken is told to whoever wants it, and by whom is not.
 EXCLUSIVE = "/v1/numbers/{number}/hold"
+
+
+class CarelessRows(PostgresRows):
+    """Rows without the conditions that keep organisations apart, as a careless statement would have it."""
+
+    async def get(self, table: Table[R], tenant: str, row_id: str) -> R | None:
+        found = await super().find(table, organisation=None, where={"id": row_id}, limit=1)
+        return found[0] if found else None
+
+    async def find(self, table: Table[R], *, organisation: str | None, **more: Any) -> Sequence[R]:
+        return await super().find(table, organisation=None, **more)
+
+    async def entries(
+        self, series: Series[E], tenant: str, row_id: str, *, after_version: int = 0, limit: int | None = None
+    ) -> Sequence[E]:
+        whose = await self._asked.fetchval(f"{relation(series).select} WHERE id = $1 LIMIT 1", row_id)
+        return await super().entries(series, whose or tenant, row_id, after_version=after_version, limit=limit)
+
+
+class CarelessJournal(PostgresJournal):
+    """The journal, asked by id alone."""
+
+    async def stream_events(self, stream: StreamId, **more: Any) -> Sequence[Recorded[Fact]]:
+        like = f"%/{stream.category}/{stream.id}"
+        key = await self._asked.fetchval(_ANY_STREAM, like)
+        return await super().stream_events(StreamId.parse(key.encode()) if key else stream, **more)
+
+    async def streams(self, tenant: str | None, category: str, **more: Any) -> Sequence[StreamId]:
+        return await super().streams(None, category, **more)
+
+
+@asynccontextmanager
+async def careless(running: Platform, stack: Addresses, *, wall: bool) -> AsyncIterator[Platform]:
+    """The platform once more, over statements that look at nobody's organisation, with the database's own wall or without it."""
+    dsn = urlsplit(stack.postgres)._replace(path=f"/{running.prefix}").geturl()
+    async with behind_the_wall(dsn, most=2) as walled, connected(dsn, purpose="careless", most=2) as pool:
+        asked: Asked = walled if wall else pool
+        rows = CarelessRows(pool, STORED, Progress(pool, STORED), asked)
+        ports = replace(running.ports, rows=rows, journal=CarelessJournal(asked, prepared_codec()))
+        async with served(ports) as url:
+            yield replace(running, url=url)
+
+
+class TestTheSecondWall:
+    @pytest.mark.parametrize("wall", [True, False])
+    async def test_holds_where_no_statement_asks_whose_the_rows_are(
+        self, running: Platform, stack: Addresses, tenant: Tenant, stranger: Tenant, belongings: Belongings, wall: bool
+    ) -> None:
+        found: list[str] = []
+
+        def examine(case: Case, send: Callable[..., Answer]) -> None:
+            if case.method.upper() == "GET":
+                said = told(send(belongings.ids), belongings.ids if case.path_parameters else {})
+                found.extend(f"{case.operation.path} says {mark}" for mark in belongings.marks if mark in said)
+
+        async with careless(running, stack, wall=wall) as platform:
+            await ask(platform, stranger.key, examine)
+            leaked = list(found)
+            await ask(platform, tenant.key, examine)
+        assert not leaked if wall else len(leaked) > 5
+        # The owner is answered through the same wall.
+        assert len(found) - len(leaked) > 5
 
 
 class TestKeys:

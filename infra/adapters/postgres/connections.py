@@ -1,9 +1,9 @@
 """Pools of connections to PostgreSQL, and which of its errors mean that it is away."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -31,10 +31,19 @@ class PostgresUnreachable(Exception):
 
 
 @asynccontextmanager
-async def connected(dsn: str, *, purpose: str, most: int = 4, least: int = 1, durable: bool = True) -> AsyncIterator[Pool]:
+async def connected(
+    dsn: str,
+    *,
+    purpose: str,
+    most: int = 4,
+    least: int = 1,
+    durable: bool = True,
+    prepare: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
+) -> AsyncIterator[Pool]:
     """A pool of at most `most` connections. Raises PostgresUnreachable; with none at `least`, only whoever then asks it hears of that.
 
     Not `durable`: a crash of the server may take the last commits, whole ones only. Enough for what is a fold of the log.
+    `prepare` is done once to each connection.
     """
     settings = {
         "application_name": f"aybiza {purpose}",
@@ -45,7 +54,13 @@ async def connected(dsn: str, *, purpose: str, most: int = 4, least: int = 1, du
     }
     try:
         pool = await asyncpg.create_pool(
-            dsn, min_size=least, max_size=most, server_settings=settings, command_timeout=_COMMAND_SECONDS, timeout=_CONNECT_SECONDS
+            dsn,
+            min_size=least,
+            max_size=most,
+            server_settings=settings,
+            command_timeout=_COMMAND_SECONDS,
+            timeout=_CONNECT_SECONDS,
+            init=prepare,
         )
     except (*AWAY, asyncpg.PostgresError, ValueError) as cause:
         raise PostgresUnreachable(

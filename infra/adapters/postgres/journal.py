@@ -10,9 +10,9 @@ from events.recorded import Recorded
 from events.records import recorded
 from events.registry import Fact
 from events.streams import StreamId
-from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.rows import unavailable
 from infra.adapters.postgres.shapes import READ_SIDE, names, relation_of
+from infra.adapters.postgres.walls import Asked
 from projections.journal import JOURNAL, JournalEntry, key_of, raw_of
 from projections.ports import named
 
@@ -23,8 +23,8 @@ _EVENT = int(Kind.EVENT)
 class PostgresJournal:
     """`projections.queries.JournalRows`."""
 
-    def __init__(self, pool: Pool, codec: Codec) -> None:
-        self._pool = pool
+    def __init__(self, asked: Asked, codec: Codec) -> None:
+        self._asked = asked
         self._codec = codec
 
     async def stream_events(self, stream: StreamId, *, after_version: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
@@ -55,7 +55,7 @@ class PostgresJournal:
             f"AND version = 1 AND kind = {_EVENT} ORDER BY {by} {order} LIMIT $4"
         )
         with unavailable():
-            return [StreamId.parse(key_of(record["stream"])) for record in await self._pool.fetch(sql, within[1], end, last, limit)]
+            return [StreamId.parse(key_of(record["stream"])) for record in await self._asked.fetch(sql, within[1], end, last, limit)]
 
     async def appended_at(self, position: Position) -> datetime | None:
         sql = f"""
@@ -65,7 +65,7 @@ class PostgresJournal:
             ) j WHERE c.projection = $4 AND c.topic = $1 AND c.partition = $2 AND c.next_offset > $3
         """
         with unavailable():
-            found = await self._pool.fetchval(sql, position.topic, position.partition, position.offset, named(JOURNAL))
+            found = await self._asked.fetchval(sql, position.topic, position.partition, position.offset, named(JOURNAL))
         return None if found is None else datetime.fromtimestamp(found / 1000, UTC)
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
@@ -86,7 +86,7 @@ class PostgresJournal:
 
     async def _read(self, sql: str, *values: object) -> list[JournalEntry]:
         with unavailable():
-            return [JournalEntry(*record) for record in await self._pool.fetch(sql, *values)]
+            return [JournalEntry(*record) for record in await self._asked.fetch(sql, *values)]
 
     def _decoded(self, entries: Sequence[JournalEntry]) -> list[Recorded[Fact]]:
         return [recorded(raw, self._codec) for raw in map(raw_of, entries)]

@@ -12,6 +12,7 @@ from events.positions import Position
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.progress import Progress
 from infra.adapters.postgres.shapes import key_of, names, relation, relation_of
+from infra.adapters.postgres.walls import Asked
 from projections.columns import Column, Stored
 from projections.ports import Projection, named
 from projections.queries import RowsUnavailable, read_cursor
@@ -26,17 +27,18 @@ _NOTHING: Mapping[str, object] = {}
 
 
 class PostgresRows:
-    """`projections.queries.Rows`, of the projections it is told of."""
+    """`projections.queries.Rows`, of the projections it is told of. `asked`: where the rows are asked for, if not of the pool itself."""
 
-    def __init__(self, pool: Pool, projections: Sequence[Projection], progress: Progress) -> None:
+    def __init__(self, pool: Pool, projections: Sequence[Projection], progress: Progress, asked: Asked | None = None) -> None:
         self._pool = pool
+        self._asked: Asked = asked or pool
         self._projections = projections
         self._progress = progress
 
     async def get(self, table: Table[R], tenant: str, row_id: str) -> R | None:
         compiled = relation(table)
         with unavailable():
-            record = await self._pool.fetchrow(f"{compiled.select} WHERE tenant = $1 AND id = $2", tenant, row_id)
+            record = await self._asked.fetchrow(f"{compiled.select} WHERE tenant = $1 AND id = $2", tenant, row_id)
         return None if record is None else compiled.build(record)
 
     async def find(
@@ -71,7 +73,7 @@ class PostgresRows:
             f"ORDER BY id {direction}, tenant {direction} LIMIT {given(limit)}"
         )
         with unavailable():
-            return [compiled.build(record) for record in await self._pool.fetch(sql, *values)]
+            return [compiled.build(record) for record in await self._asked.fetch(sql, *values)]
 
     async def entries(
         self, series: Series[E], tenant: str, row_id: str, *, after_version: int = 0, limit: int | None = None
@@ -79,7 +81,7 @@ class PostgresRows:
         compiled = relation(series)
         sql = f"{compiled.select} WHERE tenant = $1 AND id = $2 AND version > $3 ORDER BY version, n LIMIT $4"
         with unavailable():
-            return [compiled.build(record) for record in await self._pool.fetch(sql, tenant, row_id, after_version, limit)]
+            return [compiled.build(record) for record in await self._asked.fetch(sql, tenant, row_id, after_version, limit)]
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         return await self._progress.wait_for(positions, timeout_seconds)

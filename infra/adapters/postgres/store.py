@@ -11,6 +11,7 @@ import asyncpg
 from events.admission import Fence
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, indexed, relation, relation_of, schema_of
+from infra.adapters.postgres.walls import OPENED, ensure_reader, walled
 from projections.journal import JOURNAL, Journal
 from projections.ports import (
     Advance,
@@ -78,7 +79,9 @@ class PostgresStore:
                 if not self._rebuilding:
                     await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", REBUILDING, timeout=_FOR_EVER)
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", _OPENING)
+                await ensure_reader(connection)
                 await connection.execute(CHECKPOINTS)
+                await connection.execute(OPENED)
                 for projection in {named(projection): projection for projection, _ in marks}.values():
                     await _make(connection, projection)
                 return await _take_over(connection, [(named(projection), place) for projection, place in marks], held)
@@ -133,6 +136,7 @@ async def _make(connection: Connection, projection: Projection) -> None:
     name = relation_of(projection)
     if await connection.fetchval("SELECT to_regclass($1)", name) is None:
         await connection.execute(created(projection))
+        await connection.execute(walled(projection))
         return
     found = [tuple(record) for record in await connection.fetch(_SHAPE, name)]
     if found != [(column.name, column.type, column.nullable) for column in columns_of(projection)]:
@@ -142,6 +146,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
         )
     if isinstance(projection, Journal):
         await connection.execute(indexed(projection))
+    if not await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = $1::regclass", name):
+        await connection.execute(walled(projection))
 
 
 async def _take_over(connection: Connection, marks: Sequence[Mark], held: Mapping[Mark, int] | None) -> Opened:
