@@ -61,6 +61,11 @@ def resolve(catalogue: ModelCatalogue, wanted: Mapping[str, str], *, region: str
     return Resolved(models={**models, **(pinned or {})}, unknown=tuple(unknown))
 
 
+def elsewhere(catalogue: ModelCatalogue, region: str, other: str) -> Mapping[str, str]:
+    """Which id in another region answers as each does in this one."""
+    return {_profile(model, region): _profile(model, other) for model in catalogue.models.values()}
+
+
 def catalogue_in_force(catalogues: Sequence[ModelCatalogue], day: date) -> ModelCatalogue:
     """The catalogue of a day. Raises NoCatalogue before the first one."""
     begun = [catalogue for catalogue in catalogues if catalogue.effective_from <= day]

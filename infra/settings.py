@@ -88,9 +88,19 @@ class Settings(BaseSettings):
     twilio_api_base_url: str | None = Field(None, pattern=r"^https?://\S+$")
     deepgram_api_key: SecretStr | None = Field(None, validation_alias=_either("DEEPGRAM_API_KEY", "DEEPGRAM_API_KEY"))
     deepgram_base_url: str | None = Field(None, pattern=r"^(https?|wss?)://\S+$")
+    # Where Deepgram is asked next when it fails: other addresses of its, with commas between.
+    deepgram_other_base_urls: str = Field("", pattern=r"^((https?|wss?)://[^\s,]+(,(https?|wss?)://[^\s,]+)*)?$")
     # Credentials for Bedrock come the way every AWS program finds them; only what differs stands here.
     bedrock_region: str = Field("us-east-1", validation_alias=_either("BEDROCK_REGION", "AWS_REGION"))
     bedrock_endpoint_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    # Where Bedrock is asked next when it fails: other regions, with commas between; an address of one's own as `region=https://…`.
+    bedrock_other_regions: str = Field("", pattern=r"^([a-z0-9-]+(=https?://[^\s,]+)?(,[a-z0-9-]+(=https?://[^\s,]+)?)*)?$")
+    # Whether the embedded recogniser and voice stand in, where they are installed, when every provider has failed.
+    embedded_floor: bool = True
+    # Streams at once that the providers' accounts allow; None: nobody counts. A ring for which there is none is not taken.
+    recogniser_streams: int | None = Field(None, ge=1)
+    voice_streams: int | None = Field(None, ge=1)
+    model_streams: int | None = Field(None, ge=1)
     # Logical names to provider ids that differ from the catalogue's, as JSON: {"fast": "…"}.
     bedrock_models: Mapping[LogicalModel, str] = Field(default_factory=dict)
 
@@ -120,6 +130,17 @@ class Settings(BaseSettings):
     def wrapping_key_file(self) -> Path:
         """Where the local key file lies."""
         return self.key_file or self.state_dir / "keys" / "wrapping.key"
+
+    @property
+    def deepgram_elsewhere(self) -> tuple[str, ...]:
+        """Deepgram's other addresses, in order."""
+        return tuple(url for url in self.deepgram_other_base_urls.split(",") if url)
+
+    @property
+    def bedrock_elsewhere(self) -> tuple[tuple[str, str | None], ...]:
+        """Bedrock's other regions in order, each with its address where it is not the region's own."""
+        pairs = (each.partition("=") for each in self.bedrock_other_regions.split(",") if each)
+        return tuple((region, url or None) for region, _, url in pairs)
 
     @property
     def spools(self) -> Path:

@@ -21,8 +21,20 @@ from infra.adapters.twilio import TwilioTelephony
 from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_business.tools import tools_for
 from infra.apps.installation import Installation
+from infra.apps.rungs import floor_of, model_rungs, recogniser_rungs, slots_of, voice_rungs
 from infra.settings import Settings
-from realtime.ports import EngineUnavailable, LanguageModel, SpeechToText, Telephony, TextToSpeech, Tools, TransferRefused, VoiceActivity
+from realtime.engines.ladders import ModelLadder, RecogniserLadder, VoiceLadder
+from realtime.ports import (
+    Admission,
+    EngineUnavailable,
+    LanguageModel,
+    SpeechToText,
+    Telephony,
+    TextToSpeech,
+    Tools,
+    TransferRefused,
+    VoiceActivity,
+)
 
 log = structlog.get_logger()
 
@@ -53,6 +65,7 @@ class Engines:
     telephony: Telephony
     tools: Callable[[str, Mapping[str, Any]], Tools]
     models: Callable[[Mapping[str, Any]], Mapping[str, str]]
+    admission: Admission
     prepare: Callable[[Mapping[str, Any]], Awaitable[None]]
     """Do ahead what an agent's first call would wait for; quick when it was done before."""
 
@@ -80,7 +93,7 @@ async def opened_engines(settings: Settings, installation: Installation) -> Asyn
         yield Engines(
             recogniser=hearing, model=thinking, voice=speaking, activity=SileroVoiceActivity(),
             telephony=await _telephony(stack, settings, installation), tools=tools_for, models=models,
-            prepare=prepare,
+            prepare=prepare, admission=slots_of(settings),
         )  # fmt: skip
 
 
@@ -100,12 +113,16 @@ async def _embedded(stack: AsyncExitStack, settings: Settings) -> _Set:
 
 async def _providers(stack: AsyncExitStack, settings: Settings) -> _Set:
     key = _deepgram_key(settings)
-    model = await stack.enter_async_context(open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url))
+    bedrock = await stack.enter_async_context(open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url))
+    floor = floor_of(settings, stack)
+    hearing = recogniser_rungs(settings, key, DeepgramListen(key, base_url=settings.deepgram_base_url), floor)
+    speaking = voice_rungs(settings, key, DeepgramSpeak(key, base_url=settings.deepgram_base_url), floor)
+    thinking = await model_rungs(settings, bedrock, catalogue_in_force(read_model_catalogues(), datetime.now(UTC).date()), stack)
 
     async def prepare(_configuration: Mapping[str, Any]) -> None:
         """The provider has its models at hand."""
 
-    return DeepgramListen(key, base_url=settings.deepgram_base_url), model, DeepgramSpeak(key, base_url=settings.deepgram_base_url), prepare
+    return RecogniserLadder(hearing), ModelLadder(thinking), VoiceLadder(speaking), prepare
 
 
 def _deepgram_key(settings: Settings) -> str:

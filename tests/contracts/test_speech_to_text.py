@@ -7,7 +7,8 @@ import pytest
 
 from infra.adapters.deepgram.listen import DeepgramListen, key_terms
 from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
-from infra.emulators.deepgram.server import Faults, deepgram_emulator
+from infra.emulators.deepgram.faults import Faults
+from infra.emulators.deepgram.server import deepgram_emulator
 from realtime.audio import BYTES_PER_MS, silence
 from realtime.ports import EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript
 from tests.contracts.spoken import VOCABULARY, Ears, said, wrong_words

@@ -7,7 +7,8 @@ import pytest
 from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import Flite
 from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
-from infra.emulators.deepgram.server import Faults, deepgram_emulator
+from infra.emulators.deepgram.faults import Faults
+from infra.emulators.deepgram.server import deepgram_emulator
 from infra.emulators.deepgram.speaking import MOST_FLUSHES
 from realtime.audio import BYTES_PER_MS, level_dbfs, silence
 from realtime.ports import EngineFailed, EngineUnavailable, TextToSpeech, VoiceAudio, VoiceFlushed

@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 
 from infra.adapters.pocketsphinx.recogniser import Recogniser
-from infra.emulators.deepgram.server import Faults, deepgram_emulator
+from infra.emulators.deepgram.faults import Faults
+from infra.emulators.deepgram.server import deepgram_emulator
 from infra.emulators.deepgram.speaking import MOST_FLUSHES
 from infra.settings import Settings
 from realtime.audio import silence

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,8 @@ from infra.apps.demo import LINES
 from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_checks import findings
 from infra.emulators.bedrock.server import BedrockEmulator, Fault, Rejected
-from infra.emulators.deepgram.server import NO_FAULTS, Faults, deepgram_emulator
+from infra.emulators.deepgram.faults import NO_FAULTS, Faults
+from infra.emulators.deepgram.server import deepgram_emulator
 from infra.local.stack import Addresses
 from infra.settings import Settings
 from realtime.ports import ModelRequest
@@ -40,7 +42,13 @@ def providers(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Settings:
 
 @asynccontextmanager
 async def street(
-    settings: Settings, stack: Addresses, folder: Path, *, hearing: Faults = NO_FAULTS, thinking: tuple[Fault | None, ...] = ()
+    settings: Settings,
+    stack: Addresses,
+    folder: Path,
+    *,
+    hearing: Faults = NO_FAULTS,
+    thinking: tuple[Fault | None, ...] = (),
+    **more: Any,
 ) -> AsyncIterator[Street]:
     async with AsyncExitStack() as clean_up:
         recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
@@ -50,7 +58,7 @@ async def street(
         endpoint = await clean_up.enter_async_context(bedrock.serving())
         told = Settings.model_validate(
             {**settings.model_dump(), "engines": "providers", "deepgram_api_key": _KEY, "deepgram_base_url": deepgram,
-             "bedrock_endpoint_url": endpoint}
+             "bedrock_endpoint_url": endpoint, **more}
         )  # fmt: skip
         yield Street(await clean_up.enter_async_context(opened_house(told, stack, folder)), bedrock)
 
@@ -75,12 +83,36 @@ class TestTheDemosCallOverTheProviders:
 
 
 class TestACallWhoseProvidersFail:
-    async def test_says_so_and_ends_when_the_recogniser_is_gone(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
-        async with street(providers, stack, tmp_path, hearing=Faults(close_listen_after_ms=9_000)) as there:
-            told = await there.house.talk("deaf", "No.", "What time do you close on Fridays?", caller="+12025553002")
+    async def test_says_so_and_ends_when_no_recogniser_is_left(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
+        faults = Faults(refuse_listen_status=503)
+        async with street(providers, stack, tmp_path, hearing=faults, embedded_floor=False) as there:
+            told = await there.house.talk("deaf", "No.", caller="+12025553002")
         assert told.story.call.end_reason == "recogniser-failed"
         assert [each.entry.engine for each in told.all("engine-failed")] == ["deepgram/nova-3"]
         assert "cannot hear you" in told.answers()
+
+    async def test_goes_on_without_a_word_lost_when_sockets_break_and_run_out_of_flushes(
+        self, providers: Settings, stack: Addresses, tmp_path: Path
+    ) -> None:
+        # The recogniser's breaks while the caller speaks; the voice's takes no third sentence.
+        faults = Faults(close_listen_after_ms=11_000, most_flushes=2, only_first=1)
+        async with street(providers, stack, tmp_path, hearing=faults) as there:
+            told = await there.house.talk("broken", "No.", "What time do you close on Fridays?", "Goodbye.", caller="+12025553004")
+        assert told.story.call.end_reason == "goodbye"
+        assert "four in the afternoon" in told.answers()
+        assert told.all("engine-failed") == []
+        reasons = [each.entry.reason or "" for each in told.all("engine-switched")]
+        assert any("voice" in reason and "Flush" in reason for reason in reasons)
+        assert any("recogniser" in reason and "1011" in reason for reason in reasons)
+
+    async def test_is_heard_and_spoken_to_by_the_embedded_engines_when_the_provider_is_gone(
+        self, providers: Settings, stack: Addresses, tmp_path: Path
+    ) -> None:
+        faults = Faults(refuse_listen_status=503, refuse_speak_status=503)
+        async with street(providers, stack, tmp_path, hearing=faults) as there:
+            told = await there.house.talk("floor", "No.", "Goodbye.", caller="+12025553005")
+        assert told.story.call.end_reason == "goodbye"
+        assert {each.entry.engine for each in told.all("engine-switched")} == {"pocketsphinx", "flite"}
 
     async def test_says_so_and_goes_on_when_the_model_refuses_once(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
         refusals = tuple(Rejected() for _ in range(2))

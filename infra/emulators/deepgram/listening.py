@@ -12,6 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from infra.adapters.pocketsphinx.hearing import ENDED_BY_PAUSE, ENDED_BY_REQUEST, Heard, Word
 from infra.adapters.pocketsphinx.recogniser import Recogniser, RecogniserStream
+from infra.emulators.deepgram.faults import Faults
 from infra.emulators.deepgram.parameters import ListenParameters
 from realtime.audio import BYTES_PER_MS
 from realtime.ports import EngineFailed, EngineUnavailable
@@ -32,10 +33,13 @@ _QUESTIONS: Final = frozenset(
 class Listening:
     """A connection from its handshake to its end. `patience_seconds` without audio or KeepAlive close it with NET-0001."""
 
-    def __init__(self, socket: web.WebSocketResponse, parameters: ListenParameters, *, seed: int, patience_seconds: float) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, parameters: ListenParameters, *, seed: int, patience_seconds: float, faults: Faults
+    ) -> None:
         self._socket = socket
         self._parameters = parameters
         self._patience_seconds = patience_seconds
+        self._faults = faults
         # Seeded: the same connections leave out the same marks in every run.
         self._draws = random.Random(seed)  # noqa: S311
         self._request_id = str(uuid.uuid4())
@@ -49,8 +53,8 @@ class Listening:
         self._in_words = False
         self._last_word_ms: int | None = None
 
-    async def serve(self, recogniser: Recogniser, *, close_after_ms: int | None) -> None:
-        """Talk until either side closes; with `close_after_ms` of audio break off in the middle."""
+    async def serve(self, recogniser: Recogniser) -> None:
+        """Talk until either side closes."""
         pause_ms = self._parameters.endpointing_ms if self._parameters.endpointing_ms is not None else _NEVER_MS
         opening = recogniser.open(vocabulary=self._parameters.key_terms, pause_ms=max(pause_ms, _SHORTEST_PAUSE_MS), listener=self._heard)
         tasks = [
@@ -59,7 +63,7 @@ class Listening:
             asyncio.create_task(self._watch(), name="listen-watch"),
         ]
         try:
-            await self._receive(close_after_ms)
+            await self._receive()
         finally:
             for task in tasks:
                 task.cancel()
@@ -82,7 +86,8 @@ class Listening:
         finally:
             await stream.close()
 
-    async def _receive(self, close_after_ms: int | None) -> None:
+    async def _receive(self) -> None:
+        close_after_ms = self._faults.close_listen_after_ms
         async for message in self._socket:
             self._sign.set()
             if message.type is WSMsgType.BINARY:
@@ -90,7 +95,7 @@ class Listening:
                 self._received_ms += len(message.data) // BYTES_PER_MS
                 self._after_audio()
                 if close_after_ms is not None and self._received_ms >= close_after_ms:
-                    await self._socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"NET-0000")
+                    await self._socket.close(code=self._faults.close_code, message=self._faults.close_reason.encode())
             elif message.type is WSMsgType.TEXT and not await self._obey(message.data):
                 return
 
@@ -153,6 +158,8 @@ class Listening:
             self._out.task_done()
 
     def _tell(self, message: Mapping[str, Any]) -> None:
+        if self._faults.dumb_listen_after_ms is not None and self._received_ms >= self._faults.dumb_listen_after_ms:
+            return
         # A client that does not read loses what it was told; a thousand messages are minutes of talk.
         with suppress(asyncio.QueueFull):
             self._out.put_nowait(message)

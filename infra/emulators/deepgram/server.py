@@ -1,32 +1,20 @@
 """Deepgram's wire protocol on a loopback address, for the unmodified SDK: real ears, a real voice, and its rules."""
 
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
 
 from infra.adapters.pocketsphinx.recogniser import Recogniser
+from infra.emulators.deepgram.faults import NO_FAULTS, Faults
 from infra.emulators.deepgram.listening import Listening
 from infra.emulators.deepgram.parameters import BadRequest, listen_parameters, speak_parameters
 from infra.emulators.deepgram.speaking import Speaking
 
 _PATIENCE_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Faults:
-    """What goes wrong, by plan: a status instead of a handshake, a socket that breaks after so much audio or sound."""
-
-    refuse_listen_status: int | None = None
-    refuse_speak_status: int | None = None
-    close_listen_after_ms: int | None = None
-    close_speak_after_bytes: int | None = None
-
-
-NO_FAULTS: Final = Faults()
 
 
 class _Server:
@@ -37,6 +25,12 @@ class _Server:
         self._seed = seed
         self._patience_seconds = patience_seconds
         self._sockets: set[web.WebSocketResponse] = set()
+        self._opened: Counter[str] = Counter()
+
+    def _fault(self, kind: str) -> Faults:
+        """What befalls the next socket of a kind."""
+        self._opened[kind] += 1
+        return self._faults if self._faults.only_first is None or self._opened[kind] <= self._faults.only_first else NO_FAULTS
 
     def _check(self, request: web.Request, refuse_status: int | None) -> web.Response | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -49,7 +43,8 @@ class _Server:
         return None
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
-        if refusal := self._check(request, self._faults.refuse_listen_status):
+        faults = self._fault("listen")
+        if refusal := self._check(request, faults.refuse_listen_status):
             return refusal
         try:
             parameters = listen_parameters(list(request.query.items()))
@@ -57,20 +52,21 @@ class _Server:
             return _refusal(400, "Bad Request", str(error))
         socket = await self._shaken(request)
         self._seed += 1
-        listening = Listening(socket, parameters, seed=self._seed, patience_seconds=self._patience_seconds)
-        await listening.serve(self._recogniser, close_after_ms=self._faults.close_listen_after_ms)
+        listening = Listening(socket, parameters, seed=self._seed, patience_seconds=self._patience_seconds, faults=faults)
+        await listening.serve(self._recogniser)
         self._sockets.discard(socket)
         return socket
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
-        if refusal := self._check(request, self._faults.refuse_speak_status):
+        faults = self._fault("speak")
+        if refusal := self._check(request, faults.refuse_speak_status):
             return refusal
         try:
             parameters = speak_parameters(list(request.query.items()))
         except BadRequest as error:
             return _refusal(400, "Bad Request", str(error))
         socket = await self._shaken(request)
-        await Speaking(socket, parameters).serve(close_after_bytes=self._faults.close_speak_after_bytes)
+        await Speaking(socket, parameters, faults).serve()
         self._sockets.discard(socket)
         return socket
 

@@ -10,11 +10,12 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from infra.adapters.flite import say, sentences, voice_of
+from infra.emulators.deepgram.faults import NO_FAULTS, Faults
 from infra.emulators.deepgram.parameters import SpeakParameters
 from realtime.audio import BYTES_PER_MS
 from realtime.ports import EngineUnavailable
 
-MOST_FLUSHES: Final = 20
+MOST_FLUSHES: Final = NO_FAULTS.most_flushes
 _WITHIN_SECONDS: Final = 60.0
 _LONGEST_TEXT: Final = 2000
 _CHUNK_BYTES: Final = 100 * BYTES_PER_MS
@@ -26,7 +27,8 @@ _ORDERS: Final = frozenset({"Speak", "Flush", "Clear", "Close"})
 class Speaking:
     """A connection from its handshake to its end. Sound comes some twenty times faster than it plays, as from the real one."""
 
-    def __init__(self, socket: web.WebSocketResponse, parameters: SpeakParameters) -> None:
+    def __init__(self, socket: web.WebSocketResponse, parameters: SpeakParameters, faults: Faults = NO_FAULTS) -> None:
+        self._faults = faults
         self._socket = socket
         self._parameters = parameters
         self._text: list[str] = []
@@ -35,11 +37,9 @@ class Speaking:
         self._speaking: asyncio.Task[None] | None = None
         self._queued: list[str] = []
         self._sent_bytes = 0
-        self._close_after_bytes: int | None = None
 
-    async def serve(self, *, close_after_bytes: int | None) -> None:
-        """Talk until either side closes; with `close_after_bytes` of sound break off in the middle."""
-        self._close_after_bytes = close_after_bytes
+    async def serve(self) -> None:
+        """Talk until either side closes."""
         await self._tell(
             {
                 "type": "Metadata",
@@ -90,8 +90,10 @@ class Speaking:
         now = asyncio.get_running_loop().time()
         while self._flushes and now - self._flushes[0] >= _WITHIN_SECONDS:
             self._flushes.popleft()
-        if len(self._flushes) >= MOST_FLUSHES:
-            await self._warn("EXCESSIVE_FLUSH", f"More than {MOST_FLUSHES} Flush messages within 60 seconds; this one was ignored")
+        if len(self._flushes) >= self._faults.most_flushes:
+            await self._warn(
+                "EXCESSIVE_FLUSH", f"More than {self._faults.most_flushes} Flush messages within 60 seconds; this one was ignored"
+            )
             return
         self._flushes.append(now)
         self._queued.append(" ".join(self._text))
@@ -126,11 +128,13 @@ class Speaking:
     async def _stream(self, mulaw: bytes) -> None:
         for at in range(0, len(mulaw), _CHUNK_BYTES):
             chunk = mulaw[at : at + _CHUNK_BYTES]
+            if self._dumb:
+                return
             if not self._socket.closed:
                 await self._socket.send_bytes(chunk)
             self._sent_bytes += len(chunk)
-            if self._close_after_bytes is not None and self._sent_bytes >= self._close_after_bytes:
-                await self._socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"NET-0000")
+            if self._faults.close_speak_after_bytes is not None and self._sent_bytes >= self._faults.close_speak_after_bytes:
+                await self._socket.close(code=self._faults.close_code, message=self._faults.close_reason.encode())
                 return
             await asyncio.sleep(_CHUNK_SECONDS)
 
@@ -141,6 +145,10 @@ class Speaking:
     async def _warn(self, code: str, description: str) -> None:
         await self._tell({"type": "Warning", "code": code, "description": description})
 
+    @property
+    def _dumb(self) -> bool:
+        return self._faults.dumb_speak_after_bytes is not None and self._sent_bytes >= self._faults.dumb_speak_after_bytes
+
     async def _tell(self, message: Mapping[str, Any]) -> None:
-        if not self._socket.closed:
+        if not self._socket.closed and not self._dumb:
             await self._socket.send_str(msgspec.json.encode(message).decode())
