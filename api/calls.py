@@ -13,8 +13,8 @@ from api.sealing import CALLER, in_clear, opened
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of, proper_id, read_cursor, write_cursor
 from api.writing import Write
 from commands.calls.deciding import CALLS
-from commands.calls.orders import OrderHangUp, OrderRecordingStop
-from commands.calls.refusals import CallOver
+from commands.calls.orders import OrderHangUp, OrderHold, OrderHoldEnd, OrderRecordingStop, OrderTransfer
+from commands.calls.refusals import CallNotAnswered, CallOver
 from events.calls.ending import EndedBy, Stage
 from events.calls.talking import Evidence
 from events.recorded import Recorded
@@ -140,6 +140,13 @@ class Reason(Wire):
     reason: Line = "ordered"
 
 
+class Transfer(Wire):
+    """`destination` is a name under `transfer.destinations` in the agent's configuration."""
+
+    destination: Line
+    reason: Line = "ordered"
+
+
 CallId = Annotated[str, Path(description="`call_…`")]
 
 
@@ -218,6 +225,27 @@ async def get_recording(call_id: CallId, organisation: Organisation, ports: Wire
 async def hang_up(call_id: CallId, organisation: Organisation, write: Write, body: Reason | None = None) -> Accepted:
     """Have the call ended; its worker hangs up as soon as it reads the fact."""
     committed = await write(CALLS, _stream(organisation, call_id), OrderHangUp(reason=(body or Reason()).reason))
+    return Accepted(position=str(committed.position))
+
+
+@router.post("/{call_id}/transfer", status_code=202, responses=answers(NOT_FOUND, CallNotAnswered, CallOver, PRECONDITION_FAILED))
+async def transfer(call_id: CallId, organisation: Organisation, write: Write, body: Transfer) -> Accepted:
+    """Have the caller put through to one of the agent's destinations, after a sentence. What becomes of it is in the timeline."""
+    committed = await write(CALLS, _stream(organisation, call_id), OrderTransfer(destination=body.destination, reason=body.reason))
+    return Accepted(position=str(committed.position))
+
+
+@router.post("/{call_id}/hold", status_code=202, responses=answers(NOT_FOUND, CallNotAnswered, CallOver, PRECONDITION_FAILED))
+async def hold(call_id: CallId, organisation: Organisation, write: Write, body: Reason | None = None) -> Accepted:
+    """Have the caller wait on the line. Nobody answers what they say; it is kept and answered afterwards."""
+    committed = await write(CALLS, _stream(organisation, call_id), OrderHold(reason=(body or Reason()).reason))
+    return Accepted(position=str(committed.position))
+
+
+@router.post("/{call_id}/hold/end", status_code=202, responses=answers(NOT_FOUND, CallNotAnswered, CallOver, PRECONDITION_FAILED))
+async def end_hold(call_id: CallId, organisation: Organisation, write: Write, body: Reason | None = None) -> Accepted:
+    """Have the agent go on with a caller who waits. Where nobody waits this changes nothing."""
+    committed = await write(CALLS, _stream(organisation, call_id), OrderHoldEnd(reason=(body or Reason()).reason))
     return Accepted(position=str(committed.position))
 
 

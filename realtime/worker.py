@@ -11,12 +11,13 @@ import structlog
 from fastapi import APIRouter
 
 from commands.spool.spool import Spool
-from events.calls.ending import EndedBy
+from events.calls.ending import EndedBy, Stage
 from events.streams import StreamId
 from realtime.carrier import twiml
 from realtime.carrier.media_socket import MediaSocket, StartRefused, Transport
 from realtime.carrier.media_streams import Start
 from realtime.carrier.reception import NOT_NOW, Reception, ReceptionPorts, Ringing
+from realtime.carrier.status import leg_in, was_answered
 from realtime.carrier.webhook import SignatureCheck, router
 from realtime.hearing import vad
 from realtime.loop.conductor import CallInHand, Conductor, Engines
@@ -27,6 +28,7 @@ from realtime.ports import Tools
 
 log = structlog.get_logger()
 
+_NOBODY_ANSWERED = "We are sorry, nobody can take your call at the moment. Please call again later. Goodbye."
 _SORRY = "We are sorry, our connection broke. Please call again. Goodbye."
 # The carrier asks what follows within seconds of a stream's end.
 _REMEMBERED = 10_000
@@ -49,12 +51,16 @@ class WorkerPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """`name` stands in each call's record. A socket has to start, and a ring to become a stream, within these times."""
+    """`name` stands in each call's record. A socket has to start, and a ring to become a stream, within these times.
+
+    `end_grace_seconds`: how long after the carrier said so an end is put on the log that nobody else has put there.
+    """
 
     name: str
     start_within_seconds: float = 5.0
     connect_within_seconds: float = 60.0
     stop_within_seconds: float = 10.0
+    end_grace_seconds: float = 5.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,6 +141,14 @@ class CallWorker:
             if ringing.call_sid == call_sid:
                 del self._ringing[call_id]
                 await self._reception.never_connected(ringing, "caller-hung-up", EndedBy.CALLER)
+                return
+        # Whoever has the call says why it ended, and says so first. Where nobody does any more, this is all that is known.
+        asyncio.get_running_loop().call_later(self._settings.end_grace_seconds, self._carrier_ended, call_sid)
+
+    async def leg(self, call_id: str, organisation_id: str, fields: Mapping[str, str]) -> str:
+        if (told := leg_in(fields)) is not None:
+            await self._reception.leg(StreamId(organisation_id, "calls", call_id), told)
+        return twiml.HANG_UP if was_answered(fields) else twiml.say_and_hang_up(_NOBODY_ANSWERED)
 
     # --- media sockets ---
 
@@ -174,6 +188,7 @@ class CallWorker:
 
     async def stop(self) -> None:
         """End the calls under way, and give what they have to say to the log as much time as it is allowed."""
+        self._draining = True
         for call_id, live in list(self._live.items()):
             self.closing(call_id, _SORRY)
             live.conductor.media_ended("worker-stopped", EndedBy.PLATFORM, billable=False)
@@ -208,7 +223,8 @@ class CallWorker:
             briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
             language=str(language.get("primary") or "en-US"), voice=str(voice.get("model") or ""), tools=tools,
             vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
-            subject=ringing.subject, agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,
+            subject=ringing.subject, told_at=self._ports.reception.addresses.leg_url(ringing.stream),
+            agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,
         )  # fmt: skip
 
     def _briefing(self, ringing: Ringing, tools: Tools) -> Briefing:
@@ -258,6 +274,19 @@ class CallWorker:
                 await live.facts.send_rest()
         await self._reception.end(live.conductor.stream, "worker-crashed", EndedBy.PLATFORM, live.conductor.state.stage)
         await live.facts.send_rest()
+
+    def _carrier_ended(self, call_sid: str) -> None:
+        for live in list(self._live.values()):
+            if live.conductor.call_sid == call_sid:
+                live.conductor.media_ended("carrier-reported-end", EndedBy.CARRIER, billable=True)
+                live.socket.shut("the carrier's call is over")
+                return
+        if not self._draining:
+            self._spawn(self._end_unseen(call_sid), f"end of the carrier's call {call_sid}")
+
+    async def _end_unseen(self, call_sid: str) -> None:
+        if (stream := await self._reception.found(call_sid)) is not None:
+            await self._reception.end(stream, "carrier-reported-end", EndedBy.CARRIER, Stage.CONVERSATION)
 
     def _never_connected(self, call_id: str) -> None:
         if ringing := self._ringing.pop(call_id, None):

@@ -12,6 +12,7 @@ from commands.calls.orders import (
     AskToResume,
     CallCommand,
     EndCall,
+    FindCallSid,
     NoteListening,
     NoteTransferLeg,
     OrderHangUp,
@@ -85,8 +86,12 @@ class Call:
     listenings: tuple[str, ...] = ()
 
 
-def reserve(command: ReserveCallSid, holder: CallSidReserved | None) -> Sequence[CallSidReserved]:
+def reserve(command: ReserveCallSid | FindCallSid, holder: CallSidReserved | None) -> Sequence[CallSidReserved]:
     """The first call id keeps the carrier's name for ever."""
+    if isinstance(command, FindCallSid):
+        if holder is None:
+            raise NotFound("the carrier's call is none of ours")
+        raise CallSidReservedAlready(holder.call_id, holder.organisation_id)
     if holder is None:
         return (CallSidReserved(call_id=command.call_id, organisation_id=command.organisation_id),)
     if holder.call_id != command.call_id:
@@ -279,6 +284,6 @@ def _witnessed(call: Call, fact: Witnessed) -> Call:
 CALLS = Decider(room="calls", category="calls", initial=Call(), decide=decide, evolve=evolve)
 
 
-CALL_SIDS: Decider[ReserveCallSid, CallSidReserved | None, CallSidReserved] = Decider(
+CALL_SIDS: Decider[ReserveCallSid | FindCallSid, CallSidReserved | None, CallSidReserved] = Decider(
     room="calls", category="call-sids", initial=None, decide=reserve, evolve=lambda _, fact: fact
 )

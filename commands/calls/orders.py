@@ -31,6 +31,11 @@ class ReserveCallSid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FindCallSid:
+    """Which call of ours is the carrier's? Refused either way: by the reservation, or because there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiveCall:
     """The carrier says that a caller rings. A repeat of the same CallSid changes nothing."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from commands.calls.deciding import CALL_SIDS, CALLS
-from commands.calls.orders import EndCall, ReceiveCall, ReserveCallSid
+from commands.calls.orders import EndCall, FindCallSid, NoteTransferLeg, ReceiveCall, ReserveCallSid
 from commands.calls.refusals import CallSidReservedAlready
 from commands.decider import CommandRefused, Decider
 from commands.dispatch import CommitInDoubt, Committed, Dispatch, LogUnavailable, Order
@@ -52,6 +52,10 @@ class Addresses:
 
     public_url: str
     media_url: str
+
+    def leg_url(self, call: StreamId) -> str:
+        """Where the carrier tells of the leg to whom the caller of this call was put through."""
+        return f"{self.public_url}/twilio/leg?call={call.id}&of={call.tenant}"
 
     def next_url(self, call: StreamId) -> str:
         return f"{self.public_url}/twilio/voice/next?call={call.id}&of={call.tenant}"
@@ -131,6 +135,25 @@ class Reception:
     async def worker_lost(self, stream: StreamId) -> None:
         """The worker that had the call is gone, and left its end unsaid."""
         await self.end(stream, "worker-lost", EndedBy.PLATFORM, Stage.CONVERSATION)
+
+    async def found(self, call_sid: str) -> StreamId | None:
+        """Our call of the carrier's name; None where there is none, or the log is away."""
+        try:
+            async with asyncio.timeout(self._ports.answer_within_seconds):
+                await self._send(CALL_SIDS, StreamId(PLATFORM, CALL_SIDS.category, call_sid), FindCallSid(), "find")
+        except CallSidReservedAlready as held:
+            return StreamId(held.organisation_id, CALLS.category, held.call_id)
+        except (LogUnavailable, CommitInDoubt, TimeoutError, CommandRefused) as cause:
+            log.warning("a call of the carrier's is not known", call_sid=call_sid, cause=str(cause))
+        return None
+
+    async def leg(self, stream: StreamId, told: NoteTransferLeg) -> None:
+        """Put on the log what the carrier tells of a leg; where it is away, the carrier's next word says more."""
+        try:
+            async with asyncio.timeout(self._ports.answer_within_seconds):
+                await self._send(CALLS, stream, told, f"leg {told.leg_sid} {told.status} {told.sequence}")
+        except (LogUnavailable, CommitInDoubt, TimeoutError, CommandRefused) as cause:
+            log.warning("what became of a leg could not be put on the log", stream=str(stream), cause=str(cause))
 
     async def end(self, stream: StreamId, reason: str, ended_by: EndedBy, stage: Stage) -> None:
         """Put an end on the log that no worker could put there. The first end counts; a call never received has none."""

@@ -8,13 +8,12 @@ from typing import Protocol
 from fastapi import APIRouter, Request, Response
 
 from realtime.carrier import twiml
+from realtime.carrier.status import over_in
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}\Z")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
 _LONGEST_FORM = 32_768
 _LONGEST_PARTY = 100
-# The call's states that have no way back (twilio.com/docs/voice/api/call-resource).
-_OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 SignatureCheck = Callable[[str, Mapping[str, str], str], bool]
 """(public address with its query, the form's fields, the signature) → whether the carrier signed it."""
@@ -30,6 +29,9 @@ class Answering(Protocol):
 
     async def over(self, call_sid: str) -> None:
         """The carrier says that its call is over."""
+
+    async def leg(self, call_id: str, organisation_id: str, fields: Mapping[str, str]) -> str:
+        """The carrier tells of the leg to whom a caller was put through, or asks what follows it."""
 
 
 def router(answering: Answering, signed: SignatureCheck, public_url: str, counters: Counter[str]) -> APIRouter:
@@ -73,9 +75,20 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         fields = await form(request)
         if fields is None:
             return _forbidden()
-        if fields.get("CallStatus") in _OVER and _CALL_SID.match(fields.get("CallSid", "")):
-            await answering.over(fields["CallSid"])
+        told = over_in(fields)
+        if told is not None and _CALL_SID.match(told.call_sid):
+            await answering.over(told.call_sid)
         return Response(status_code=204)
+
+    @routes.post("/leg")
+    async def leg(request: Request) -> Response:
+        fields = await form(request)
+        if fields is None:
+            return _forbidden()
+        call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
+        if not _ID.match(call_id) or not _ID.match(organisation_id):
+            return _document(twiml.HANG_UP)
+        return _document(await answering.leg(call_id, organisation_id, fields))
 
     return routes
 

@@ -121,6 +121,11 @@ class Conductor:
         """The call's own stream on the log."""
         return self._call.stream
 
+    @property
+    def call_sid(self) -> str:
+        """The carrier's name of the call."""
+        return self._call.call_sid
+
     def now_ms(self) -> int:
         """Call time."""
         return int((self._loop.time() - self._began) * 1000)

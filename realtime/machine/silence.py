@@ -18,7 +18,7 @@ _MOST_APOLOGIES = 3
 
 def owes(state: CallState) -> bool:
     """Whether the caller is waiting for us: not while they speak, nor when all has been said."""
-    if state.life is not Life.TALKING or state.floor.speaking:
+    if state.life is not Life.TALKING or state.floor.speaking or (state.held and state.reply is None):
         return False
     if state.floor.open:
         return True

@@ -187,6 +187,27 @@ class TestHangUp:
         assert facts[-1]["actor"].startswith("api-key:key_")
 
 
+class TestTransferAndHold:
+    BODIES = (("transfer", {"destination": "desk", "reason": "asked"}), ("hold", {"reason": "asks"}), ("hold/end", {"reason": "knows"}))
+
+    @pytest.mark.parametrize(("order", "body"), BODIES)
+    async def test_needs_a_key_of_the_calls_own_organisation_and_a_call_under_way(
+        self, running: Platform, tenant: Tenant, anonymous: httpx.AsyncClient, stranger: Tenant, call: StreamId, order: str,
+        body: dict[str, str],
+    ) -> None:  # fmt: skip
+        assert refusal(await anonymous.post(f"/v1/calls/{call.id}/{order}", json=body)) == (401, "unauthenticated")
+        assert refusal(await stranger.api.post(f"/v1/calls/{call.id}/{order}", json=body)) == (404, "not-found")
+        await running.do(CALLS, call, OVER)
+        assert refusal(await tenant.api.post(f"/v1/calls/{call.id}/{order}", json=body)) == (409, "call-over")
+
+    async def test_is_put_on_the_calls_stream(self, tenant: Tenant, call: StreamId) -> None:
+        for order, body in self.BODIES:
+            ordered = await tenant.api.post(f"/v1/calls/{call.id}/{order}", json=body)
+            assert ordered.status_code == 202
+            facts = (await tenant.api.get(f"/v1/calls/{call.id}/events", params=seen(ordered))).json()["data"]
+            assert (facts[-1]["type"], facts[-1]["data"]) == (f"{order.replace('/', '-')}-ordered.v1", body)
+
+
 class TestStopRecording:
     async def test_finds_nothing_of_another_organisation(self, stranger: Tenant, call: StreamId) -> None:
         assert refusal(await stranger.api.post(f"/v1/calls/{call.id}/recording/stop")) == (404, "not-found")

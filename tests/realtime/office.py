@@ -26,8 +26,10 @@ from infra.adapters.picows_media import MediaServer
 from realtime.carrier.media_socket import MediaSocket, Transport
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
+from realtime.control.ports import CapturedDigits
 from realtime.loop.conductor import Engines
 from realtime.loop.observing import Observer, Observing, Watched
+from realtime.ports import Telephony
 from realtime.rerun.keeping import Keeper, KeepingPorts
 from realtime.rerun.rerunning import run_again
 from realtime.rerun.runs import load, understood
@@ -122,7 +124,7 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(
+async def open_office(  # noqa: PLR0913 - each is a part of the world that a test may bring
     thoughts: Thoughts,
     *,
     tools: PlainTools | None = None,
@@ -131,6 +133,8 @@ async def open_office(
     log: MemoryLog | None = None,
     keys: KeyRing | None = None,
     observing: tuple[Observing, ...] = (),
+    digits: CapturedDigits | None = None,
+    telephony: Telephony | None = None,
 ) -> AsyncIterator[Office]:
     """The doors are open when it begins, and everything is let go of at its end."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -146,7 +150,8 @@ async def open_office(
     )  # fmt: skip
     office.media_url = f"ws://127.0.0.1:{await media.start('127.0.0.1', 0)}/media"
     engines = Engines(
-        recogniser=office.ears, model=office.mind, voice=office.voice, activity=LevelActivity(), telephony=office.carrier,
+        recogniser=office.ears, model=office.mind, voice=office.voice, activity=LevelActivity(),
+        telephony=telephony or office.carrier, digits=digits,
         recordings=office.shelf, watch=log.watch, observing=(office.keep, *observing),
     )  # fmt: skip
     reception = ReceptionPorts(

@@ -158,13 +158,16 @@ class _TextHearing:
     since: int = 0
     words: list[str] = field(default_factory=list)
     closed: bool = False
+    audio: bytearray = field(default_factory=bytearray)
 
     def send(self, mulaw: bytes) -> None:
+        self.audio += mulaw
         for at in range(0, len(mulaw), FRAME_BYTES):
             piece = mulaw[at : at + FRAME_BYTES]
             letters = bytes(byte for byte in piece if byte not in (_LOUD, SILENCE))
             self.heard += len(piece)
-            if letters:
+            # A word is letters; a tone is no word.
+            if letters and letters.isascii():
                 self.words.append(letters.decode())
                 self._tell(is_final=False, from_finalize=False)
 
