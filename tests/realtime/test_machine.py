@@ -108,7 +108,7 @@ class Watchman:
             case do.Speak(text=text):
                 assert text.strip()
                 self.speaks.append(effect)
-            case do.ClearVoice():
+            case do.ClearVoice() | do.ChangeVoice():
                 self.speaks.clear()
             case do.Keep(utterance=utterance):
                 self.kept[utterance] = self.kept.get(utterance, 0) + self.arriving
@@ -247,6 +247,11 @@ class Watchman:
                     asked = self.question(choice) if engine is Engine.MODEL else 0
                     self.open.discard(asked)
                     self.give(signals.EngineBroke(at_ms=at, engine=engine, name="x", reason="y", asked=asked))
+                elif choice % 4 == 1:
+                    engine = list(Engine)[choice % 3]
+                    if engine is Engine.VOICE:
+                        self.speaks.clear()
+                    self.give(signals.EngineTaken(at_ms=at, engine=engine, name="x", instead_of="z", reason="y"))
             case 24 if choice % 3 == 0:
                 pause = self.state.speech.pause
                 found = choice % 5 if pause is None else pause.utterance
