@@ -45,9 +45,6 @@ class VoiceActivity(Protocol):
         """Open a stream for one call. The listener is called on the event loop, once per batch of windows."""
 
 
-# --- ears -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """Words recognised so far. Interims replace each other; finals are to be joined.
@@ -94,9 +91,6 @@ class SpeechToText(Protocol):
         """
 
 
-# --- voice ------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceAudio:
     """A stretch of speech, 8 kHz mu-law, in the order of the texts given."""
@@ -137,9 +131,6 @@ class TextToSpeech(Protocol):
         """Open a stream for one call. Raises EngineUnavailable. The listener is called on the event loop."""
 
 
-# --- mind -------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolUse:
     """The model asks for a tool; `arguments` is a JSON object."""
@@ -159,11 +150,22 @@ class ToolOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoning:
+    """What a model thought: `text` with the provider's `signature`, or its sealed box in base 64. It goes back to it unaltered, or not."""
+
+    model: str
+    text: str = ""
+    signature: str = ""
+    redacted: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One entry of the context. An assistant's entry may carry tool uses, the user's entry after it their outcomes."""
+    """One entry of the context. An assistant's may carry tool uses and the thoughts before them, the user's after it their outcomes."""
 
     role: Literal["user", "assistant"]
     text: str = ""
+    reasoning: tuple[Reasoning, ...] = ()
     tool_uses: tuple[ToolUse, ...] = ()
     tool_outcomes: tuple[ToolOutcome, ...] = ()
 
@@ -179,7 +181,11 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """One question to the model. `model` is the provider's id, not our logical name."""
+    """One question to the model. `model` is the provider's id, not our logical name.
+
+    The first `settled` messages will stand at the beginning of the next question as well, unaltered: worth a provider's cache.
+    `thinking_tokens` may be spent on thinking before the answer, beyond its `max_tokens`; 0 where the model is not to think aloud.
+    """
 
     model: str
     system: str
@@ -187,6 +193,8 @@ class ModelRequest:
     tools: tuple[ToolSpec, ...]
     max_tokens: int
     temperature: float | None
+    settled: int = 0
+    thinking_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +230,7 @@ class EngineChanged:
     reason: str
 
 
-ModelEvent: TypeAlias = TextDelta | ToolUse | ModelStopped | EngineChanged
+ModelEvent: TypeAlias = TextDelta | Reasoning | ToolUse | ModelStopped | EngineChanged
 
 
 class LanguageModel(Protocol):
@@ -236,9 +244,6 @@ class LanguageModel(Protocol):
 
         Raises EngineUnavailable, also in mid-stream.
         """
-
-
-# --- carrier, tools, storage ------------------------------------------------------------------------------------------
 
 
 class TransferRefused(Exception):

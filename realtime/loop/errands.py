@@ -14,6 +14,7 @@ from realtime.ports import (
     LanguageModel,
     ModelRequest,
     ModelStopped,
+    Reasoning,
     Telephony,
     TextDelta,
     ToolFailed,
@@ -93,6 +94,8 @@ class Errands:
             match event:
                 case TextDelta(text=text):
                     self._give(signals.ModelSaid(at_ms=self._now_ms(), asked=asked, text=text))
+                case Reasoning():
+                    self._give(signals.ModelThought(at_ms=self._now_ms(), asked=asked, reasoning=event))
                 case ToolUse():
                     self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event, faults=self._tools.faults(event)))
                 case EngineChanged(engine=engine, instead_of=instead_of, reason=reason):

@@ -49,6 +49,8 @@ class Thresholds:
     speculation: bool = True
     speculations: int = 2
     drain_ms: int = 2000
+    thinking_budget: int = 4096
+    thinking_within_ms: int = 30_000
     temperature: float | None = None
 
 
@@ -79,6 +81,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "latency_requirement": (0, 60_000),
     "speculations": (0, 5),
     "drain_ms": (0, 10_000),
+    "thinking_budget": (1024, 64_000),
+    "thinking_within_ms": (1000, 60_000),
     "temperature": (0, 1),
 }
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from events.calls.ending import EndedBy
 from events.calls.every import CallEvent
-from realtime.ports import Json, TokenUsage, ToolUse
+from realtime.ports import Json, Reasoning, TokenUsage, ToolUse
 
 
 class Engine(StrEnum):
@@ -119,6 +119,15 @@ class ModelSaid:
     at_ms: int
     asked: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelThought:
+    """The model has thought before it answers; not for the caller's ears."""
+
+    at_ms: int
+    asked: int
+    reasoning: Reasoning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +276,7 @@ Signal = (
     | EngineBroke
     | EngineTaken
     | ModelSaid
+    | ModelThought
     | ModelWantsTool
     | ModelDone
     | ToolReturned

@@ -12,7 +12,7 @@ from realtime.consent.disclosure import Disclosure
 from realtime.consent.permission import Permission
 from realtime.machine.briefing import Briefing
 from realtime.machine.effects import Commit, Effect, Note
-from realtime.ports import Tool, ToolOutcome, ToolUse
+from realtime.ports import Reasoning, Tool, ToolOutcome, ToolUse
 from realtime.speaking.playout import Speech
 from realtime.thinking.conversation import Talk
 from realtime.thinking.drafts import Draft, Drain, Held
@@ -40,6 +40,7 @@ class Round:
     first_utterance: int
     uses: tuple[ToolUse, ...] = ()
     outcomes: tuple[ToolOutcome, ...] = ()
+    reasoning: tuple[Reasoning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ class Reply:
     """What the agent is saying, or about to say. `asked` is the open question to the model, 0 when there is none.
 
     `wrote` counts the pieces of the model's own words in this round; `last_word_ms` is when the model was heard from last;
-    `held` is what it has said and asked for since the agent was paused; `dismissed_ms` is when a listener's last words over it began.
+    `thinks`: it may think at length before it answers; `held` is what it has said and asked for since the agent was paused;
+    `dismissed_ms` is when a listener's last words over it began.
     """
 
     turn: int
@@ -58,6 +60,7 @@ class Reply:
     last_word_ms: int = 0
     said: tuple[str, ...] = ()
     model: str = ""
+    thinks: bool = False
     asked_characters: int = 0
     answered_characters: int = 0
     latency: Latency = field(default_factory=Latency)

@@ -31,6 +31,7 @@ from realtime.machine.signals import (
     MediaStarted,
     ModelDone,
     ModelSaid,
+    ModelThought,
     ModelWantsTool,
     PutThrough,
     Signal,
@@ -110,7 +111,7 @@ def _talk(moment: Moment, signal: Signal) -> None:  # noqa: PLR0915 - as long as
             interrupting.word_found(moment, signal)
         case MarkReturned():
             replying.mark_returned(moment, signal)
-        case ModelSaid() | ModelWantsTool() | ModelDone():
+        case ModelSaid() | ModelThought() | ModelWantsTool() | ModelDone():
             interrupting.model_spoke(moment, signal)
         case ToolReturned():
             _tool_settled(moment, tooling.returned(moment, signal))

@@ -238,7 +238,9 @@ def _heard_rounds(reply: Reply, parts: Sequence[HeardPart]) -> tuple[list[Exchan
         inside = [part.words for part in parts if part.utterance.id >= one.first_utterance and (until is None or part.utterance.id < until)]
         texts.append(" ".join(words for words in inside if words))
     exchanges = [
-        Exchange(text=text, uses=one.uses, outcomes=one.outcomes) for one, text in zip(reply.rounds, texts, strict=True) if one.uses
+        Exchange(text=text, uses=one.uses, outcomes=one.outcomes, reasoning=one.reasoning)
+        for one, text in zip(reply.rounds, texts, strict=True)
+        if one.uses
     ]
     return exchanges, texts[-1] if not reply.round.uses else ""
 

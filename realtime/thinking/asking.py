@@ -7,13 +7,15 @@ from events.calls.ending import EndedBy, EngineFailure
 from events.calls.talking import Latency
 from events.calls.thinking import ModelChosen
 from realtime.consent.permission import Standing
+from realtime.machine.briefing import Thresholds
 from realtime.machine.effects import AskModel, CancelModel, CancelTimer, SetTimer
-from realtime.machine.signals import Engine, EngineBroke, ModelDone, ModelSaid, ModelWantsTool, Timer
+from realtime.machine.signals import Engine, EngineBroke, ModelDone, ModelSaid, ModelThought, ModelWantsTool, Timer
 from realtime.machine.state import Ending, Moment, Reply, Round
 from realtime.speaking import playout, replying, sentences
 from realtime.speaking.playout import Purpose
-from realtime.thinking import accounting, questions, speculating, tooling, toolruns
+from realtime.thinking import accounting, folding, questions, speculating, tooling, toolruns
 from realtime.thinking.drafts import Held
+from realtime.thinking.models import Choice
 
 _MOST_TIMES_ASKED = 2
 # A model that fails twice in a row has left us.
@@ -25,32 +27,42 @@ def ask(moment: Moment) -> None:
 
     Where it was asked the same ahead, what it has answered since counts at once.
     """
-    state = moment.state
-    reply, thresholds = state.reply, state.briefing.thresholds
+    reply, thresholds = moment.state.reply, moment.state.briefing.thresholds
     if reply is None or reply.asked:
         return
-    model = reply.model or _chosen(moment)
-    request = questions.question(state, state.talk, replying.exchanges_said(state), model)
+    if not reply.model:
+        choice = _chosen(moment)
+        moment.change_reply(model=choice.model, thinks=questions.thinks(choice))
+    folding.fold_if_full(moment)
+    state = moment.state
+    reply = state.reply or reply
+    request = questions.question(state, state.talk, replying.exchanges_said(state), reply.model, thinks=reply.thinks)
     draft = speculating.take_up(moment, request)
     if draft is None:
         moment.change(next_question=state.next_question + 1)
         moment.do(AskModel(asked=state.next_question, request=request))
     moment.change_reply(
-        asked=state.next_question if draft is None else draft.asked, model=model, last_word_ms=moment.at_ms, answered_characters=0,
-        asked_characters=questions.characters(request), spent=replace(reply.spent, model=model),
+        asked=state.next_question if draft is None else draft.asked, last_word_ms=moment.at_ms, answered_characters=0,
+        asked_characters=questions.characters(request), spent=replace(reply.spent, model=reply.model),
     )  # fmt: skip
     moment.do(
-        SetTimer(timer=Timer.MODEL, at_ms=moment.at_ms + thresholds.model_within_ms),
-        SetTimer(timer=Timer.FILLER, at_ms=moment.at_ms + thresholds.thinking_filler_after_ms),
+        SetTimer(timer=Timer.MODEL, at_ms=moment.at_ms + _within_ms(reply, thresholds)),
+        # Who is known to think at length says so at once.
+        SetTimer(
+            timer=Timer.FILLER, at_ms=moment.at_ms + (thresholds.filler_after_ms if reply.thinks else thresholds.thinking_filler_after_ms)
+        ),
     )
     for held in () if draft is None else draft.held:
-        _answered(moment, replace(held, at_ms=moment.at_ms))
+        take(moment, replace(held, at_ms=moment.at_ms))
 
 
-def _answered(moment: Moment, held: Held) -> None:
+def take(moment: Moment, held: Held) -> None:
+    """What the model says, as if it were said now."""
     match held:
         case ModelSaid():
             model_said(moment, held)
+        case ModelThought():
+            model_thought(moment, held)
         case ModelWantsTool():
             model_wants_tool(moment, held)
         case ModelDone():
@@ -59,11 +71,16 @@ def _answered(moment: Moment, held: Held) -> None:
             assert_never(held)
 
 
-def _chosen(moment: Moment) -> str:
+def _within_ms(reply: Reply, thresholds: Thresholds) -> int:
+    thinking = reply.thinks and reply.latency.first_token_ms is None
+    return thresholds.thinking_within_ms if thinking else thresholds.model_within_ms
+
+
+def _chosen(moment: Moment) -> Choice:
     state = moment.state
     choice = questions.choice_for(state, state.turn_words)
     moment.note(ModelChosen(turn=state.talk.turn, rule=choice.rule, logical=choice.logical, model=choice.model))
-    return choice.model
+    return choice
 
 
 def model_said(moment: Moment, signal: ModelSaid) -> None:
@@ -80,6 +97,20 @@ def model_said(moment: Moment, signal: ModelSaid) -> None:
     )  # fmt: skip
     for piece in pieces:
         replying.say(moment, piece)
+
+
+def model_thought(moment: Moment, signal: ModelThought) -> None:
+    """Kept for the model itself, should it ask for tools: it wants its own thoughts back, unaltered."""
+    if speculating.keep(moment, signal):
+        return
+    reply = moment.state.reply
+    if reply is None or not reply.answers(signal.asked):
+        return
+    thought = replace(reply.round, reasoning=(*reply.round.reasoning, signal.reasoning))
+    moment.change_reply(
+        rounds=(*reply.rounds[:-1], thought), last_word_ms=signal.at_ms,
+        answered_characters=reply.answered_characters + len(signal.reasoning.text),
+    )  # fmt: skip
 
 
 def model_wants_tool(moment: Moment, signal: ModelWantsTool) -> None:
@@ -187,7 +218,7 @@ def model_overdue(moment: Moment) -> None:
     state, reply = moment.state, moment.state.reply
     if reply is None or not reply.asked:
         return
-    due_ms = reply.last_word_ms + state.briefing.thresholds.model_within_ms
+    due_ms = reply.last_word_ms + _within_ms(reply, state.briefing.thresholds)
     if due_ms > moment.at_ms:
         moment.do(SetTimer(timer=Timer.MODEL, at_ms=due_ms))
         return

@@ -7,7 +7,7 @@ blank text, every tool use followed by its outcome.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from realtime.ports import Message, ToolOutcome, ToolUse
+from realtime.ports import Message, Reasoning, ToolOutcome, ToolUse
 
 _CALL_BEGINS = "(The phone call begins. The caller has said nothing yet.)"
 _NO_WORDS = "(The caller said nothing.)"
@@ -17,10 +17,11 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Talk:
-    """The conversation so far, entry by entry; `turn` counts the caller's."""
+    """The conversation so far, entry by entry; `turn` counts the caller's. `gist`: what was folded away, a line for each entry."""
 
     turn: int = 0
     messages: tuple[Message, ...] = ()
+    gist: tuple[str, ...] = ()
 
     @property
     def unanswered(self) -> bool:
@@ -35,6 +36,7 @@ class Exchange:
     text: str
     uses: tuple[ToolUse, ...]
     outcomes: tuple[ToolOutcome, ...]
+    reasoning: tuple[Reasoning, ...] = ()
 
 
 def caller_said(talk: Talk, words: str) -> Talk:
@@ -62,7 +64,7 @@ def agent_said(talk: Talk, exchanges: Sequence[Exchange], heard: str) -> Talk:
     messages = [*talk.messages]
     for exchange in exchanges:
         _begin_with_caller(messages)
-        _join_assistant(messages, exchange.text, exchange.uses)
+        _join_assistant(messages, exchange.text, exchange.uses, exchange.reasoning)
         messages.append(Message(role="user", tool_outcomes=exchange.outcomes))
     if heard.strip():
         _begin_with_caller(messages)
@@ -75,20 +77,21 @@ def _begin_with_caller(messages: list[Message]) -> None:
         messages.append(Message(role="user", text=_CALL_BEGINS))
 
 
-def _join_assistant(messages: list[Message], text: str, uses: tuple[ToolUse, ...]) -> None:
+def _join_assistant(messages: list[Message], text: str, uses: tuple[ToolUse, ...], reasoning: tuple[Reasoning, ...] = ()) -> None:
     last = messages[-1]
     if last.role == "assistant":
         # Only words without tools end the list on this side.
         joined = " ".join(part for part in (last.text, text.strip()) if part)
-        messages[-1] = replace(last, text=joined, tool_uses=uses)
+        messages[-1] = replace(last, text=joined, tool_uses=uses, reasoning=reasoning)
     else:
-        messages.append(Message(role="assistant", text=text.strip(), tool_uses=uses))
+        messages.append(Message(role="assistant", text=text.strip(), tool_uses=uses, reasoning=reasoning))
 
 
 def context(talk: Talk, exchanges: Sequence[Exchange], window_tokens: int) -> tuple[Message, ...]:
     """The entries for the next question. Exchanges of a reply that is under way stand after the caller's words.
 
-    Old entries are left out from the front when the window is full.
+    What was folded is told in a few words before the first entry. Entries are left out from the front only where folding could not
+    make room, for a single reply's tools filled the window.
     """
     going_on = agent_said(talk, exchanges, "")
     messages = list(going_on.messages)
@@ -96,14 +99,28 @@ def context(talk: Talk, exchanges: Sequence[Exchange], window_tokens: int) -> tu
         messages.append(Message(role="user", text=_CALL_BEGINS))
     if messages[-1].role == "assistant":
         messages.append(Message(role="user", text=_NO_WORDS))
-    return _within(messages, window_tokens * _CHARACTERS_PER_TOKEN)
+    kept = _within(messages, window_tokens * _CHARACTERS_PER_TOKEN)
+    if talk.gist and kept[0] is going_on.messages[0]:
+        return (replace(kept[0], text=f"{told(talk.gist)}\n{kept[0].text}"), *kept[1:])
+    return kept
+
+
+def told(gist: Sequence[str]) -> str:
+    """The folded part of the call, as it is told to the model."""
+    return "(Earlier in this call, in short:\n" + "\n".join(gist) + ")"
+
+
+def settled(talk: Talk, messages: Sequence[Message]) -> int:
+    """How many of a context's entries stay as they are: those up to the agent's last words, which were heard as they stand."""
+    last = next((at for at in range(len(talk.messages), 0, -1) if talk.messages[at - 1].role == "assistant"), 0)
+    return last if len(messages) >= len(talk.messages) else 0
 
 
 def _within(messages: list[Message], characters: int) -> tuple[Message, ...]:
     sizes = [_size(message) for message in messages]
     total, first = sum(sizes), 0
     while total > characters:
-        following = next((at for at in range(first + 1, len(messages)) if _may_begin(messages[at])), None)
+        following = next((at for at in range(first + 1, len(messages)) if may_begin(messages[at])), None)
         if following is None:
             break
         total -= sum(sizes[first:following])
@@ -111,13 +128,15 @@ def _within(messages: list[Message], characters: int) -> tuple[Message, ...]:
     return tuple(messages[first:])
 
 
-def _may_begin(message: Message) -> bool:
+def may_begin(message: Message) -> bool:
+    """Whether a context can begin with this entry: a tool's answer needs its question before it."""
     return message.role == "user" and not message.tool_outcomes
 
 
 def _size(message: Message) -> int:
     tools = sum(len(str(use.arguments)) + len(use.name) for use in message.tool_uses)
-    return len(message.text) + tools + sum(len(str(outcome.content)) for outcome in message.tool_outcomes)
+    thoughts = sum(len(one.text) + len(one.redacted) for one in message.reasoning)
+    return len(message.text) + thoughts + tools + sum(len(str(outcome.content)) for outcome in message.tool_outcomes)
 
 
 def size(messages: Sequence[Message]) -> int:
@@ -128,3 +147,8 @@ def size(messages: Sequence[Message]) -> int:
 def estimated_tokens(characters: int) -> int:
     """Where the provider's own count never came."""
     return -(-characters // _CHARACTERS_PER_TOKEN)
+
+
+def characters_of(tokens: int) -> int:
+    """The other way round."""
+    return tokens * _CHARACTERS_PER_TOKEN

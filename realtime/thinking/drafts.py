@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 from events.calls.talking import Spent
 from events.sealing import Sealed
-from realtime.machine.signals import ModelDone, ModelSaid, ModelWantsTool
+from realtime.machine.signals import ModelDone, ModelSaid, ModelThought, ModelWantsTool
 from realtime.ports import ModelRequest
 
-Held: TypeAlias = ModelSaid | ModelWantsTool | ModelDone
+Held: TypeAlias = ModelSaid | ModelThought | ModelWantsTool | ModelDone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from realtime.ports import Tool
 
 Logical: TypeAlias = Literal["fast", "default", "complex", "thinking"]
+THINKING: Final = "thinking"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

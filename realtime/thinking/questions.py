@@ -6,7 +6,7 @@ from realtime.machine.state import CallState
 from realtime.ports import ModelRequest
 from realtime.thinking import conversation, tooling
 from realtime.thinking.conversation import Exchange, Talk
-from realtime.thinking.models import Choice, choose, needs_of
+from realtime.thinking.models import THINKING, Choice, choose, needs_of
 
 
 def choice_for(state: CallState, words: str) -> Choice:
@@ -18,12 +18,19 @@ def choice_for(state: CallState, words: str) -> Choice:
     return choose(needs, briefing.rules, briefing.models)
 
 
-def question(state: CallState, talk: Talk, exchanges: Sequence[Exchange], model: str) -> ModelRequest:
+def thinks(choice: Choice) -> bool:
+    """Whether the model that was chosen may think at length before it answers."""
+    return choice.logical == THINKING
+
+
+def question(state: CallState, talk: Talk, exchanges: Sequence[Exchange], model: str, *, thinks: bool = False) -> ModelRequest:
     """The request for what comes next in `talk`, after the rounds with tools of the reply under way."""
     briefing, thresholds = state.briefing, state.briefing.thresholds
+    messages = conversation.context(talk, exchanges, thresholds.context_window)
     return ModelRequest(
-        model=model, system=briefing.system_prompt, messages=conversation.context(talk, exchanges, thresholds.context_window),
-        tools=tooling.offered(briefing), max_tokens=thresholds.max_tokens, temperature=thresholds.temperature,
+        model=model, system=briefing.system_prompt, messages=messages, tools=tooling.offered(briefing), max_tokens=thresholds.max_tokens,
+        temperature=thresholds.temperature, settled=conversation.settled(talk, messages),
+        thinking_tokens=thresholds.thinking_budget if thinks else 0,
     )  # fmt: skip
 
 

@@ -10,10 +10,10 @@ from events.calls.talking import Spent
 from events.calls.thinking import AnswerSpeculated
 from realtime.consent.permission import Standing
 from realtime.machine.effects import AskModel
-from realtime.machine.signals import EngineBroke, ModelDone, ModelSaid, ModelWantsTool
+from realtime.machine.signals import EngineBroke, ModelSaid
 from realtime.machine.state import CallState, Moment
 from realtime.ports import ModelRequest
-from realtime.thinking import accounting, conversation, questions, toolruns
+from realtime.thinking import accounting, conversation, folding, questions, toolruns
 from realtime.thinking.drafts import Draft, Drain, Dropped, Held
 from realtime.turns.phrases import plain_words, withdraws
 
@@ -25,8 +25,11 @@ def likely_over(moment: Moment, words: str) -> None:
     state = moment.state
     if not _of_use(state, words):
         return
-    told = conversation.caller_said(state.talk, words)
-    request = questions.question(state, told, (), questions.choice_for(state, words).model)
+    told, choice = conversation.caller_said(state.talk, words), questions.choice_for(state, words)
+    if questions.thinks(choice) or folding.full(state, told):
+        # Too dear to be thought twice; and a fold is for a turn that is sure.
+        return
+    request = questions.question(state, told, (), choice.model)
     if state.draft is not None:
         if _same(state.draft.request, request):
             return
@@ -70,7 +73,7 @@ def take_up(moment: Moment, request: ModelRequest) -> Draft | None:
     return draft
 
 
-def keep(moment: Moment, signal: ModelSaid | ModelWantsTool | ModelDone) -> bool:
+def keep(moment: Moment, signal: Held) -> bool:
     """Put by what belongs to the draft; returns whether it did."""
     draft = moment.state.draft
     if draft is None or draft.asked != signal.asked:

@@ -4,7 +4,7 @@ from events.calls.talking import Dismissal, InterruptionDismissed
 from realtime.audio import BYTES_PER_MS
 from realtime.consent.recording_consent import heard_enough
 from realtime.machine.effects import CancelTimer, PausePlayout, Replay, SetTimer
-from realtime.machine.signals import ModelDone, ModelSaid, ModelWantsTool, SpeechStopped, Timer, WordFound
+from realtime.machine.signals import SpeechStopped, Timer, WordFound
 from realtime.machine.state import CallState, Moment
 from realtime.speaking import pausing, playout, replying
 from realtime.speaking.playout import Purpose
@@ -40,7 +40,7 @@ def model_spoke(moment: Moment, signal: Held) -> None:
     if moment.state.speech.pause is not None and reply is not None and reply.answers(signal.asked):
         moment.change_reply(held=(*reply.held, signal))
     else:
-        _give(moment, signal)
+        asking.take(moment, signal)
 
 
 def words_known(moment: Moment) -> None:
@@ -152,15 +152,5 @@ def _resume(moment: Moment) -> None:
     held = reply.held
     moment.change_reply(held=())
     for signal in held:
-        _give(moment, signal)
+        asking.take(moment, signal)
     replying.settle(moment)
-
-
-def _give(moment: Moment, signal: Held) -> None:
-    match signal:
-        case ModelSaid():
-            asking.model_said(moment, signal)
-        case ModelWantsTool():
-            asking.model_wants_tool(moment, signal)
-        case ModelDone():
-            asking.model_done(moment, signal)
