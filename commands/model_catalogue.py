@@ -18,11 +18,17 @@ class NoCatalogue(LookupError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model's id at the provider, and its inference profiles by geography; `global` is always among them."""
+    """A model's id at the provider, and its inference profiles by geography; `global` is always among them.
+
+    `cache_minimum_tokens`: from how long a beginning on the provider keeps it for the next request; None where it never does.
+    `thinks`: whether it can think at length before it answers.
+    """
 
     id: str
     profiles: Mapping[str, str]
     ends_no_sooner_than: date | None = None
+    cache_minimum_tokens: int | None = None
+    thinks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -309,16 +309,10 @@ class RecordingStore(Protocol):
     """Where sealed recordings lie."""
 
     async def put(self, call_id: str, stretches: Sequence[RecordedStretch], *, subject: str) -> str:
-        """Seal under the subject's key and keep; returns the object's name. A second put for the same call replaces the first.
-
-        Raises OSError when it cannot be kept.
-        """
+        """Seal under the subject's key and keep; returns the object's name. A second put replaces the first. Raises OSError."""
 
     async def get(self, call_id: str) -> Sequence[RecordedStretch]:
         """Open what was kept; empty when there is nothing."""
-
-
-# --- room -------------------------------------------------------------------------------------------------------------
 
 
 class Admission(Protocol):

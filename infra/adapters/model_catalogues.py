@@ -47,4 +47,7 @@ def _model(name: str, entry: Mapping[str, Any]) -> Model:
     profiles, ends = entry["profiles"], entry["ends_no_sooner_than"]
     if "global" not in profiles or any(profile != f"{geography}.{entry['id']}" for geography, profile in profiles.items()):
         raise ValueError(f"{name}: a profile is its geography, a point and the model's id; one must be global")
-    return Model(id=entry["id"], profiles=profiles, ends_no_sooner_than=None if ends is None else date.fromisoformat(ends))
+    return Model(
+        id=entry["id"], profiles=profiles, ends_no_sooner_than=None if ends is None else date.fromisoformat(ends),
+        cache_minimum_tokens=entry.get("cache_minimum_tokens"), thinks=bool(entry.get("thinks", False)),
+    )  # fmt: skip

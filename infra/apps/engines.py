@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from commands.model_catalogue import catalogue_in_force, resolve
-from infra.adapters.bedrock import open_bedrock
+from infra.adapters.bedrock.converse import open_bedrock
 from infra.adapters.deepgram.listen import DeepgramListen
 from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import Flite

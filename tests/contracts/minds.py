@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from infra.adapters.bedrock import BedrockConverse, open_bedrock
+from infra.adapters.bedrock.converse import BedrockConverse, open_bedrock
 from infra.adapters.scripted_model.model import ScriptedModel
 from infra.apps.demo_business.opening import configuration
 from infra.apps.demo_business.script import demo_script
@@ -61,8 +61,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def bedrock(
-    mind: LanguageModel | None = None, *, faults: Iterable[Fault] = (), without_sampling: Sequence[str] = ()
+    mind: LanguageModel | None = None, *, faults: Iterable[Fault] = (), without_sampling: Sequence[str] = (), redacts: bool = False
 ) -> AsyncIterator[tuple[BedrockConverse, BedrockEmulator]]:
-    emulator = BedrockEmulator(mind or scripted(), faults=faults, without_sampling=without_sampling)
+    emulator = BedrockEmulator(mind or scripted(), faults=faults, without_sampling=without_sampling, redacts=redacts)
     async with emulator.serving() as url, open_bedrock(region="us-east-1", endpoint_url=url) as model:
         yield model, emulator

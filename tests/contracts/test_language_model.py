@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infra.adapters.bedrock import open_bedrock, wire_request
+from infra.adapters.bedrock.converse import open_bedrock
+from infra.adapters.bedrock.wire import wire_request
 from infra.emulators.bedrock.server import BedrockEmulator, Breaks, Closes, Rejected
 from realtime.ports import EngineUnavailable, LanguageModel, Message, ModelStopped, TextDelta, TokenUsage, ToolOutcome, ToolUse
 from tests.contracts.minds import aws, bedrock, question, reply_of, scripted

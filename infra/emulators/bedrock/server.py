@@ -4,36 +4,57 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from aiohttp import web
 
+from infra.adapters.bedrock.traits import known, traits_of
+from infra.adapters.model_catalogues import read_model_catalogues
+from infra.emulators.bedrock import reasoning
+from infra.emulators.bedrock.caching import PromptCache
 from infra.emulators.bedrock.framing import CONTENT_TYPE, event, exception
 from infra.emulators.bedrock.validation import Refused, read_request
 from realtime.ports import LanguageModel, ModelEvent, ModelRequest, ModelStopped, TextDelta, ToolUse
 
 _PIECE: Final = 12
+# By the service's own description (botocore's bedrock-runtime): what refuses a request, and what ends a stream.
+_REFUSALS: Final = {
+    "AccessDeniedException": 403, "InternalServerException": 500, "ModelErrorException": 424, "ModelNotReadyException": 429,
+    "ModelTimeoutException": 408, "ResourceNotFoundException": 404, "ServiceUnavailableException": 503, "ThrottlingException": 429,
+    "ValidationException": 400,
+}  # fmt: skip
+_EXCEPTIONS: Final = frozenset(
+    {"internalServerException", "modelStreamErrorException", "serviceUnavailableException", "throttlingException", "validationException"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The request is answered with an error: `ThrottlingException` with 429, and the like."""
+    """The request is answered with an error: `ThrottlingException` with 429, and the like, as the service has them."""
 
     status: int = 429
     code: str = "ThrottlingException"
 
+    def __post_init__(self) -> None:
+        if _REFUSALS.get(self.code) != self.status:
+            raise ValueError(f"the service answers {self.code} with {_REFUSALS.get(self.code)}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaks:
-    """After so many text deltas an exception event ends the stream."""
+    """After so many text deltas an exception event ends the stream; `kind` is one that the service has there."""
 
     after: int = 0
     kind: str = "modelStreamErrorException"
+
+    def __post_init__(self) -> None:
+        if self.kind not in _EXCEPTIONS:
+            raise ValueError(f"the service breaks off with one of {', '.join(sorted(_EXCEPTIONS))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +65,30 @@ class Closes:
     account: bool = False
 
 
-Fault: TypeAlias = Rejected | Breaks | Closes | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbles:
+    """After so many text deltas a frame's checksum is wrong."""
+
+    after: int = 0
+
+
+Fault: TypeAlias = Rejected | Breaks | Closes | Garbles | None
 
 
 class BedrockEmulator:
-    """One fault of the plan for each request, in order; none when the plan is over. `requests` keeps what passed the checks."""
+    """One fault of the plan for each request, in order; none when the plan is over. `requests` keeps what passed the checks.
 
-    def __init__(self, mind: LanguageModel, *, faults: Iterable[Fault] = (), without_sampling: Sequence[str] = ()) -> None:
+    It thinks where it is asked to, in sealed boxes if it `redacts`, and has a prompt cache.
+    """
+
+    def __init__(
+        self, mind: LanguageModel, *, faults: Iterable[Fault] = (), without_sampling: Sequence[str] = (), redacts: bool = False
+    ) -> None:
         self.requests: list[ModelRequest] = []
         self.streaming = 0
         self.abandoned = 0
         self._mind, self._faults, self._without_sampling = mind, deque(faults), tuple(without_sampling)
+        self._cache, self._models, self._redacts = PromptCache(), known(read_model_catalogues()), redacts
 
     @asynccontextmanager
     async def serving(self, host: str = "127.0.0.1", port: int = 0, tls: SSLContext | None = None) -> AsyncIterator[str]:
@@ -87,7 +121,7 @@ class BedrockEmulator:
         self.requests.append(question)
         self.streaming += 1
         try:
-            response = await self._stream(request, question, fault)
+            response = await self._stream(request, question, body, fault)
         except (ConnectionResetError, asyncio.CancelledError):
             self.abandoned += 1
             raise
@@ -95,13 +129,18 @@ class BedrockEmulator:
             self.streaming -= 1
         return response
 
-    async def _stream(self, request: web.Request, question: ModelRequest, fault: Fault) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, question: ModelRequest, body: Mapping[str, Any], fault: Fault) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE, "x-amzn-RequestId": secrets.token_hex(16)})
         response.enable_chunked_encoding()
         await response.prepare(request)
         await response.write(event("messageStart", {"role": "assistant"}))
-        deltas = 0
-        async for frames, is_text in _frames(self._mind.converse(question)):
+        deltas, thought = 0, ""
+        if question.thinking_tokens:
+            thought = f"The caller says: {question.messages[-1].text}"
+            for frame in reasoning.frames(thought, 0, redacted=self._redacts):
+                await response.write(frame)
+        reply = self._counted(self._mind.converse(question), question, body, thought)
+        async for frames, is_text in _frames(reply, 1 if thought else 0):
             if isinstance(fault, Breaks | Closes) and not (isinstance(fault, Closes) and fault.account) and deltas >= fault.after:
                 if isinstance(fault, Breaks):
                     await response.write(exception(fault.kind, "The model could not go on."))
@@ -111,16 +150,33 @@ class BedrockEmulator:
             for frame in frames:
                 if isinstance(fault, Closes) and b"metadata" in frame[:64]:
                     continue
-                await response.write(frame)
+                garbled = isinstance(fault, Garbles) and deltas >= fault.after
+                await response.write(frame[:-1] + bytes([frame[-1] ^ 1]) if garbled else frame)
             deltas += is_text
         with suppress(ConnectionResetError):
             await response.write_eof()
         return response
 
+    async def _counted(
+        self, reply: AsyncIterator[ModelEvent], question: ModelRequest, body: Mapping[str, Any], thought: str
+    ) -> AsyncIterator[ModelEvent]:
+        """The reply with the account that a service with a cache gives of it; thoughts are written tokens as well."""
+        async for step in reply:
+            if not isinstance(step, ModelStopped):
+                yield step
+                continue
+            minimum, now = traits_of(question.model, self._models).cache_minimum_tokens, asyncio.get_running_loop().time()
+            counted = self._cache.count(question.model, body, step.usage.input_tokens, minimum=minimum, now=now)
+            usage = replace(
+                step.usage, input_tokens=counted.fresh, cache_read_tokens=counted.read, cache_write_tokens=counted.written,
+                output_tokens=step.usage.output_tokens + len(thought) // 4,
+            )  # fmt: skip
+            yield replace(step, usage=usage)
 
-async def _frames(reply: AsyncIterator[ModelEvent]) -> AsyncIterator[tuple[list[bytes], bool]]:
-    """The frames of each step of a reply, and whether it was a piece of text."""
-    block, in_text = 0, False
+
+async def _frames(reply: AsyncIterator[ModelEvent], block: int) -> AsyncIterator[tuple[list[bytes], bool]]:
+    """The frames of each step of a reply, from that block on, and whether it was a piece of text."""
+    in_text = False
     async for step in reply:
         match step:
             case TextDelta(text=text):
@@ -135,7 +191,8 @@ async def _frames(reply: AsyncIterator[ModelEvent]) -> AsyncIterator[tuple[list[
                 frames = [event("contentBlockStop", {"contentBlockIndex": block})] if in_text else []
                 counted = {
                     "inputTokens": usage.input_tokens, "outputTokens": usage.output_tokens,
-                    "totalTokens": usage.input_tokens + usage.output_tokens, "cacheReadInputTokens": usage.cache_read_tokens,
+                    "totalTokens": usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens,
+                    "cacheReadInputTokens": usage.cache_read_tokens,
                     "cacheWriteInputTokens": usage.cache_write_tokens,
                 }  # fmt: skip
                 frames.append(event("messageStop", {"stopReason": reason}))
