@@ -83,7 +83,7 @@ def _say_something(moment: Moment) -> None:
             return
     reply = state.reply
     moment.change(apologies=state.apologies + 1)
-    if reply is not None and reply.asked and state.apologies >= _MOST_APOLOGIES:
+    if reply is not None and reply.asked and state.apologies >= _MOST_APOLOGIES and not reply.still_thinks:
         moment.do(CancelModel(asked=reply.asked))
         name = state.briefing.model_provider
         asking.model_broke(moment, EngineBroke(at_ms=moment.at_ms, engine=Engine.MODEL, name=name, reason=_SILENT, asked=reply.asked))

@@ -73,6 +73,11 @@ class Reply:
     def round(self) -> Round:
         return self.rounds[-1]
 
+    @property
+    def still_thinks(self) -> bool:
+        """Whether the model takes the time that it was given to think at length."""
+        return self.thinks and self.latency.first_token_ms is None
+
     def answers(self, asked: int) -> bool:
         """Whether what the model says to this question is still wanted."""
         return self.asked != 0 and self.asked == asked

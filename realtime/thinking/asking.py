@@ -72,8 +72,7 @@ def take(moment: Moment, held: Held) -> None:
 
 
 def _within_ms(reply: Reply, thresholds: Thresholds) -> int:
-    thinking = reply.thinks and reply.latency.first_token_ms is None
-    return thresholds.thinking_within_ms if thinking else thresholds.model_within_ms
+    return thresholds.thinking_within_ms if reply.still_thinks else thresholds.model_within_ms
 
 
 def _chosen(moment: Moment) -> Choice:
