@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from commands.model_catalogue import ModelCatalogue, elsewhere
-from infra.adapters.bedrock import open_bedrock
+from infra.adapters.bedrock.converse import open_bedrock
 from infra.adapters.deepgram.listen import DeepgramListen
 from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import PROGRAM, Flite
