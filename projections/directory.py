@@ -78,6 +78,11 @@ class Directory:
         agents: Iterable[Agent] = self._rows[AGENTS].values()
         return {each.live.version_hash: _parsed(each.live.configuration) for each in agents if each.live is not None}
 
+    def routes(self) -> Sequence[Route]:
+        """Who answers, number by number, as it is now."""
+        found = [self.route(number_ref) for _, number_ref in self._rows[NUMBERS]]
+        return [route for route in found if route is not None]
+
     async def moved(self) -> None:
         """Returns when something was read since it was asked."""
         async with self._moved:

@@ -217,11 +217,11 @@ class CallWorker:
     def _in_hand(self, ringing: Ringing, stream_sid: str) -> CallInHand:
         configuration = ringing.route.configuration
         tools = self._ports.tools(ringing.stream.tenant, configuration)
-        voice, language = briefings.section(configuration, "voice"), briefings.section(configuration, "language")
+        language = briefings.section(configuration, "language")
         vocabulary = configuration.get("vocabulary")
         return CallInHand(
             briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
-            language=str(language.get("primary") or "en-US"), voice=str(voice.get("model") or ""), tools=tools,
+            language=str(language.get("primary") or "en-US"), voice=briefings.voice(configuration), tools=tools,
             vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
             subject=ringing.subject, told_at=self._ports.reception.addresses.leg_url(ringing.stream),
             agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import structlog
+
 from commands.calls.deciding import CALLS
 from commands.routing.owners import Owners
 from events.identifiers import uuid7
@@ -22,11 +24,16 @@ from infra.apps.listening import listen
 from infra.apps.signals import kept_signals
 from infra.apps.spooling import running_spool
 from infra.settings import Settings
-from projections.directory import Directory
+from projections.directory import Directory, Route
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
 from realtime.loop import conductor
+from realtime.machine import briefing as briefings
+from realtime.ports import EngineUnavailable
+from realtime.speaking.prepared import Prepared
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
+
+log = structlog.get_logger()
 
 _MEDIA_PATH = "/media"
 
@@ -54,10 +61,11 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
             addresses=Addresses(public_url=public_url, media_url=media_url), now=lambda: datetime.now(UTC),
             new_call_id=lambda organisation: owners.mint(CALLS.room, organisation, CALLS.category, _new_call_id),
         )  # fmt: skip
+        prepared = Prepared(engines.voice)
         call_engines = conductor.Engines(
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
             telephony=engines.telephony, recordings=RecordingFolder(settings.state_dir / "recordings", installation.key_ring),
-            watch=owners.watch, observing=(kept_signals(settings, installation.key_ring),),
+            prepared=prepared, watch=owners.watch, observing=(kept_signals(settings, installation.key_ring),),
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))
@@ -70,21 +78,39 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         )  # fmt: skip
         await media.start_on(listening)
         stack.callback(media.stop)
-        await stack.enter_async_context(alongside({"prepare engines for agents": lambda: _prepare(engines, directory)}))
+        await stack.enter_async_context(alongside({"prepare engines for agents": lambda: _prepare(engines, prepared, directory)}))
         yield Voice(worker=worker, engines=engines)
 
 
-async def _prepare(engines: Engines, directory: Directory) -> None:
-    """What is live now, and then each version as it is published."""
+async def _prepare(engines: Engines, prepared: Prepared, directory: Directory) -> None:
+    """What is live now, and then each version as it is published, and each number as somebody answers it."""
     await directory.caught_up.wait()
-    prepared: set[str] = set()
+    known: set[str] = set()
+    ahead: set[tuple[str, str, frozenset[tuple[str, str]]]] = set()
     while True:
-        fresh = {name: each for name, each in directory.configurations().items() if name not in prepared}
+        for route in directory.routes():
+            greeted = (route.version_hash, route.organisation_name, frozenset(route.flags.items()))
+            if greeted not in ahead and await _speak_ahead(prepared, route):
+                ahead.add(greeted)
+        fresh = {name: each for name, each in directory.configurations().items() if name not in known}
         for version_hash, configuration in fresh.items():
             await engines.prepare(configuration)
-            prepared.add(version_hash)
+            known.add(version_hash)
         if not fresh:
             await directory.moved()
+
+
+async def _speak_ahead(prepared: Prepared, route: Route) -> bool:
+    """What a call to this number begins with; returns whether it is at hand."""
+    words = briefings.wording(route.configuration, route.organisation_name, route.flags)
+    asks = bool(briefings.section(route.configuration, "recording").get("ask", True))
+    try:
+        await prepared.prepare(briefings.voice(route.configuration), briefings.said_ahead(words, ask_to_record=asks))
+    except EngineUnavailable as unavailable:
+        # The call will ask the voice itself, and meet it again.
+        log.warning("voice.not_prepared", reason=str(unavailable))
+        return False
+    return True
 
 
 def _media_url(settings: Settings, public_url: str, port: int) -> str:

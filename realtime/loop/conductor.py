@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, assert_never, cast
 
 import structlog
@@ -35,6 +36,7 @@ from realtime.ports import LanguageModel, RecordingStore, SpeechToText, Telephon
 from realtime.recording.recorder import Recorder
 from realtime.speaking.mouth import Mouth
 from realtime.speaking.playing import Playing
+from realtime.speaking.prepared import Prepared
 
 log = structlog.get_logger()
 
@@ -65,6 +67,7 @@ class Engines:
     recordings: RecordingStore
     watch: Watch
     digits: CapturedDigits | None = None
+    prepared: Prepared | None = None
     observing: tuple[Observing, ...] = ()
 
 
@@ -99,7 +102,8 @@ class Conductor:
         self._call, self._engines, self._facts, self._line, self._counters = call, engines, facts, line, counters
         self.state = CallState(briefing=call.briefing)
         self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms, self._windows)
-        self._mouth = Mouth(engines.voice, self.give, self.now_ms)
+        prepared = None if engines.prepared is None else partial(engines.prepared.take, call.voice)
+        self._mouth = Mouth(engines.voice, self.give, self.now_ms, prepared)
         self._recorder = Recorder()
         self._keypad = Keypad(self.give, self.now_ms, self._keep_digits, words=call.briefing.digits_as_words)
         self._playing = Playing(line, self._recorder, self.give, self.now_ms)

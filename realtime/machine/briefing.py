@@ -210,6 +210,18 @@ def destinations(configuration: Mapping[str, Any]) -> Mapping[str, str]:
     return {str(name)[:80]: str(number) for name, number in given.items() if _E164.match(str(number))}
 
 
+def voice(configuration: Mapping[str, Any]) -> str:
+    """The provider's name of the agent's voice; empty: the usual one."""
+    return str(section(configuration, "voice").get("model") or "")
+
+
+def said_ahead(words: Wording, *, ask_to_record: bool = True) -> tuple[str, ...]:
+    """What nearly every call says in the same words: worth being spoken before anybody calls."""
+    asking = (words.permission_question, words.permission_thanks, words.permission_refused) if ask_to_record else ()
+    waiting = (words.one_tool, words.many_tools, words.thinking, words.please_wait, words.still_working)
+    return (words.disclosure, words.greeting, *asking, words.how_can_i_help, *waiting, words.not_understood)
+
+
 def _greeting(configuration: Mapping[str, Any], flags: Mapping[str, str]) -> str:
     if flags.get(SHORT_GREETING, "off") != "off":
         return str(configuration.get("short_greeting") or "Welcome.")

@@ -168,10 +168,11 @@ class VoiceArrived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceDelivered:
-    """The voice has delivered all of `utterance` and of what came before it."""
+    """The voice has delivered all of `utterance` and of what came before it. `from_memory`: it was not asked, and counts no characters."""
 
     at_ms: int
     utterance: int
+    from_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,18 @@
 """One call's way to the voice: what is said before a voice is reached waits for it, in order; one that is lost is replaced."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 from realtime.engines.ladders import engine_of, left_alone
 from realtime.engines.reaching import Tries
 from realtime.machine import signals
 from realtime.ports import EngineFailed, EngineUnavailable, TextToSpeech, VoiceAudio, VoiceFlushed, VoiceStream
+
+Lookup: TypeAlias = Callable[[str], tuple[bytes, bool] | None]
+"""What was spoken ahead of a text, and whether this call has to account for it."""
 
 
 class Mouth:
@@ -16,8 +21,12 @@ class Mouth:
     A voice that takes over knows nothing: whoever is told of it by EngineTaken says again what was not delivered.
     """
 
-    def __init__(self, voice: TextToSpeech, give: Callable[[signals.Signal, bytes], None], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, voice: TextToSpeech, give: Callable[[signals.Signal, bytes], None], now_ms: Callable[[], int], prepared: Lookup | None = None
+    ) -> None:
         self._voice, self._give, self._now_ms = voice, give, now_ms
+        self._prepared = prepared
+        self._owed: deque[int] = deque()
         self._stream: VoiceStream | None = None
         self._number = 0
         self._engine = voice.name
@@ -57,6 +66,12 @@ class Mouth:
         """Say it now."""
         if self._broken:
             return
+        if not self._owed and self._prepared is not None and (ready := self._prepared(text)) is not None:
+            mulaw, first = ready
+            self._give(signals.VoiceArrived(at_ms=self._now_ms(), samples=len(mulaw)), mulaw)
+            self._give(signals.VoiceDelivered(at_ms=self._now_ms(), utterance=utterance, from_memory=not first), b"")
+            return
+        self._owed.append(utterance)
         if self._stream is None:
             self._waiting.append((utterance, text))
         else:
@@ -65,6 +80,7 @@ class Mouth:
     def clear(self) -> None:
         """Forget what was not delivered."""
         self._waiting.clear()
+        self._owed.clear()
         if self._stream is not None and not self._broken:
             self._stream.clear()
 
@@ -94,7 +110,7 @@ class Mouth:
                 b"",
             )  # fmt: skip
         for utterance, text in waiting:
-            self.speak(utterance, text)
+            stream.speak(utterance, text, flush=True)
 
     def _delivered(self, number: int, delivered: VoiceAudio | VoiceFlushed | EngineFailed) -> None:
         if self._broken or number != self._number:
@@ -105,6 +121,8 @@ class Mouth:
                     self._tries.worked()
                     self._give(signals.VoiceArrived(at_ms=self._now_ms(), samples=len(mulaw)), mulaw)
             case VoiceFlushed(utterance=utterance):
+                while self._owed and self._owed[0] <= utterance:
+                    self._owed.popleft()
                 self._give(signals.VoiceDelivered(at_ms=self._now_ms(), utterance=utterance), b"")
             case EngineFailed(engine=engine, reason=reason):
                 self._lose(number, engine, reason)
@@ -113,6 +131,7 @@ class Mouth:
         if number == self._number and not self._broken:
             # What it still delivers is nobody's.
             self._number += 1
+            self._owed.clear()
             self._let_go()
             self._failed(engine, reason)
             self._lost.set()

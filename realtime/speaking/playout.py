@@ -122,6 +122,11 @@ def flushes_left(speech: Speech, at_ms: int) -> float:
     return min(_FLUSHES, speech.flushes + (at_ms - speech.flushes_at_ms) * _FLUSHES_PER_MS)
 
 
+def unflushed(speech: Speech, count: int) -> Speech:
+    """So many texts were said from memory."""
+    return replace(speech, flushes=min(_FLUSHES, speech.flushes + count))
+
+
 def least_characters(speech: Speech, at_ms: int) -> int:
     """How long a text must be to be worth a flush: sentences share one when few are left."""
     left = flushes_left(speech, at_ms)

@@ -114,6 +114,9 @@ def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
     if not whole:
         return
     moment.change(speech=speech)
+    if signal.from_memory:
+        spend_characters(moment, -sum(len(utterance.text) for utterance in whole))
+        moment.change(speech=playout.unflushed(speech, len(whole)))
     if speech.all_delivered:
         moment.do(CancelTimer(timer=Timer.VOICE))
     if speech.pause is None:

@@ -85,6 +85,12 @@ class TestACall:
         first_answer = told["nonsense"].all("agent-turn")[2]
         assert "?" in (first_answer.heard or "")
 
+    async def test_greets_from_memory_and_pays_for_the_greeting_once(self, told: Mapping[str, Told]) -> None:
+        # The first two may ring before everything is ready.
+        later = [told[name].all("agent-turn")[0].entry.spent for name in ("paraphrases", "impatient", "nonsense")]
+        paid = [spent.characters for spent in later if spent is not None]
+        assert (len(paid), paid.count(0) >= 2) == (3, True)
+
     async def test_discloses_again_after_an_interruption(self, told: Mapping[str, Told]) -> None:
         disclosed = told["impatient"].all("disclosure-spoken")
         assert [each.entry.attempt for each in disclosed] == [2]
