@@ -1,6 +1,8 @@
 """JSON Schema: what a model gives a tool is checked before the tool is run, and before anything of it is on the log."""
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from jsonschema import Draft202012Validator, SchemaError
@@ -17,6 +19,14 @@ class BrokenSchema(ValueError):
     """A tool's schema is none; the text names the tool."""
 
 
+# Every call of an agent's has the same tools, and checking a schema itself takes milliseconds.
+@lru_cache(maxsize=1024)
+def _validator(schema: str) -> Draft202012Validator:
+    read = json.loads(schema)
+    Draft202012Validator.check_schema(read)
+    return Draft202012Validator(read, registry=Registry())
+
+
 class ArgumentChecks:
     """The schemas of an agent's tools, made ready once. A schema refers to nothing beyond itself: nothing is ever fetched."""
 
@@ -25,10 +35,9 @@ class ArgumentChecks:
         self._validators = {}
         for spec in specs:
             try:
-                Draft202012Validator.check_schema(spec.input_schema)
+                self._validators[spec.name] = _validator(json.dumps(spec.input_schema, sort_keys=True))
             except SchemaError as cause:
                 raise BrokenSchema(f"{spec.name}: {cause.message}") from cause
-            self._validators[spec.name] = Draft202012Validator(spec.input_schema, registry=Registry())
 
     def faults(self, use: ToolUse) -> str:
         """What fits worst, and where; empty when all fits, or when no such tool is known here."""

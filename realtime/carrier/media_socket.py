@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from events.calls.ending import EndedBy
+from realtime.carrier.floods import Allowance
 from realtime.carrier.media_streams import Dtmf, FrameRefused, Frames, Mark, Media, Message, Session, Start, Stop, Wrong
 from realtime.carrier.tokens import TokenRefused
 from realtime.loop.conductor import Conductor
@@ -50,18 +51,22 @@ class MediaSocket:
 
     def __init__(self, transport: Transport, desk: Desk, counters: Counter[str], *, start_within_seconds: float) -> None:
         self._transport, self._desk, self._counters = transport, desk, counters
-        self._session = Session()
+        loop = asyncio.get_running_loop()
+        self._session, self._clock, self._allowance = Session(), loop.time, Allowance(loop.time())
         self._frames: Frames | None = None
         self._call: Conductor | None = None
         self._call_id = ""
         self._closed = False
-        self._deadline = asyncio.get_running_loop().call_later(start_within_seconds, self._refuse, "start-overdue", _POLICY)
+        self._deadline = loop.call_later(start_within_seconds, self._refuse, "start-overdue", _POLICY)
 
     # --- from the socket ---
 
     def text(self, payload: bytes | bytearray | memoryview) -> None:
         """A whole text frame; its memory is not kept."""
         if self._closed:
+            return
+        if not self._allowance.takes(len(payload), self._clock()):
+            self._wrong(Wrong.FLOOD, _POLICY)
             return
         try:
             message = self._session.receive(payload)

@@ -27,6 +27,7 @@ class Wrong(StrEnum):
     UNTIMELY = "untimely-frame"
     FORMAT = "unsupported-format"
     OVERSIZED = "oversized-frame"
+    FLOOD = "flooded"
 
 
 class FrameRefused(Exception):
