@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+from realtime.hearing.marks import TurnMark
+
 Json: TypeAlias = Any
 
 
@@ -49,8 +51,7 @@ class VoiceActivity(Protocol):
 class Transcript:
     """Words recognised so far. Interims replace each other; finals are to be joined.
 
-    `start_ms` and `end_ms` count from the first audio byte sent on this stream (8 bytes a millisecond). `settled_ms`: nothing that was
-    said before it will be told again; None: as `end_ms`. Counts for finals alone, of which those without words say just that.
+    Times count from this stream's first byte. `settled_ms`, of finals: what was said before it is not told again; None: as `end_ms`.
     """
 
     text: str
@@ -60,6 +61,7 @@ class Transcript:
     end_ms: int
     confidence: float
     settled_ms: int | None = None
+    turn: TurnMark = TurnMark.NONE
 
 
 HearingListener: TypeAlias = Callable[[Transcript | EngineFailed], None]
@@ -85,9 +87,9 @@ class SpeechToText(Protocol):
     embedded: bool
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> HearingStream:
-        """Open a stream for one call. `vocabulary`: phrases of the business. Raises EngineUnavailable.
+        """Open a stream for one call; `vocabulary`: phrases of the business. Raises EngineUnavailable.
 
-        The listener is called on the event loop and returns at once.
+        The listener is called on the event loop.
         """
 
 

@@ -303,4 +303,7 @@ class CallWorker:
 
 def _hearing(configuration: Mapping[str, Any]) -> vad.Thresholds:
     given = briefings.thresholds(configuration)
-    return vad.Thresholds(start_probability=given.interruption_threshold, start_ms=given.speech_start_ms, stop_ms=given.speech_stop_ms)
+    return vad.Thresholds(
+        start_probability=given.interruption_threshold, start_ms=given.speech_start_ms, stop_ms=given.speech_stop_ms + vad.ALONE_MS,
+        quiet_ms=given.speech_stop_ms,
+    )  # fmt: skip

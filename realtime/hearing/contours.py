@@ -18,7 +18,7 @@ _LEAST_POWER = 60.0**2
 
 
 class Contour:
-    """The last seconds in call time. Feeding is cheap, as it is done fifty times a second; asking is done twice a turn."""
+    """The last seconds in call time. Feeding is cheap, as it is done fifty times a second; asking is done at the edges of speech."""
 
     def __init__(self) -> None:
         self._mulaw = bytearray()
@@ -45,6 +45,11 @@ class Contour:
         """Where the speech ended of which nothing was left at `at_ms`: behind the last loud step."""
         loud = self._loud(at_ms - _BACK_MS, at_ms + STEP_MS)
         return max(loud) + STEP_MS if loud else at_ms
+
+    def quiet_ms(self, at_ms: int) -> int:
+        """For how long it has been quiet at `at_ms`; no longer than is looked back."""
+        loud = self._loud(at_ms - _BACK_MS, at_ms)
+        return at_ms - max(loud) - STEP_MS if loud else _BACK_MS
 
     def _loud(self, from_ms: int, to_ms: int) -> list[int]:
         """The beginnings of loud steps within a stretch."""

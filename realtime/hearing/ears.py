@@ -170,8 +170,11 @@ class Ears:
     def _call_ms(self, given_ms: int) -> int:
         return given_ms + (self._origin_ms or 0) + self._skipped_ms
 
+    def _quiet_ms(self, stream_ms: int) -> int:
+        return self._contour.quiet_ms(self._call_ms(stream_ms))
+
     def _windows(self, windows: Sequence[tuple[int, float]]) -> None:
-        self._speech, changes = vad.steps(self._speech, self._thresholds, windows)
+        self._speech, changes = vad.steps(self._speech, self._thresholds, windows, self._quiet_ms)
         self._noticed(self._call_ms(0), windows, changes)
         for change in changes:
             at_ms, since_ms = self._now_ms(), self._call_ms(change.at_ms)
@@ -204,6 +207,7 @@ class Ears:
                 signals.WordsRecognised(
                     at_ms=self._now_ms(), text=heard.text, is_final=heard.is_final, from_finalize=heard.from_finalize,
                     start_ms=self._call_ms(start_ms), end_ms=self._call_ms(end_ms), confidence=heard.confidence,
+                    turn=heard.turn,
                 )
             )  # fmt: skip
 

@@ -1,20 +1,26 @@
 """When the caller starts and stops speaking, from the probability that each window of audio holds speech."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 WINDOW_MS: Final = 32
+# Where the line's noise hides the quiet, the detector alone decides, and is given longer.
+ALONE_MS: Final = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """Between the two probabilities nothing changes, so that a value wavering around one does not flicker."""
+    """Between the two probabilities nothing changes, so that a value wavering around one does not flicker.
+
+    `quiet_ms`: how much quiet by loudness ends speech of which the detector is no longer sure; it is behind its time at an end.
+    """
 
     start_probability: float = 0.6
     stop_probability: float = 0.35
     start_ms: int = 64
     stop_ms: int = 320
+    quiet_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +52,23 @@ class Activity:
 
 
 SILENT: Final = Activity()
+Quiet: TypeAlias = Callable[[int], int]
+"""For how many milliseconds it has been quiet at the end of a window, by loudness. Asked at the edges of speech only."""
 
 
-def step(activity: Activity, thresholds: Thresholds, end_ms: int, probability: float) -> tuple[Activity, SpeechChange | None]:
+def _never_quiet(_end_ms: int) -> int:
+    return 0
+
+
+def step(
+    activity: Activity, thresholds: Thresholds, end_ms: int, probability: float, quiet: Quiet = _never_quiet
+) -> tuple[Activity, SpeechChange | None]:
     """Take one window of 32 ms into account. Windows come in order."""
     if activity.speaking:
+        if thresholds.quiet_ms is not None and probability < thresholds.start_probability:
+            quiet_ms = quiet(end_ms)
+            if quiet_ms >= thresholds.quiet_ms:
+                return SILENT, SpeechStopped(at_ms=end_ms - quiet_ms, noticed_ms=end_ms)
         return _while_speaking(activity, thresholds, end_ms, probability)
     return _while_silent(activity, thresholds, end_ms, probability)
 
@@ -80,11 +98,13 @@ def _while_speaking(activity: Activity, thresholds: Thresholds, end_ms: int, pro
     return SILENT, SpeechStopped(at_ms=ended_ms, noticed_ms=end_ms)
 
 
-def steps(activity: Activity, thresholds: Thresholds, windows: Iterable[tuple[int, float]]) -> tuple[Activity, list[SpeechChange]]:
+def steps(
+    activity: Activity, thresholds: Thresholds, windows: Iterable[tuple[int, float]], quiet: Quiet = _never_quiet
+) -> tuple[Activity, list[SpeechChange]]:
     """Take several windows into account."""
     changes: list[SpeechChange] = []
     for end_ms, probability in windows:
-        activity, change = step(activity, thresholds, end_ms, probability)
+        activity, change = step(activity, thresholds, end_ms, probability, quiet)
         if change is not None:
             changes.append(change)
     return activity, changes

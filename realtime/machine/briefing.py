@@ -21,16 +21,24 @@ class Thresholds:
     `barge_in_after_ms`; sustained for `interruption_after_ms` it needs no words to end the agent's turn, and
     `resume_after_ms` after its end the agent goes on if no words have come of it. `speculations`: at most so many a
     turn; `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
+    Silence since the caller's last sound gives the floor away: after `complete_after_ms` behind words that look complete, `patience_ms`
+    behind others (then what this caller has taught, from `least_patience_ms` to `most_patience_ms`), `open_end_ms` behind an "and" or a
+    "to". `turn_within_ms`: how long a recogniser that judges turns itself is left to.
     """
 
     interruption_threshold: float = 0.6
     speech_start_ms: int = 64
-    speech_stop_ms: int = 224
+    speech_stop_ms: int = 80
     barge_in_after_ms: int = 150
     interruption_after_ms: int = 1000
     resume_after_ms: int = 500
-    patience_ms: int = 500
+    complete_after_ms: int = 0
+    patience_ms: int = 900
+    least_patience_ms: int = 500
+    most_patience_ms: int = 1500
+    open_end_ms: int = 1600
     final_within_ms: int = 1500
+    turn_within_ms: int = 4000
     filler_after_ms: int = 300
     thinking_filler_after_ms: int = 2500
     model_within_ms: int = 8000
@@ -58,12 +66,17 @@ class Thresholds:
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "interruption_threshold": (0.4, 0.95),
     "speech_start_ms": (32, 500),
-    "speech_stop_ms": (96, 2000),
+    "speech_stop_ms": (64, 2000),
     "barge_in_after_ms": (50, 2000),
     "interruption_after_ms": (300, 5000),
     "resume_after_ms": (100, 3000),
+    "complete_after_ms": (0, 3000),
     "patience_ms": (0, 5000),
+    "least_patience_ms": (0, 5000),
+    "most_patience_ms": (200, 8000),
+    "open_end_ms": (200, 8000),
     "final_within_ms": (200, 5000),
+    "turn_within_ms": (1000, 15_000),
     "filler_after_ms": (0, 10_000),
     "thinking_filler_after_ms": (500, 60_000),
     "model_within_ms": (1000, 60_000),

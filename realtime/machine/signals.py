@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from events.calls.ending import EndedBy
 from events.calls.every import CallEvent
+from realtime.hearing.marks import TurnMark
 from realtime.ports import Json, Reasoning, TokenUsage, ToolUse
 
 
@@ -86,6 +87,7 @@ class WordsRecognised:
     start_ms: int
     end_ms: int
     confidence: float
+    turn: TurnMark = TurnMark.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,8 +85,12 @@ def unpack(kept: Iterable[Mapping[str, Any]]) -> Listening:
 
 
 def decide_again(listening: Listening, thresholds: vad.Thresholds) -> list[vad.SpeechChange]:
-    """When speech started and stopped by these thresholds, in the detector's time."""
-    _, changes = vad.steps(vad.SILENT, thresholds, listening.windows)
+    """When speech started and stopped by these thresholds, in the detector's time.
+
+    A stop knows how quiet it had been: so the same thresholds give the same stops, though the loudness that is kept is rounded.
+    """
+    quiet = {change.noticed_ms: change.noticed_ms - change.at_ms for change in listening.changes if isinstance(change, vad.SpeechStopped)}
+    _, changes = vad.steps(vad.SILENT, thresholds, listening.windows, lambda end_ms: quiet.get(end_ms, 0))
     return changes
 
 

@@ -1,8 +1,11 @@
 """What a caller's words mean where no model is asked: cheap rules, well under a millisecond."""
 
+import itertools
 import re
+from collections.abc import Sequence
 from enum import Enum
 
+_SHORTEST_QUESTION = 4
 _PLAIN_WORD = re.compile(r"[^\w']+")
 
 
@@ -25,27 +28,78 @@ def _set(words: str) -> frozenset[str]:
 
 
 _TRAILING = _set(
-    """a an and are as at because but by can for from i i'd i'll i'm if in is it's like maybe my of on or so than that the then to uh um was
-    we well what when where which will with would you your"""
+    """a about an and any around are as at be because been before between but by can could for from has have how i i'd i'll i'm i've if in
+    into is it's its maybe my near of on or our rather should so some than the their there's these those to uh uhm um very was we we'd
+    we'll we're well were what what's when where whether which while who whose why will with without would your"""
 )
 _ALONE = _set(
-    """yes yeah yep yup sure ok okay no nope thanks please bye goodbye hello hi correct right exactly absolutely never mind certainly
-    fine"""
+    """yes yeah yep yup sure ok okay no nope thanks thank you please bye goodbye hello hi correct right exactly absolutely never mind
+    certainly fine not really that's it is that go ahead all"""
 )
-_CLOSING = _set("please thanks goodbye bye today tomorrow okay")
-_ASKING = _set("what when where who which how why do does did can could are is may will would")
+_CLOSING = _set("please thanks goodbye bye")
+_ASKING = _set("what what's when where who which how why do does did can could are is may will would have has")
+_OPENING = _set("hello hi hey and so but well okay ok yes yeah no sorry oh um uh then")
+# Verbs whose matter comes next, words that stand before what they are about, and beginnings that ask or say nothing yet.
+_UNFINISHED = re.compile(
+    r"\b(?:(?:to|can i|could i|may i|can we|could we|can you|could you|would you|please) (?:ask|book|bring|buy|cancel|change|check|find|"
+    r"get|give|have|hear|know|make|mean|move|need|order|put|return|say|see|send|take|tell|think|try|use|want)"
+    r"|(?:tell|ask|show|give|send|let|help|remind) (?:me|us|him|her|them)|(?:would|'d|i'd|we'd) (?:like|love|prefer|rather)"
+    r"|(?:^|^\w+ )(?:i|we) (?:guess|have|know|mean|need|think|want)|(?:do|does|did|is|was|are|were|would|will) not|\w+n't"
+    r"|(?:number|name|address|birthday) is|possible|interested|wondering|is it|is there|are there|are you|do you|did you|have you|i am"
+    r"|we are|what kind|how much|how many|how long|how far|how often)$"
+)
+_CONDITIONS = _set("although if unless while")
+_SHORTEST_WITH_CONDITION = 7
+_DIGITS = _set("oh zero one two three four five six seven eight nine double")
+# A number that is being dictated: its first group is heard as a row of single digits.
+_FEWEST_DIGITS = 4
+_MOST_DIGITS = 10
+
+
+def _digits_at_end(words: Sequence[str]) -> int:
+    """How many digits of a number stand at the end, each said or written by itself or in a group; a lone one is no number."""
+    row = list(itertools.takewhile(lambda word: word in _DIGITS or word.isdigit(), reversed(words)))
+    count = sum(len(word) if word.isdigit() else 1 for word in row)
+    return count if len(row) > 1 or count > 2 else 0
+
+
+def _asks(words: Sequence[str]) -> bool:
+    """Whether it is a question, by its beginning, and long enough to be a whole one."""
+    begins = next((at for at in range(len(words)) if words[at] not in _OPENING), len(words))
+    return begins < len(words) and words[begins] in _ASKING and len(words) - begins >= _SHORTEST_QUESTION
+
+
+def trails_off(text: str) -> bool:
+    """Whether something must still follow: no sentence ends with an "and", a "to", or the first digits of a number."""
+    words = plain_words(text)
+    if not words or all(word in _ALONE for word in words):
+        return False
+    return (
+        words[-1] in _TRAILING
+        or (0 < _digits_at_end(words) < _FEWEST_DIGITS and not _asks(words))
+        or text.rstrip().endswith((",", "...", "…", "-"))
+        or _UNFINISHED.search(" ".join(words)) is not None
+        or (words[0] in _CONDITIONS and len(words) < _SHORTEST_WITH_CONDITION)
+    )
 
 
 def looks_complete(text: str) -> bool:
-    """Whether a person would answer now: a cheap look at the last words. What it doubts may go on within the patience."""
+    """Whether a person would answer now: a cheap look at the words. What it doubts may go on within the patience.
+
+    A full stop proves nothing: recognisers set one wherever they are asked for a final.
+    """
     words = plain_words(text)
-    if not words or words[-1] in _TRAILING or words[-1].isdigit():
+    if not words:
         return False
-    if text.rstrip().endswith((".", "?", "!")) and not text.rstrip().endswith("..."):
+    if all(word in _ALONE for word in words):
         return True
-    if all(word in _ALONE for word in words) or words[-1] in _CLOSING:
+    if trails_off(text):
+        return False
+    if words[-1] in _CLOSING or text.rstrip().endswith("?"):
         return True
-    return words[0] in _ASKING and len(words) >= 4
+    if not _asks(words) and (digits := _digits_at_end(words)):
+        return digits >= _MOST_DIGITS
+    return _asks(words)
 
 
 class Answer(Enum):

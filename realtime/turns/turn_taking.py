@@ -1,13 +1,15 @@
 """Who has the floor: when the caller's turn is over, and when they speak over the agent."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from realtime.hearing.marks import TurnMark
 from realtime.machine.briefing import Thresholds
 from realtime.machine.effects import CancelTimer, FinalizeHearing, SetTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
-from realtime.turns.phrases import looks_complete, without_repetition
+from realtime.turns.patience import Patience
+from realtime.turns.phrases import looks_complete, plain_words, trails_off, without_repetition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,10 @@ class SpokeOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LikelyOver:
-    """The turn is probably over with `words`: worth thinking ahead for, not yet worth answering."""
+    """The turn is probably over with `words`: worth thinking ahead for, not yet worth answering.
+
+    It holds until a GoesOn, or a TurnOver of the same words but for punctuation and case.
+    """
 
     words: str
 
@@ -52,10 +57,17 @@ Decision: TypeAlias = TurnOver | NotUnderstood | SpokeOver | LikelyOver | GoesOn
 FloorSignal: TypeAlias = SpeechStarted | SpeechStopped | WordsRecognised | TimerFired
 FloorEffect: TypeAlias = SetTimer | CancelTimer | FinalizeHearing
 
+# What follows so soon is the same breath: the gap is within a word, or the detector's.
+_ONE_BREATH_MS = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
-    """The caller's side of the conversation. `settled_ms` is the call time up to which words belong to turns that are over."""
+    """The caller's side of the conversation. `settled_ms` is the call time up to which words belong to turns that are over.
+
+    `likely`: the words of the LikelyOver that holds. `judged`: the recogniser says itself when a turn is over. `pause_ms`: the pause
+    before this stretch of speech, a lesson as soon as words come of it; `paused_whole`: what stood before it looked complete.
+    """
 
     speaking: bool = False
     started_ms: int | None = None
@@ -67,6 +79,13 @@ class Floor:
     recognised_ms: int | None = None
     settled_ms: int = -1
     settled_words: str = ""
+    settled_whole: bool = False
+    likely: str = ""
+    judged: bool = False
+    patience: Patience = field(default_factory=Patience)
+    pause_ms: int = 0
+    paused_whole: bool = False
+    resumed_ms: int = 0
 
     @property
     def open(self) -> bool:
@@ -85,87 +104,155 @@ class Floor:
 
 
 Outcome: TypeAlias = tuple[Floor, Sequence[FloorEffect | Decision]]
+Complete: TypeAlias = Callable[[str], bool]
+_NO_TIMERS = (CancelTimer(timer=Timer.FINAL), CancelTimer(timer=Timer.PATIENCE))
 
 
-def step(
-    floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_talks: bool, complete: Callable[[str], bool] = looks_complete
-) -> Outcome:
+def step(floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_talks: bool, complete: Complete = looks_complete) -> Outcome:
     """`agent_talks`: the agent has more to say than the tail of a word, so that speech now would be over it.
 
     `complete`: whether these words need no waiting for more.
     """
     match signal:
         case SpeechStarted():
-            return _started(floor, signal, thresholds, agent_talks=agent_talks)
-        case SpeechStopped(at_ms=at_ms, ended_ms=ended_ms):
-            if not floor.speaking:
-                return floor, ()
-            stopped = replace(floor, speaking=False, ended_ms=ended_ms, awaiting_final=True)
-            wait = SetTimer(timer=Timer.FINAL, at_ms=at_ms + thresholds.final_within_ms)
-            return stopped, (CancelTimer(timer=Timer.BARGE_IN), FinalizeHearing(), wait)
+            return _started(floor, signal, thresholds, complete, agent_talks=agent_talks)
+        case SpeechStopped():
+            return _stopped(floor, signal, thresholds, complete) if floor.speaking else (floor, ())
         case WordsRecognised():
             return _recognised(floor, signal, thresholds, complete)
         case TimerFired(timer=Timer.BARGE_IN):
             if floor.speaking and agent_talks and floor.started_ms is not None:
                 return floor, (SpokeOver(since_ms=floor.started_ms),)
             return floor, ()
+        case TimerFired(timer=Timer.FINAL, at_ms=at_ms) if floor.judged and floor.open and not floor.speaking and not floor.awaiting_final:
+            # The recogniser has had its time to judge: now it is asked to come to an end.
+            wait = SetTimer(timer=Timer.FINAL, at_ms=at_ms + thresholds.final_within_ms)
+            return replace(floor, awaiting_final=True), (FinalizeHearing(), wait)
         case TimerFired(timer=Timer.FINAL | Timer.PATIENCE, at_ms=at_ms):
-            return (floor, ()) if floor.speaking or not floor.open else _over(floor, at_ms)
+            return (floor, ()) if floor.speaking or not floor.open else _over(floor, at_ms, thresholds, complete)
         case _:
             return floor, ()
 
 
-def _started(floor: Floor, signal: SpeechStarted, thresholds: Thresholds, *, agent_talks: bool) -> Outcome:
+def _started(floor: Floor, signal: SpeechStarted, thresholds: Thresholds, complete: Complete, *, agent_talks: bool) -> Outcome:
     if floor.speaking:
         return floor, ()
     since_ms = max(signal.since_ms, floor.settled_ms, 0)
     began = floor.started_ms if floor.started_ms is not None else since_ms
-    effects: list[FloorEffect | Decision] = [CancelTimer(timer=Timer.FINAL), CancelTimer(timer=Timer.PATIENCE)]
+    one_breath = floor.open and since_ms - floor.ended_ms < _ONE_BREATH_MS
     # A cough is shorter than a word: only sustained speech takes the floor.
-    due_ms = since_ms + thresholds.barge_in_after_ms
+    over_since_ms = began if one_breath else since_ms
+    due_ms = over_since_ms + thresholds.barge_in_after_ms
+    floor, effects = _likely(_noting_pause(floor, since_ms, thresholds, complete), "")
+    effects = [*_NO_TIMERS, *effects]
     if agent_talks:
-        effects.append(SpokeOver(since_ms=since_ms) if due_ms <= signal.at_ms else SetTimer(timer=Timer.BARGE_IN, at_ms=due_ms))
+        effects.append(SpokeOver(since_ms=over_since_ms) if due_ms <= signal.at_ms else SetTimer(timer=Timer.BARGE_IN, at_ms=due_ms))
     return replace(floor, speaking=True, started_ms=began, awaiting_final=False), effects
 
 
-def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, complete: Callable[[str], bool]) -> Outcome:
+def _noting_pause(floor: Floor, since_ms: int, thresholds: Thresholds, complete: Complete) -> Floor:
+    """Remember the pause that ends here, if it was one within a turn: also when we had taken the turn for over, right before."""
+    pause_ms = since_ms - floor.ended_ms
+    whole = complete(floor.words) if floor.open else floor.settled_whole
+    if not floor.ended_ms or not (floor.words if floor.open else True) or not _ONE_BREATH_MS <= pause_ms <= thresholds.most_patience_ms:
+        return floor
+    return replace(floor, pause_ms=pause_ms, paused_whole=whole, resumed_ms=since_ms)
+
+
+def _stopped(floor: Floor, signal: SpeechStopped, thresholds: Thresholds, complete: Complete) -> Outcome:
+    stopped = replace(floor, speaking=False, ended_ms=signal.ended_ms, awaiting_final=not floor.judged)
+    quiet = CancelTimer(timer=Timer.BARGE_IN)
+    if floor.judged:
+        return stopped, (quiet, SetTimer(timer=Timer.FINAL, at_ms=signal.at_ms + thresholds.turn_within_ms))
+    wait = SetTimer(timer=Timer.FINAL, at_ms=signal.at_ms + thresholds.final_within_ms)
+    # Often the interims have it all: thinking can begin while the recogniser's last word is on its way.
+    stopped, likely = _likely(stopped, stopped.words if complete(stopped.words) else "")
+    return stopped, (quiet, FinalizeHearing(), wait, *likely)
+
+
+def _likely(floor: Floor, words: str) -> tuple[Floor, list[FloorEffect | Decision]]:
+    """What is to be said when the turn would end with `words`; none: when it goes on."""
+    if plain_words(words) == plain_words(floor.likely):
+        return floor, []
+    taken_back: list[FloorEffect | Decision] = [GoesOn()] if floor.likely else []
+    return replace(floor, likely=words), [*taken_back, LikelyOver(words=words)] if words else taken_back
+
+
+def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, complete: Complete) -> Outcome:
     text = signal.text.strip()
     if not signal.is_final:
-        return (floor, ()) if signal.end_ms <= floor.settled_ms else (replace(floor, interim=text), ())
+        return _interim(floor, signal, text)
     if signal.start_ms < floor.settled_ms:
         # The final of a turn that was decided on its interims: what it repeats is known.
         text = without_repetition(text, floor.settled_words)
         if not text and not floor.open:
             return floor, ()
     began = floor.started_ms if floor.started_ms is not None or not text else max(signal.start_ms, floor.settled_ms, 0)
+    judged = signal.turn is not TurnMark.NONE
     heard = replace(
-        floor, started_ms=began, interim="", recognised_ms=signal.at_ms, ended_ms=floor.ended_ms if floor.open else signal.end_ms
-    )
+        floor, started_ms=began, interim="", recognised_ms=signal.at_ms, judged=judged,
+        ended_ms=floor.ended_ms if floor.open and not (judged and floor.speaking) else signal.end_ms,
+    )  # fmt: skip
     if text:
         heard = replace(heard, finals=(*floor.finals, text), confidences=(*floor.confidences, signal.confidence))
-    if heard.speaking or not heard.open:
+        heard = _taught(heard, signal)
+    if not heard.open:
         return heard, ()
+    if signal.turn is TurnMark.OVER:
+        return _over(replace(heard, awaiting_final=False), signal.at_ms, thresholds, complete)
+    return (heard, ()) if heard.speaking else _answered(heard, signal, text, thresholds, complete)
+
+
+def _interim(floor: Floor, signal: WordsRecognised, text: str) -> Outcome:
+    if signal.end_ms <= floor.settled_ms:
+        return floor, ()
+    heard = replace(floor, interim=text, judged=signal.turn is not TurnMark.NONE)
+    match signal.turn:
+        case TurnMark.LIKELY_OVER:
+            return _likely(heard, heard.words)
+        case TurnMark.GOES_ON:
+            return _likely(heard, "")
+        case _:
+            return heard, ()
+
+
+def _answered(heard: Floor, signal: WordsRecognised, text: str, thresholds: Thresholds, complete: Complete) -> Outcome:
+    """A final while the caller is silent: over at once, or as soon as the silence is long enough for such words."""
     # A recogniser does not always say that a final answers our request: one that reaches the end of speech is as good.
     answered = signal.from_finalize or (heard.awaiting_final and bool(text) and signal.end_ms >= heard.ended_ms)
     if heard.awaiting_final and not answered:
         return heard, ()
     heard = replace(heard, awaiting_final=False)
-    if not heard.finals or complete(heard.words):
-        return _over(heard, signal.at_ms)
-    return heard, (CancelTimer(timer=Timer.FINAL), SetTimer(timer=Timer.PATIENCE, at_ms=signal.at_ms + thresholds.patience_ms))
+    whole, open_end = complete(heard.words), trails_off(heard.words)
+    due_ms = heard.ended_ms + heard.patience.silence_ms(thresholds, whole=whole, open_end=open_end)
+    if not heard.finals or due_ms <= signal.at_ms:
+        return _over(heard, signal.at_ms, thresholds, complete)
+    heard, likely = _likely(heard, "" if open_end and not whole else heard.words)
+    return heard, (CancelTimer(timer=Timer.FINAL), SetTimer(timer=Timer.PATIENCE, at_ms=due_ms), *likely)
 
 
-def _over(floor: Floor, at_ms: int) -> Outcome:
+def _taught(heard: Floor, signal: WordsRecognised) -> Floor:
+    """Words came of the speech after a pause: so it was one, and this caller makes such pauses."""
+    if not heard.pause_ms or signal.end_ms <= heard.resumed_ms:
+        return heard
+    return replace(heard, patience=heard.patience.after_pause(heard.pause_ms, whole=heard.paused_whole), pause_ms=0)
+
+
+def _over(floor: Floor, at_ms: int, thresholds: Thresholds, complete: Complete) -> Outcome:
     words, began = floor.words, floor.started_ms or 0
     # Without the recogniser's last word a final of this turn may still come, and must not begin another one.
     unsettled = floor.awaiting_final
     settled_ms = max(at_ms if unsettled else floor.ended_ms, began)
-    fresh = Floor(ended_ms=floor.ended_ms, settled_ms=settled_ms, settled_words=words if unsettled else "")
-    cancelled = (CancelTimer(timer=Timer.FINAL), CancelTimer(timer=Timer.PATIENCE))
+    whole = complete(words)
+    fresh = Floor(
+        ended_ms=floor.ended_ms, settled_ms=settled_ms, settled_words=words if unsettled else "", settled_whole=whole, judged=floor.judged,
+        patience=floor.patience.after_turn(thresholds, whole=whole),
+    )  # fmt: skip
+    taken_back = (GoesOn(),) if floor.likely and plain_words(words) != plain_words(floor.likely) else ()
     if not words:
-        return fresh, (*cancelled, NotUnderstood(started_ms=began, ended_ms=floor.ended_ms))
+        return fresh, (*_NO_TIMERS, *taken_back, NotUnderstood(started_ms=began, ended_ms=floor.ended_ms))
     over = TurnOver(
         words=words, started_ms=began, ended_ms=floor.ended_ms, confidence=floor.confidence,
         recognised_ms=floor.recognised_ms if floor.recognised_ms is not None else at_ms,
     )  # fmt: skip
-    return fresh, (*cancelled, over)
+    return fresh, (*_NO_TIMERS, *taken_back, over)

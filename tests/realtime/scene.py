@@ -136,9 +136,12 @@ class Scene:
         return self
 
     def says(self, words: str, *, lasting_ms: int = 800) -> "Scene":
-        """The caller speaks, is recognised 100 ms after the detector noticed the end, and is silent."""
+        """The caller speaks, is recognised 100 ms after the detector noticed the end, and is silent until the turn is over."""
         self.starts_speaking().wait(lasting_ms)
-        return self.falls_silent(words)
+        self.falls_silent(words)
+        while self.state.floor.open and self.state.life is Life.TALKING:
+            self.wait(20)
+        return self
 
     def starts_speaking(self) -> "Scene":
         self.wait(64)

@@ -221,7 +221,7 @@ class TestTool:
         scene.tell(signals.ModelSaid, asked=scene.asked, text="I will book that for you now. Just a moment please. ")
         scene.wait(800).starts_speaking().wait(200)
         scene.model_answers("", BOOK)
-        scene.falls_silent("no wait not friday").wait(600)
+        scene.falls_silent("no wait not friday").wait(1000)
         assert scene.all(do.RunTool) == []
         assert scene.request.messages[-1].text == "no wait not friday"
 

@@ -185,7 +185,7 @@ class TestWhatIf:
         assert film.scene.over
 
     async def test_nothing_is_otherwise_with_what_it_had(self) -> None:
-        assert (await supposed("threshold.patience_ms=500")).divergence is None
+        assert (await supposed("threshold.patience_ms=900")).divergence is None
 
     async def test_another_sentence_is_said_instead(self) -> None:
         found = await supposed("wording.how_can_i_help=What is it that I can do for you on this day?")
@@ -212,7 +212,7 @@ class TestWhatIf:
         await film.keeper.close()
         kept = await film.kept()
         run = understood(kept, keys)
-        found = suppose(kept, run, change_of(["threshold.patience_ms=900"]))
+        found = suppose(kept, run, change_of(["threshold.open_end_ms=2000"]))
         assert found.divergence is not None
         asked = [[ms for ms, line in side if line.endswith("is asked")] for side in (found.was, found.would_be)]
         assert asked[1][0] - asked[0][0] == 400
@@ -225,7 +225,7 @@ class TestWhatIf:
         await film.keeper.close()
         kept = await film.kept()
         run = understood(kept, keys)
-        found = suppose(kept, run, change_of(["threshold.patience_ms=3000"]))
+        found = suppose(kept, run, change_of(["threshold.open_end_ms=4000"]))
         assert found.divergence is not None
         assert any("what it would have said is not known" in remark for remark in found.remarks)
 

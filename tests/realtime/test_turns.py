@@ -7,8 +7,8 @@ import pytest
 from realtime.machine.briefing import Thresholds
 from realtime.machine.effects import FinalizeHearing, SetTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
-from realtime.turns.phrases import looks_complete, without_repetition
-from realtime.turns.turn_taking import Floor, FloorSignal, NotUnderstood, SpokeOver, TurnOver, step
+from realtime.turns.phrases import looks_complete, trails_off, without_repetition
+from realtime.turns.turn_taking import Floor, FloorSignal, GoesOn, LikelyOver, NotUnderstood, SpokeOver, TurnOver, step
 
 USUAL = Thresholds()
 
@@ -47,17 +47,26 @@ class TestEndOfTurn:
 
     def test_waits_for_more_after_a_final_that_does_not(self) -> None:
         floor, outcome = after(STARTED, STOPPED, words("I would like to", at_ms=2400))
-        assert SetTimer(timer=Timer.PATIENCE, at_ms=2900) in outcome
-        _, decided = step(floor, TimerFired(at_ms=2900, timer=Timer.PATIENCE), USUAL, agent_talks=False)
+        assert SetTimer(timer=Timer.PATIENCE, at_ms=2000 + USUAL.open_end_ms) in outcome
+        _, decided = step(floor, TimerFired(at_ms=3600, timer=Timer.PATIENCE), USUAL, agent_talks=False)
         assert isinstance(decided[-1], TurnOver)
+
+    def test_waits_less_after_a_whole_statement_and_says_that_it_is_likely_over(self) -> None:
+        _, outcome = after(STARTED, STOPPED, words("I want to book a table.", at_ms=2400))
+        assert SetTimer(timer=Timer.PATIENCE, at_ms=2000 + USUAL.patience_ms) in outcome
+        assert outcome[-1] == LikelyOver(words="I want to book a table.")
+
+    def test_counts_the_silence_and_not_how_long_the_recogniser_took(self) -> None:
+        _, outcome = after(STARTED, STOPPED, words("I want to book a table.", at_ms=3300))
+        assert isinstance(outcome[-1], TurnOver)
 
     def test_joins_what_comes_within_the_patience(self) -> None:
         _, outcome = after(
             STARTED, STOPPED, words("I would like to", at_ms=2400), SpeechStarted(at_ms=2600, since_ms=2540),
-            SpeechStopped(at_ms=3500, ended_ms=3200), words("book a table.", at_ms=3600, start_ms=2400),
+            SpeechStopped(at_ms=3500, ended_ms=3200), words("book a table please.", at_ms=3600, start_ms=2400),
         )  # fmt: skip
         assert isinstance(outcome[-1], TurnOver)
-        assert (outcome[-1].words, outcome[-1].started_ms, outcome[-1].ended_ms) == ("I would like to book a table.", 1000, 3200)
+        assert (outcome[-1].words, outcome[-1].started_ms, outcome[-1].ended_ms) == ("I would like to book a table please.", 1000, 3200)
 
     def test_joins_the_finals_of_one_breath(self) -> None:
         early = words("I would like", at_ms=1800, from_finalize=False, end_ms=1700)
@@ -109,6 +118,42 @@ class TestEndOfTurn:
         assert outcome == []
 
 
+INTERIM = words("when are you open", at_ms=1900, is_final=False, from_finalize=False)
+
+
+class TestLikelyOver:
+    """What thinking ahead lives on: it is told early, and taken back when it was wrong."""
+
+    def test_is_told_with_the_stop_when_the_interims_look_complete(self) -> None:
+        _, outcome = after(STARTED, INTERIM, STOPPED)
+        assert outcome[-1] == LikelyOver(words="when are you open")
+
+    def test_is_not_told_of_what_trails_off(self) -> None:
+        _, outcome = after(STARTED, words("I would like to", at_ms=1900, is_final=False, from_finalize=False), STOPPED)
+        assert LikelyOver(words="I would like to") not in outcome
+        _, outcome = after(STARTED, STOPPED, words("I would like to", at_ms=2400))
+        assert not [one for one in outcome if isinstance(one, LikelyOver)]
+
+    def test_holds_when_the_final_only_adds_punctuation(self) -> None:
+        _, outcome = after(STARTED, INTERIM, STOPPED, words("When are you open?", at_ms=2400))
+        assert GoesOn() not in outcome
+        assert isinstance(outcome[-1], TurnOver)
+
+    def test_is_taken_back_by_other_words(self) -> None:
+        _, outcome = after(STARTED, INTERIM, STOPPED, words("When are you open tomorrow?", at_ms=2400))
+        assert outcome[-2] == GoesOn()
+        assert isinstance(outcome[-1], TurnOver)
+
+    def test_is_taken_back_by_speech(self) -> None:
+        _, outcome = after(STARTED, INTERIM, STOPPED, SpeechStarted(at_ms=2390, since_ms=2330))
+        assert GoesOn() in outcome
+
+    def test_is_taken_back_when_nothing_was_said_after_all(self) -> None:
+        floor, outcome = after(STARTED, INTERIM, STOPPED, words("", at_ms=2400))
+        assert outcome[-2:] == [GoesOn(), NotUnderstood(started_ms=1000, ended_ms=2000)]
+        assert floor.likely == ""
+
+
 class TestSpeakingOver:
     def test_waits_for_as_long_as_a_word_takes(self) -> None:
         _, outcome = after(STARTED, agent_talks=True)
@@ -120,6 +165,12 @@ class TestSpeakingOver:
         _, outcome = after(SpeechStarted(at_ms=1300, since_ms=1000), agent_talks=True)
         assert outcome[-1] == SpokeOver(since_ms=1000)
 
+    def test_counts_from_the_first_sound_when_a_stop_was_within_a_word(self) -> None:
+        _, outcome = after(
+            STARTED, SpeechStopped(at_ms=1190, ended_ms=1100), SpeechStarted(at_ms=1230, since_ms=1170), agent_talks=True
+        )  # fmt: skip
+        assert outcome[-1] == SpokeOver(since_ms=1000)
+
     def test_is_no_matter_when_the_agent_is_silent(self) -> None:
         _, outcome = after(STARTED)
         assert not [one for one in outcome if isinstance(one, SetTimer | SpokeOver)]
@@ -127,14 +178,39 @@ class TestSpeakingOver:
 
 class TestLooksComplete:
     @pytest.mark.parametrize(
-        "text", ["When are you open?", "Yes.", "yes", "no thanks", "goodbye", "what are your opening hours", "I would like a table please"]
-    )
+        "text",
+        [
+            "When are you open?", "Yes.", "yes", "no thanks", "goodbye", "what are your opening hours", "I would like a table please",
+            "how long does it take", "so when are you open", "When are you open, five three one?",
+            "that is correct", "my number is 0 1 7 1 5 5 5 1 2 3",
+        ],
+    )  # fmt: skip
     def test_of_what_a_person_would_answer_at_once(self, text: str) -> None:
         assert looks_complete(text)
 
-    @pytest.mark.parametrize("text", ["", "I would like to", "my number is 0 1 7", "and", "I want to book a table", "well..."])
+    @pytest.mark.parametrize(
+        "text", ["", "I would like to", "my number is 0 1 7", "and", "I want to book a table", "well...", "I would like to come on Monday."]
+    )
     def test_not_of_what_may_go_on(self, text: str) -> None:
         assert not looks_complete(text)
+
+
+class TestTrailsOff:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "I would like to", "my number is 0 1 7", "my number is five five", "and", "well...", "Can you tell me?", "I want to book",
+            "what are your", "if it rains", "I think", "it does not", "yes but", "I would like",
+        ],
+    )  # fmt: skip
+    def test_where_no_sentence_ends(self, text: str) -> None:
+        assert trails_off(text)
+
+    @pytest.mark.parametrize(
+        "text", ["", "yes please", "I want to book a table", "how long does it take", "at half past two", "a table for two", "thank you"]
+    )
+    def test_not_where_one_could(self, text: str) -> None:
+        assert not trails_off(text)
 
 
 class TestWithoutRepetition:
