@@ -25,6 +25,8 @@ from realtime.loop.facts_queue import FactsQueue, Sender
 from realtime.machine import briefing as briefings
 from realtime.machine.briefing import Briefing
 from realtime.ports import Tools
+from realtime.thinking.guardrails import guardrails
+from realtime.thinking.models import rules
 
 log = structlog.get_logger()
 
@@ -242,6 +244,7 @@ class CallWorker:
             digits_as_words=bool(keypad.get("words", False)),
             captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
             destinations=briefings.destinations(configuration),
+            rules=rules(configuration), guardrails=guardrails(configuration),
             ask_to_record=bool(recording.get("ask", True)), code_execution=bool(automation.get("code_execution", False)),
         )  # fmt: skip
 

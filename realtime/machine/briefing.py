@@ -7,6 +7,7 @@ from typing import Any
 
 from events.sealing import Sealed
 from realtime.ports import Tool
+from realtime.thinking.guardrails import PLATFORM, Guardrail
 from realtime.thinking.models import OWNERS_RULES, RuleList
 
 SHORT_GREETING = "short-greeting"
@@ -136,6 +137,7 @@ class Wording:
     one_tool: str = "I'll look that up for you..."
     many_tools: str = "Let me check a few things for you..."
     thinking: str = "One moment, please."
+    cannot_say: str = "I am sorry, I cannot say more about that."
     please_wait: str = "I am sorry, this takes a little longer. Please stay on the line."
     still_working: str = "Thank you for waiting. I am still on it."
     back_channels: str = (
@@ -164,6 +166,7 @@ class Briefing:
     models: Mapping[str, str]
     seal: Callable[[str], Sealed[str]]
     rules: RuleList = OWNERS_RULES
+    guardrails: tuple[Guardrail, ...] = PLATFORM
     tools: tuple[Tool, ...] = ()
     ask_to_record: bool = True
     code_execution: bool = False

@@ -13,7 +13,7 @@ from realtime.machine.signals import Engine, EngineBroke, ModelDone, ModelSaid, 
 from realtime.machine.state import Ending, Moment, Reply, Round
 from realtime.speaking import playout, replying, sentences
 from realtime.speaking.playout import Purpose
-from realtime.thinking import accounting, folding, questions, speculating, tooling, toolruns
+from realtime.thinking import accounting, folding, guarding, questions, speculating, tooling, toolruns
 from realtime.thinking.drafts import Held
 from realtime.thinking.models import Choice
 
@@ -95,7 +95,7 @@ def model_said(moment: Moment, signal: ModelSaid) -> None:
         answered_characters=reply.answered_characters + len(signal.text),
     )  # fmt: skip
     for piece in pieces:
-        replying.say(moment, piece)
+        guarding.say(moment, piece)
 
 
 def model_thought(moment: Moment, signal: ModelThought) -> None:
@@ -150,7 +150,7 @@ def _say_rest(moment: Moment) -> None:
         return
     text = reply.buffer.strip()
     moment.change_reply(buffer="", wrote=reply.wrote + 1)
-    replying.say(moment, text)
+    guarding.say(moment, text)
 
 
 def go_on(moment: Moment) -> None:

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from realtime.ports import Tool
 
 Logical: TypeAlias = Literal["fast", "default", "complex", "thinking"]
 THINKING: Final = "thinking"
+_MOST_RULES: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +99,31 @@ def choose(needs: TurnNeeds, rules: RuleList, models: Mapping[str, str]) -> Choi
     """The first rule that fits. A logical name without a model of its own is answered by the default one."""
     rule = next(rule for rule in rules.rules if rule.fits(needs))
     return Choice(rule=f"{rule.name}@{rules.version}", logical=rule.logical, model=models.get(rule.logical) or models["default"])
+
+
+def rules(configuration: Mapping[str, Any]) -> RuleList:
+    """The version's own `model_rules`, a list under `rules` with its `version`; the owner's where it has none that can be read.
+
+    What fits no rule of its own is answered by the default model: a list always decides.
+    """
+    given = configuration.get("model_rules")
+    entries = given.get("rules") if isinstance(given, Mapping) else None
+    own = [_read(entry) for entry in entries[:_MOST_RULES]] if isinstance(entries, list) else []
+    if not own or not isinstance(given, Mapping) or any(rule is None for rule in own):
+        return OWNERS_RULES
+    return RuleList(
+        version=str(given.get("version") or "own")[:40],
+        rules=(*(rule for rule in own if rule is not None), ModelRule(name="standard", logical="default")),
+    )
+
+
+def _read(entry: object) -> ModelRule | None:
+    if not isinstance(entry, Mapping) or entry.get("logical") not in get_args(Logical) or not entry.get("name"):
+        return None
+    switches = {name: entry[name] for name in ("extended_thinking", "code_execution") if entry.get(name) is not None}
+    numbers = {name: entry[name] for name in ("more_tools_than", "latency_below_ms") if entry.get(name) is not None}
+    if any(not isinstance(value, bool) for value in switches.values()):
+        return None
+    if any(isinstance(value, bool) or not isinstance(value, int) for value in numbers.values()):
+        return None
+    return ModelRule(name=str(entry["name"])[:80], logical=entry["logical"], **switches, **numbers)

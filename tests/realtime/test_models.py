@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.thinking.models import OWNERS_RULES, ModelRule, RuleList, TurnNeeds, choose, needs_of
+from realtime.thinking.models import OWNERS_RULES, ModelRule, RuleList, TurnNeeds, choose, needs_of, rules
 from tests.realtime.scene import tool
 
 MODELS = {"default": "m-default", "fast": "m-fast", "complex": "m-complex", "thinking": "m-thinking"}
@@ -41,3 +41,21 @@ class TestRules:
     def test_of_the_owner_always_have_an_answer(self) -> None:
         last = OWNERS_RULES.rules[-1]
         assert last == ModelRule(name="standard", logical="default")
+
+
+class TestRulesOfAVersion:
+    def test_stand_instead_of_the_owners_and_always_decide(self) -> None:
+        own = rules({"model_rules": {"version": "7", "rules": [{"name": "many", "logical": "complex", "more_tools_than": 1}]}})
+        assert choose(needs("cancel my booking and find another appointment"), own, MODELS).rule == "many@7"
+        assert choose(needs("hello"), own, MODELS).rule == "standard@7"
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            None, [], {"rules": []}, {"rules": [{"name": "x", "logical": "huge"}]}, {"rules": [{"logical": "fast"}]},
+            {"rules": [{"name": "x", "logical": "fast", "more_tools_than": "two"}]},
+            {"rules": [{"name": "x", "logical": "fast", "extended_thinking": 1}]},
+        ],
+    )  # fmt: skip
+    def test_that_cannot_be_read_leave_the_owners(self, given: object) -> None:
+        assert rules({"model_rules": given}) == OWNERS_RULES
