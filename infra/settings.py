@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     http_port: Port | None = None
     media_host: str = "127.0.0.1"
     media_port: Port | None = None
+    # Where the carrier reaches this process's media socket, each worker's its own; None: under the public address.
+    media_url: str | None = Field(None, pattern=r"^wss?://[^/\s?#]+(/[^\s?#]*)?$")
+    # Whether a call whose worker is lost is taken up by another, or ended.
+    resume_calls: bool = True
     # Where facts of calls wait for a log that is away, on a disk that outlives the process, and how much of it they may take; None: the
     # state folder.
     spool_dir: Path | None = None

@@ -16,22 +16,20 @@ from events.streams import StreamId
 from realtime.carrier import twiml
 from realtime.carrier.media_socket import MediaSocket, StartRefused, Transport
 from realtime.carrier.media_streams import Start
+from realtime.carrier.ports import CallHistory
 from realtime.carrier.reception import NOT_NOW, Reception, ReceptionPorts, Ringing
 from realtime.carrier.status import leg_in, was_answered
+from realtime.carrier.streamless import SORRY, Patience, Streamless
+from realtime.carrier.taking_up import TakingUp
 from realtime.carrier.webhook import SignatureCheck, router
-from realtime.hearing import vad
-from realtime.loop.conductor import CallInHand, Conductor, Engines
+from realtime.loop.conductor import Conductor, Engines
 from realtime.loop.facts_queue import FactsQueue, Sender
-from realtime.machine import briefing as briefings
-from realtime.machine.briefing import Briefing
+from realtime.loop.preparing import Preparing
 from realtime.ports import Tools
-from realtime.thinking.guardrails import guardrails
-from realtime.thinking.models import rules
 
 log = structlog.get_logger()
 
 _NOBODY_ANSWERED = "We are sorry, nobody can take your call at the moment. Please call again later. Goodbye."
-_SORRY = "We are sorry, our connection broke. Please call again. Goodbye."
 # The carrier asks what follows within seconds of a stream's end.
 _REMEMBERED = 10_000
 
@@ -40,7 +38,8 @@ _REMEMBERED = 10_000
 class WorkerPorts:
     """`tools` and `models` are made from an organisation's id and an agent's configuration; `models`: logical name to provider's id.
 
-    `spool` is where facts wait on disk for a log that is away; without one they wait in memory alone.
+    `spool` is where facts wait on disk for a log that is away; without one they wait in memory alone. With `history` calls that lost
+    their worker are taken up. `others`: whether another worker would take up what this one hands over.
     """
 
     engines: Engines
@@ -49,6 +48,8 @@ class WorkerPorts:
     models: Callable[[Mapping[str, Any]], Mapping[str, str]]
     signed: SignatureCheck
     spool: Spool | None = None
+    history: CallHistory | None = None
+    others: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,12 @@ class WorkerSettings:
     connect_within_seconds: float = 60.0
     stop_within_seconds: float = 10.0
     end_grace_seconds: float = 5.0
+    drain_within_seconds: float = 30.0
+    most_redirects: int = 5
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(connect_within_seconds=self.connect_within_seconds, most_redirects=self.most_redirects)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +91,16 @@ class CallWorker:
         self._live: dict[str, _Live] = {}
         self._ended: OrderedDict[str, str] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._draining = False
+        self.draining = False
+        reception = ports.reception
+        taking_up = None if ports.history is None else TakingUp(reception, ports.history, self.counters, f"worker/{settings.name}")
+        self._streamless = Streamless(
+            self._reception, taking_up, self._spawn, self.counters, addresses=reception.addresses, patience=settings.patience,
+        )  # fmt: skip
+        self._preparing = Preparing(
+            engines=ports.engines, keyring=reception.keyring, tools=ports.tools, models=ports.models, worker=settings.name,
+            leg_url=reception.addresses.leg_url, resumable=taking_up is not None,
+        )  # fmt: skip
 
     @property
     def router(self) -> APIRouter:
@@ -107,8 +123,10 @@ class CallWorker:
 
     # --- the webhook's questions ---
 
-    async def ring(self, call_sid: str, caller: str, number: str) -> str:
+    async def ring(self, call_sid: str, caller: str, number: str, asked: int = 0) -> str:
         taken = any(each.call_sid == call_sid for each in self._ringing.values())
+        if self.draining and not taken:
+            return self._streamless.ring_elsewhere(asked)
         if not self.takes_calls and not taken:
             self.counters["rings-without-spool"] += 1
             return twiml.say_and_hang_up(NOT_NOW)
@@ -124,19 +142,35 @@ class CallWorker:
         self._ringing[call_id] = ringing
         return document
 
-    async def next(self, call_id: str, organisation_id: str) -> str:
+    async def next(self, call_id: str, organisation_id: str, hint: str = "", asked: int = 0) -> str:
         if call_id in self._ended:
-            words = self._ended[call_id]
-            return twiml.say_and_hang_up(words) if words else twiml.HANG_UP
-        if ringing := self._ringing.pop(call_id, None):
+            return self._after(call_id)
+        live, ringing = self._live.get(call_id), self._ringing.pop(call_id, None)
+        if ringing is not None:
             await self._reception.never_connected(ringing, "media-never-started", EndedBy.CARRIER)
-        elif live := self._live.get(call_id):
+        elif not self._streamless.resumes:
+            await self._lost(live, StreamId(organisation_id, "calls", call_id))
+        else:
+            if live is not None:
+                # The carrier knows before we do that its stream is gone.
+                live.conductor.leave("media-lost")
+                live.socket.shut("the carrier asks what follows")
+                await asyncio.wait([live.task], timeout=self._ports.reception.answer_within_seconds)
+            if call_id in self._ended:
+                return self._after(call_id)
+            return await self._streamless.take_up(StreamId(organisation_id, "calls", call_id), hint, asked, elsewhere=self.draining)
+        self.counters["streams-lost"] += 1
+        return twiml.say_and_hang_up(SORRY)
+
+    def _after(self, call_id: str) -> str:
+        return twiml.say_and_hang_up(words) if (words := self._ended[call_id]) else twiml.HANG_UP
+
+    async def _lost(self, live: _Live | None, stream: StreamId) -> None:
+        if live is not None:
             live.conductor.media_ended("media-lost", EndedBy.CARRIER, billable=False)
             live.socket.shut("the carrier asks what follows")
-        elif organisation_id:
-            await self._reception.worker_lost(StreamId(organisation_id, "calls", call_id))
-        self.counters["streams-lost"] += 1
-        return twiml.say_and_hang_up(_SORRY)
+        elif stream.tenant:
+            await self._reception.worker_lost(stream)
 
     async def over(self, call_sid: str) -> None:
         for call_id, ringing in list(self._ringing.items()):
@@ -144,6 +178,7 @@ class CallWorker:
                 del self._ringing[call_id]
                 await self._reception.never_connected(ringing, "caller-hung-up", EndedBy.CALLER)
                 return
+        await self._streamless.over(call_sid)
         # Whoever has the call says why it ended, and says so first. Where nobody does any more, this is all that is known.
         asyncio.get_running_loop().call_later(self._settings.end_grace_seconds, self._carrier_ended, call_sid)
 
@@ -165,12 +200,15 @@ class CallWorker:
         call_id = ports.tokens.redeem(token, start.start.call_sid, ports.now().timestamp())
         if call_id in self._live:
             raise StartRefused("call-has-a-stream")
-        ringing = self._ringing.pop(call_id, None)
+        returning = self._streamless.started(call_id)
+        ringing = self._ringing.pop(call_id, None) or (None if returning is None else returning.ringing)
         if ringing is None:
             raise StartRefused("call-unknown")
-        call, sender = self._in_hand(ringing, start.start.stream_sid), self._sender(ringing, start.start.stream_sid)
-        facts = FactsQueue(ports.dispatch, sender, self.counters, spool=self._ports.spool)
-        conductor = Conductor(call, self._ports.engines, facts, socket, self.counters)
+        stream_sid = start.start.stream_sid
+        call = self._preparing.in_hand(ringing, stream_sid, began_ms=0 if returning is None else returning.age_ms(ports.now()))
+        facts = FactsQueue(ports.dispatch, self._sender(ringing, stream_sid), self.counters, spool=self._ports.spool)
+        takes_over = None if returning is None else self._streamless.takes_over(returning, call, facts)
+        conductor = Conductor(call, self._ports.engines, facts, socket, self.counters, takes_over)
         task = self._spawn(conductor.run(), f"call {call_id}")
         task.add_done_callback(lambda done: self._call_done(call_id, done))
         self._live[call_id] = _Live(conductor=conductor, facts=facts, socket=socket, task=task)
@@ -188,11 +226,25 @@ class CallWorker:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def drain(self) -> None:
+        """Take no more calls, and finish those under way within their time; what is left is handed over, where somebody is there for it."""
+        self.draining = True
+        if not self._streamless.resumes or not self._ports.others():
+            return
+        if self._live:
+            await asyncio.wait([each.task for each in self._live.values()], timeout=self._settings.drain_within_seconds)
+        for each in self._live.values():
+            self.counters["calls-handed-over"] += 1
+            each.conductor.leave("worker-stops")
+            each.socket.shut("the worker stops")
+
     async def stop(self) -> None:
-        """End the calls under way, and give what they have to say to the log as much time as it is allowed."""
-        self._draining = True
+        """Drain, end what nobody takes up, and give it all as much time on its way to the log as it is allowed."""
+        await self.drain()
         for call_id, live in list(self._live.items()):
-            self.closing(call_id, _SORRY)
+            if live.conductor.goes_on:
+                continue
+            self.closing(call_id, SORRY)
             live.conductor.media_ended("worker-stopped", EndedBy.PLATFORM, billable=False)
             live.socket.shut("the worker stops")
         if self._tasks:
@@ -216,38 +268,6 @@ class CallWorker:
 
     # --- within ---
 
-    def _in_hand(self, ringing: Ringing, stream_sid: str) -> CallInHand:
-        configuration = ringing.route.configuration
-        tools = self._ports.tools(ringing.stream.tenant, configuration)
-        language = briefings.section(configuration, "language")
-        vocabulary = configuration.get("vocabulary")
-        return CallInHand(
-            briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
-            language=str(language.get("primary") or "en-US"), voice=briefings.voice(configuration), tools=tools,
-            vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
-            subject=ringing.subject, told_at=self._ports.reception.addresses.leg_url(ringing.stream),
-            agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,
-        )  # fmt: skip
-
-    def _briefing(self, ringing: Ringing, tools: Tools) -> Briefing:
-        route, engines, keyring = ringing.route, self._ports.engines, self._ports.reception.keyring
-        configuration = route.configuration
-        automation, recording = briefings.section(configuration, "automation"), briefings.section(configuration, "recording")
-        subject, keypad = ringing.subject, briefings.section(configuration, "keypad")
-        return Briefing(
-            call_id=ringing.stream.id, caller_ref=ringing.caller_ref, caller=keyring.seal(subject, ringing.caller),
-            worker=self._settings.name, recogniser=engines.recogniser.name, model_provider=engines.model.name, voice=engines.voice.name,
-            embedded=engines.recogniser.embedded or engines.model.embedded or engines.voice.embedded,
-            system_prompt=briefings.system_prompt(configuration), thresholds=briefings.thresholds(configuration),
-            wording=briefings.wording(configuration, route.organisation_name, route.flags), models=self._ports.models(configuration),
-            seal=lambda text: keyring.seal(subject, text), tools=tuple(tools.offered()) if automation.get("tools_enabled", True) else (),
-            digits_as_words=bool(keypad.get("words", False)),
-            captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
-            destinations=briefings.destinations(configuration),
-            rules=rules(configuration), guardrails=guardrails(configuration),
-            ask_to_record=bool(recording.get("ask", True)), code_execution=bool(automation.get("code_execution", False)),
-        )  # fmt: skip
-
     def _sender(self, ringing: Ringing, stream_sid: str) -> Sender:
         consents = StreamId(ringing.stream.tenant, "consents", ringing.caller_ref)
         return Sender(
@@ -259,12 +279,18 @@ class CallWorker:
         live = self._live.pop(call_id, None)
         if task.cancelled():
             return
+        if live is not None and live.conductor.goes_on:
+            # Whoever has it now, or will have it, says what follows.
+            self._ended.pop(call_id, None)
+            if not self.draining:
+                self._streamless.left(live.conductor)
+            return
         if (fault := task.exception()) is not None:
             # One call's bug is that call's end: the carrier asks what follows and hears that we are sorry.
             self.counters["calls-crashed"] += 1
             log.error("a call crashed", call_id=call_id, exc_info=fault)
             if live is not None:
-                self.closing(call_id, _SORRY)
+                self.closing(call_id, SORRY)
                 live.socket.shut("internal error")
                 self._spawn(self._end_crashed(live), f"end of call {call_id}")
         elif call_id not in self._ended:
@@ -284,7 +310,7 @@ class CallWorker:
                 live.conductor.media_ended("carrier-reported-end", EndedBy.CARRIER, billable=True)
                 live.socket.shut("the carrier's call is over")
                 return
-        if not self._draining:
+        if not self.draining:
             self._spawn(self._end_unseen(call_sid), f"end of the carrier's call {call_sid}")
 
     async def _end_unseen(self, call_sid: str) -> None:
@@ -302,11 +328,3 @@ class CallWorker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _hearing(configuration: Mapping[str, Any]) -> vad.Thresholds:
-    given = briefings.thresholds(configuration)
-    return vad.Thresholds(
-        start_probability=given.interruption_threshold, start_ms=given.speech_start_ms, stop_ms=given.speech_stop_ms + vad.ALONE_MS,
-        quiet_ms=given.speech_stop_ms,
-    )  # fmt: skip

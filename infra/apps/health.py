@@ -81,6 +81,8 @@ def of_calls(worker: CallWorker) -> Look:
 
     async def look() -> Sequence[Check]:
         counted = ", ".join(f"{name} {count}" for name, count in worker.health().items())
+        if worker.draining:
+            return [Check(name="calls", ready=False, why=f"draining: no new calls ({counted})", needed=True)]
         why = counted if worker.takes_calls else f"no new calls: the spool is too full, or cannot be written ({counted})"
         return [Check(name="calls", ready=worker.takes_calls, why=why, needed=False)]
 

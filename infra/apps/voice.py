@@ -14,7 +14,11 @@ import structlog
 from commands.calls.deciding import CALLS
 from commands.routing.owners import Owners
 from events.identifiers import uuid7
+from events.streams import topic_of
+from infra.adapters.call_history import LogHistory
 from infra.adapters.picows_media import MediaServer
+from infra.adapters.postgres.connections import connected
+from infra.adapters.postgres.history import PostgresHistories
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.twilio import SignatureCheck
 from infra.apps.alongside import alongside
@@ -25,6 +29,7 @@ from infra.apps.signals import kept_signals
 from infra.apps.spooling import running_spool
 from infra.settings import Settings
 from projections.directory import Directory, Route
+from realtime.carrier.ports import CallHistory
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
 from realtime.loop import conductor
@@ -70,7 +75,8 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))
         ports = WorkerPorts(
-            engines=call_engines, reception=reception, tools=engines.tools, models=engines.models, signed=signed, spool=spool
+            engines=call_engines, reception=reception, tools=engines.tools, models=engines.models, signed=signed, spool=spool,
+            history=await _history(stack, footing) if settings.resume_calls else None, others=lambda: _others(owners),
         )  # fmt: skip
         worker = CallWorker(ports, WorkerSettings(name=f"{machine.node()}-{os.getpid()}"))
         media = MediaServer(
@@ -113,8 +119,22 @@ async def _speak_ahead(prepared: Prepared, route: Route) -> bool:
     return True
 
 
+async def _history(stack: AsyncExitStack, footing: Footing) -> CallHistory:
+    # Without the journal a call's facts are read from the log, from where the call began.
+    pool = await stack.enter_async_context(connected(footing.services.postgres, purpose="history", least=0))
+    return LogHistory(footing.kafka, PostgresHistories(pool), footing.schemas, footing.schemas.codec)
+
+
+def _others(owners: Owners) -> bool:
+    """Whether another process owns calls: it would take up what is handed over."""
+    topic = topic_of(CALLS.room)
+    return any(each.holder and not each.owned for each in owners.ownerships() if each.place.topic == topic)
+
+
 def _media_url(settings: Settings, public_url: str, port: int) -> str:
     """The carrier dials the public address; without one it is our own loopback, where TLS would prove nothing."""
+    if settings.media_url is not None:
+        return settings.media_url
     if settings.public_url is None:
         return f"ws://{settings.media_host}:{port}{_MEDIA_PATH}"
     return f"wss://{public_url.partition('://')[2]}{_MEDIA_PATH}"

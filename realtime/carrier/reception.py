@@ -17,6 +17,7 @@ from commands.dispatch import CommitInDoubt, Committed, Dispatch, LogUnavailable
 from commands.numbers import NUMBERS, NoteUnassignedCall
 from events.calls.ending import EndedBy, Stage
 from events.identifiers import derived_id
+from events.positions import Position
 from events.sealing import KeyRing, digest_of
 from events.streams import PLATFORM, StreamId
 from realtime.carrier import twiml
@@ -57,8 +58,10 @@ class Addresses:
         """Where the carrier tells of the leg to whom the caller of this call was put through."""
         return f"{self.public_url}/twilio/leg?call={call.id}&of={call.tenant}"
 
-    def next_url(self, call: StreamId) -> str:
-        return f"{self.public_url}/twilio/voice/next?call={call.id}&of={call.tenant}"
+    def next_url(self, call: StreamId, received: Position | None = None) -> str:
+        """`received`: from where on the log has anything of the call."""
+        at = "" if received is None else f"&at={received.offset}.{received.fence.term}.{received.fence.claim_id.hex()}"
+        return f"{self.public_url}/twilio/voice/next?call={call.id}&of={call.tenant}{at}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +108,9 @@ class Reception:
             number=ports.keyring.seal(stream.tenant, number), number_ref=number_ref, agent_id=route.agent_id,
             agent_version=route.agent_version, agent_version_hash=route.version_hash, flags=dict(route.flags),
         )  # fmt: skip
-        await self._send(CALLS, stream, receive, "receive")
+        received = await self._send(CALLS, stream, receive, "receive")
         token = ports.tokens.issue(stream.id, call_sid, ports.now().timestamp())
-        return twiml.connect(ports.addresses.media_url, token, ports.addresses.next_url(stream)), ringing
+        return twiml.connect(ports.addresses.media_url, token, ports.addresses.next_url(stream, received.position)), ringing
 
     async def _nobody(self, call_sid: str, number_ref: str) -> str:
         self._counters["rings-to-nobody"] += 1
@@ -155,9 +158,16 @@ class Reception:
         except (LogUnavailable, CommitInDoubt, TimeoutError, CommandRefused) as cause:
             log.warning("what became of a leg could not be put on the log", stream=str(stream), cause=str(cause))
 
-    async def end(self, stream: StreamId, reason: str, ended_by: EndedBy, stage: Stage) -> None:
-        """Put an end on the log that no worker could put there. The first end counts; a call never received has none."""
-        end = EndCall(reason=reason, ended_by=ended_by, stage=stage, billable=False, duration_ms=0, recognition_ms=0)
+    async def end(
+        self, stream: StreamId, reason: str, ended_by: EndedBy, stage: Stage, *, stream_sid: str = "", duration_ms: int = 0
+    ) -> None:  # fmt: skip
+        """Put an end on the log that no worker could put there. The first end counts; a call never received has none.
+
+        `stream_sid`: only where this media stream was the call's last.
+        """
+        end = EndCall(
+            reason=reason, ended_by=ended_by, stage=stage, billable=False, duration_ms=duration_ms, recognition_ms=0, stream_sid=stream_sid
+        )  # fmt: skip
         try:
             async with asyncio.timeout(self._ports.answer_within_seconds):
                 await self._send(CALLS, stream, end, reason)

@@ -22,3 +22,9 @@ def connect(media_url: str, token: str, next_url: str) -> str:
         f'<Connect><Stream url={quoteattr(media_url)}><Parameter name="token" value={quoteattr(token)}/></Stream></Connect>'
         f'<Redirect method="POST">{escape(next_url)}</Redirect></Response>'
     )
+
+
+def ask_again(url: str, seconds: int) -> str:
+    """Nothing yet: be silent for a while, and ask at `url`."""
+    pause = f'<Pause length="{seconds}"/>' if seconds else ""
+    return f'<?xml version="1.0" encoding="UTF-8"?><Response>{pause}<Redirect method="POST">{escape(url)}</Redirect></Response>'

@@ -12,6 +12,8 @@ from realtime.carrier.status import over_in
 
 _CALL_SID = re.compile(r"CA[0-9a-fA-F]{32}\Z")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}\Z")
+_HINT = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}\.[0-9a-f]{32}\Z")
+_COUNT = re.compile(r"[0-9]{1,3}\Z")
 _LONGEST_FORM = 32_768
 _LONGEST_PARTY = 100
 
@@ -22,10 +24,11 @@ SignatureCheck = Callable[[str, Mapping[str, str], str], bool]
 class Answering(Protocol):
     """Who answers the carrier's questions; each answer is a TwiML document."""
 
-    async def ring(self, call_sid: str, caller: str, number: str) -> str: ...
+    async def ring(self, call_sid: str, caller: str, number: str, asked: int) -> str:
+        """`asked`: how often we sent the carrier on."""
 
-    async def next(self, call_id: str, organisation_id: str) -> str:
-        """The media stream has ended: what follows?"""
+    async def next(self, call_id: str, organisation_id: str, hint: str, asked: int) -> str:
+        """The media stream has ended: what follows? `hint`: where on the log the call begins; `asked`: how often we sent the carrier on."""
 
     async def over(self, call_sid: str) -> None:
         """The carrier says that its call is over."""
@@ -50,6 +53,10 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         counters["webhooks-forged"] += 1
         return None
 
+    def again(request: Request) -> int:
+        count = request.query_params.get("again", "")
+        return int(count) if _COUNT.match(count) else 0
+
     @routes.post("/voice")
     async def voice(request: Request) -> Response:
         fields = await form(request)
@@ -58,7 +65,7 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         call_sid, caller, number = fields.get("CallSid", ""), fields.get("From", ""), fields.get("To", "")
         if not _CALL_SID.match(call_sid) or not caller or not number or max(len(caller), len(number)) > _LONGEST_PARTY:
             return Response("CallSid, From and To are needed", status_code=400)
-        return _document(await answering.ring(call_sid, caller, number))
+        return _document(await answering.ring(call_sid, caller, number, again(request)))
 
     @routes.post("/voice/next")
     async def following(request: Request) -> Response:
@@ -68,7 +75,8 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
         if not _ID.match(call_id) or not _ID.match(organisation_id):
             return _document(twiml.HANG_UP)
-        return _document(await answering.next(call_id, organisation_id))
+        hint = request.query_params.get("at", "")
+        return _document(await answering.next(call_id, organisation_id, hint if _HINT.match(hint) else "", again(request)))
 
     @routes.post("/status")
     async def status(request: Request) -> Response:

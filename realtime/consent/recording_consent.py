@@ -63,6 +63,11 @@ def declined(moment: Moment) -> None:
         _stand(moment, Standing.CLOSED)
 
 
+def closed(moment: Moment) -> None:
+    """What allowed a recording before the call changed hands allows none any more."""
+    _stand(moment, Standing.CLOSED)
+
+
 def started(moment: Moment, version: int) -> None:
     """The start is on the log as the call's fact number `version`: record from now on, or say at once that we do not."""
     state = moment.state

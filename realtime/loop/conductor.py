@@ -5,8 +5,8 @@ Audio takes no detour: a frame goes from the socket's callback to detector, reco
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, assert_never, cast
 
@@ -16,9 +16,9 @@ from commands.calls.orders import EndCall, Witness
 from commands.dispatch import Watch
 from events.calls.ending import EndedBy
 from events.calls.every import CallEvent
+from events.calls.ringing import CallResumed
 from events.recorded import Recorded
 from events.registry import Fact
-from events.streams import StreamId
 from realtime.audio import BYTES_PER_MS
 from realtime.control.keypad import Keypad
 from realtime.control.ports import CapturedDigits
@@ -26,13 +26,13 @@ from realtime.hearing import vad
 from realtime.hearing.ears import Ears
 from realtime.loop.errands import Alarms, Errands
 from realtime.loop.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome
+from realtime.loop.in_hand import CallInHand, TakesOver
 from realtime.loop.observing import Observing, Watched
 from realtime.machine import effects as do
 from realtime.machine import signals
-from realtime.machine.briefing import Briefing
 from realtime.machine.state import CallState
 from realtime.machine.stepping import step
-from realtime.ports import LanguageModel, RecordingStore, SpeechToText, Telephony, TextToSpeech, Tools, VoiceActivity
+from realtime.ports import LanguageModel, RecordingStore, SpeechToText, Telephony, TextToSpeech, VoiceActivity
 from realtime.recording.recorder import Recorder
 from realtime.speaking.mouth import Mouth
 from realtime.speaking.playing import Playing
@@ -71,34 +71,15 @@ class Engines:
     observing: tuple[Observing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallInHand:
-    """What this call has of its own. `voice` is the provider's name of it, `subject` whose key seals the recording.
-
-    `told_at` is the address at which the carrier tells of the leg to whom the caller is put through.
-    """
-
-    briefing: Briefing
-    stream: StreamId
-    call_sid: str
-    stream_sid: str
-    language: str
-    voice: str
-    vocabulary: tuple[str, ...]
-    tools: Tools
-    hearing: vad.Thresholds
-    subject: str
-    told_at: str = ""
-    agent_version_hash: str = ""
-    flags: Mapping[str, str] = field(default_factory=dict)
-
-
 class Conductor:
     """Runs one call from the start of its media to its end on the log. Call times come from the loop's clock."""
 
-    def __init__(self, call: CallInHand, engines: Engines, facts: FactsQueue, line: Line, counters: Counter[str]) -> None:
+    def __init__(
+        self, call: CallInHand, engines: Engines, facts: FactsQueue, line: Line, counters: Counter[str], takes_over: TakesOver | None = None
+    ) -> None:  # fmt: skip
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
+        self._began = self._loop.time() - call.began_ms / 1000
+        self._takes_over, self._recognised_ms = takes_over, 0
         self._call, self._engines, self._facts, self._line, self._counters = call, engines, facts, line, counters
         self.state = CallState(briefing=call.briefing)
         self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms, self._windows)
@@ -112,26 +93,16 @@ class Conductor:
         self._stepping = True
         self._alarms = Alarms(self._loop, self._began, self._fire)
         self._errands: Errands | None = None
-        self._finished: asyncio.Future[do.Finish | None] = self._loop.create_future()
+        self._finished: asyncio.Future[do.Finish | do.Leave | None] = self._loop.create_future()
         self._log = log.bind(tenant_id=call.stream.tenant, call_id=call.stream.id)
         watched = Watched(
             stream=call.stream, run=call.stream_sid, state=self.state, hearing=call.hearing, agent_version_hash=call.agent_version_hash,
             flags=call.flags, witness=lambda fact: facts.note(Witness(fact=fact), essential=False), counters=counters,
         )  # fmt: skip
         self._observers = [observe(watched) for observe in engines.observing]
-
-    @property
-    def stream(self) -> StreamId:
-        """The call's own stream on the log."""
-        return self._call.stream
-
-    @property
-    def call_sid(self) -> str:
-        """The carrier's name of the call."""
-        return self._call.call_sid
+        self.stream, self.call_sid, self.stream_sid = call.stream, call.call_sid, call.stream_sid
 
     def now_ms(self) -> int:
-        """Call time."""
         return int((self._loop.time() - self._began) * 1000)
 
     async def run(self) -> None:
@@ -146,8 +117,7 @@ class Conductor:
                 tasks.create_task(self._ears.keep(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
             )
             try:
-                self._inbox.appendleft((signals.MediaStarted(at_ms=0, stream_sid=self._call.stream_sid), b""))
-                self._take_all()
+                await self._begin()
                 finish = await self._finished
             finally:
                 forget()
@@ -163,9 +133,33 @@ class Conductor:
             await self._facts.drained()
             sending.cancel()
 
+    async def _begin(self) -> None:
+        first: signals.Signal = signals.MediaStarted(at_ms=0, stream_sid=self._call.stream_sid)
+        if self._takes_over is not None:
+            past = await self._takes_over()
+            if past is None:
+                self._finish(None)
+                return
+            known = past.version
+            self._inbox = deque(one for one in self._inbox if not (isinstance(one[0], signals.FactRecorded) and one[0].version <= known))
+            first = signals.MediaResumed(at_ms=self.now_ms(), stream_sid=self._call.stream_sid, past=past)
+            self._recognised_ms = past.recognised_ms
+        self._inbox.appendleft((first, b""))
+        self._take_all()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether this stream is done with a call that is not over."""
+        end = self._finished
+        return end.done() and not end.cancelled() and end.exception() is None and not isinstance(end.result(), do.Finish)
+
+    def leave(self, reason: str) -> None:
+        self.give(signals.LeaveCall(at_ms=self.now_ms(), reason=reason))
+
     def frame(self, at_ms: int, mulaw: bytes) -> None:
         """The caller's audio; `at_ms` is the carrier's stamp."""
         if not self._finished.done():
+            at_ms += self._call.began_ms
             mulaw = self._keypad.muted(mulaw)
             made = self._ears.frame(at_ms, mulaw)
             if made:
@@ -174,7 +168,6 @@ class Conductor:
                     observer.heard(at_ms + len(mulaw) // BYTES_PER_MS, made)
 
     def digit(self, digit: str) -> None:
-        """The caller pressed a key."""
         if not self._finished.done():
             self._keypad.pressed(digit)
 
@@ -247,7 +240,7 @@ class Conductor:
                 self._recorder.stop(at_ms)
             case do.CloseMedia(words=words):
                 self._line.close(words=words)
-            case do.Finish():
+            case do.Finish() | do.Leave():
                 self._finish(effect)
             case do.Abandon():
                 self._finish(None)
@@ -281,7 +274,7 @@ class Conductor:
         for observer in self._observers:
             observer.windows(origin_ms, windows, changes)
 
-    def _finish(self, finish: do.Finish | None) -> None:
+    def _finish(self, finish: do.Finish | do.Leave | None) -> None:
         if not self._finished.done():
             self._finished.set_result(finish)
 
@@ -301,15 +294,20 @@ class Conductor:
 
     def _recorded(self, recorded: Recorded[Fact]) -> None:
         # The call's stream holds facts of its room and no others.
+        if isinstance(recorded.fact, CallResumed) and recorded.fact.stream_sid == self._call.stream_sid:
+            return
         self.give(signals.FactRecorded(at_ms=self.now_ms(), fact=cast(CallEvent, recorded.fact), version=recorded.version))
 
-    async def _end(self, finish: do.Finish | None) -> None:
-        if finish is None:
+    async def _end(self, finish: do.Finish | do.Leave | None) -> None:
+        if not isinstance(finish, do.Finish):
+            if finish is not None:
+                await self._store()
+            self._line.close(words="")
             return
         self._facts.note(
             EndCall(
                 reason=finish.reason, ended_by=finish.ended_by, stage=finish.stage, billable=finish.billable,
-                duration_ms=finish.duration_ms, recognition_ms=self._ears.heard_ms, recording=await self._store(),
+                duration_ms=finish.duration_ms, recognition_ms=self._recognised_ms + self._ears.heard_ms, recording=await self._store(),
             ),
             essential=True,
         )  # fmt: skip

@@ -24,6 +24,9 @@ from commands.spool.late import as_late
 from commands.spool.spool import Kept, Spool
 from events.calls.ending import FactsLost
 from events.identifiers import derived_id
+from events.positions import Position
+from events.recorded import Recorded
+from events.registry import Fact
 from events.sealing import digest_of
 from events.streams import StreamId
 
@@ -35,7 +38,11 @@ _LONGEST_RETRY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
+    """`facts` are what the command brought about, as far as they are at hand; the log confirmed them at `position`."""
+
     version: int
+    facts: tuple[Recorded[Fact], ...] = ()
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +216,7 @@ class FactsQueue:
                 return
             else:
                 self._came_back()
-                item.tell(Accepted(version=committed.version))
+                item.tell(Accepted(version=committed.version, facts=committed.facts, position=committed.position))
                 return
 
     def _went_away(self) -> None:

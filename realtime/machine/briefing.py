@@ -127,6 +127,8 @@ class Wording:
     still_there: str = "Are you still there?"
     silent_goodbye: str = "I cannot hear anyone, so I will hang up now. Goodbye."
     time_is_up: str = "I am sorry, our time for this call is over. Goodbye."
+    back: str = "Sorry, I'm back."
+    back_listening: str = "Sorry, we were cut off for a moment. I'm back, please go on."
     goodbye: str = "Thank you for calling. Goodbye."
     key_in: str = "Please use the keys of your telephone now."
     putting_through: str = "I will put you through now. Please hold the line."
@@ -170,6 +172,7 @@ class Briefing:
     tools: tuple[Tool, ...] = ()
     ask_to_record: bool = True
     code_execution: bool = False
+    resumable: bool = False
     digits_as_words: bool = False
     captures_digits: bool = False
     destinations: Mapping[str, str] = field(default_factory=dict)

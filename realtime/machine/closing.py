@@ -1,8 +1,9 @@
 """How a call ends: once, for a reason that has a name, and not before what cannot be undone has been accounted for."""
 
 from events.calls.ending import EndedBy, EngineFailure
+from events.calls.ringing import CallLeft
 from events.calls.talking import CallerTurn
-from realtime.machine.effects import Abandon, CloseMedia, Finish, HangUp, StopRecorder
+from realtime.machine.effects import Abandon, CloseMedia, Finish, HangUp, Leave, StopRecorder
 from realtime.machine.signals import EngineBroke
 from realtime.machine.state import Ending, Life, Moment
 from realtime.speaking import replying
@@ -30,6 +31,12 @@ def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: 
     finish_when_possible(moment)
 
 
+def leave(moment: Moment, reason: str) -> None:
+    """The call goes on elsewhere: what was heard so far is told, and what cannot be undone is waited for; it is not ended."""
+    ending = Ending(reason=reason, ended_by=EndedBy.PLATFORM, billable=True, leaves=True)
+    conclude(moment, ending, media_open=False)
+
+
 def _keep_last_words(moment: Moment) -> None:
     """What the caller had said of a turn that nobody will answer any more."""
     floor = moment.state.floor
@@ -53,6 +60,10 @@ def finish_when_possible(moment: Moment) -> None:
         return
     moment.change(life=Life.OVER)
     ended = state.ended
+    if ended.leaves:
+        moment.note(CallLeft(reason=ended.reason, at_ms=state.ended_ms), essential=True)
+        moment.do(Leave())
+        return
     moment.do(Finish(reason=ended.reason, ended_by=ended.ended_by, stage=state.stage, billable=ended.billable, duration_ms=state.ended_ms))
 
 

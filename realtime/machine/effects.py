@@ -196,6 +196,11 @@ class Abandon:
     """Another stream has the call: let go of everything here, and leave the call as it is."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """Another worker is to take the call up: let go of everything here, keep what was recorded, and leave the call as it is."""
+
+
 Effect = (
     Speak
     | ClearVoice
@@ -224,4 +229,5 @@ Effect = (
     | HangUp
     | Finish
     | Abandon
+    | Leave
 )

@@ -9,6 +9,7 @@ from enum import StrEnum
 from events.calls.ending import EndedBy
 from events.calls.every import CallEvent
 from realtime.hearing.marks import TurnMark
+from realtime.machine.resuming import Past
 from realtime.ports import Json, Reasoning, TokenUsage, ToolUse
 
 
@@ -48,6 +49,23 @@ class MediaStarted:
 
     at_ms: int
     stream_sid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaResumed:
+    """Another stream of the carrier's is open for a call that lost its first: call time goes on, and the past is what its facts tell."""
+
+    at_ms: int
+    stream_sid: str
+    past: Past
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveCall:
+    """Let go of the call, which goes on elsewhere; `reason` stands in its record."""
+
+    at_ms: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +290,9 @@ class LogAway:
 
 Signal = (
     MediaStarted
+    | MediaResumed
     | MediaEnded
+    | LeaveCall
     | SpeechStarted
     | SpeechStopped
     | WordsRecognised

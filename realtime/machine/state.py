@@ -23,7 +23,7 @@ from realtime.turns.turn_taking import Floor
 class Ending:
     """The call ends with the reply under way. `firm`: also when the caller speaks over it.
 
-    `transfer`: the caller is not left alone then, but put through to this destination of the agent's.
+    `transfer`: the caller is not left alone then, but put through to this destination of the agent's. `leaves`: it ends here alone.
     """
 
     reason: str
@@ -31,6 +31,7 @@ class Ending:
     billable: bool
     firm: bool = False
     transfer: str = ""
+    leaves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class Awaited(Enum):
     GRANT = "grant"
     RECORDING = "recording"
     TOOL = "tool"
+    RECORDING_AGAIN = "recording-again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,8 @@ class CallState:
     keys_since_ms: int = 0
     transfer: Transferring | None = None
     held: bool = False
+    preface: str = ""
+    in_doubt: tuple[ToolUse, ...] = ()
 
 
 @dataclass(slots=True)

@@ -11,9 +11,10 @@ from events.calls.control import HangUpOrdered, HoldEndOrdered, HoldOrdered, Tra
 from events.calls.ending import CallEnded, EndedBy
 from events.calls.every import CallEvent
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallResumed
 from realtime.consent import recording_consent
 from realtime.control import capturing, holding, transferring
-from realtime.machine import closing, failing, silence
+from realtime.machine import closing, failing, returning, silence
 from realtime.machine.effects import Effect, SetTimer
 from realtime.machine.signals import (
     CommandAccepted,
@@ -25,9 +26,11 @@ from realtime.machine.signals import (
     EngineBroke,
     EngineTaken,
     FactRecorded,
+    LeaveCall,
     LogAway,
     MarkReturned,
     MediaEnded,
+    MediaResumed,
     MediaStarted,
     ModelDone,
     ModelSaid,
@@ -65,6 +68,9 @@ def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...
         case Life.WAITING:
             if isinstance(signal, MediaStarted):
                 _start(moment, signal)
+                silence.look(moment, signal)
+            elif isinstance(signal, MediaResumed):
+                returning.resume(moment, signal)
                 silence.look(moment, signal)
         case Life.TALKING:
             _talk(moment, signal)
@@ -137,10 +143,15 @@ def _talk(moment: Moment, signal: Signal) -> None:  # noqa: PLR0915 - as long as
             _accepted(moment, signal)
         case CommandDeclined() | LogAway():
             _declined(moment, signal)
+        case LeaveCall(reason=reason):
+            closing.leave(moment, reason)
+        case MediaEnded(reason="media-lost") if moment.state.briefing.resumable and moment.state.transfer is None:
+            # The carrier asks what follows, and whoever answers goes on.
+            closing.leave(moment, signal.reason)
         case MediaEnded():
             gone = Ending(reason=signal.reason, ended_by=signal.ended_by, billable=signal.billable)
             closing.conclude(moment, transferring.ending_of(moment, gone), media_open=False)
-        case MediaStarted():
+        case MediaStarted() | MediaResumed():
             pass
         case _:
             assert_never(signal)
@@ -252,6 +263,9 @@ def _fact(moment: Moment, fact: CallEvent, version: int) -> None:
             holding.end(moment, "ordered")
         case CallEnded():
             closing.conclude(moment, _ENDED_ELSEWHERE)
+        case CallResumed():
+            # Our own came before our first word: this is another's, who has the call now.
+            closing.abandon(moment)
         case _:
             # The call's own words about itself: it knows them already.
             return
@@ -269,6 +283,8 @@ def _accepted(moment: Moment, signal: CommandAccepted) -> None:
             listening.permission_settled(moment, pending, recording=moment.state.tape.on)
         case Awaited.TOOL:
             tooling.request_on_log(moment, pending)
+        case Awaited.RECORDING_AGAIN:
+            recording_consent.started(moment, signal.version)
         case Awaited.ANSWER:
             pass
         case _:
@@ -285,6 +301,8 @@ def _declined(moment: Moment, signal: CommandDeclined | LogAway) -> None:
             listening.permission_settled(moment, pending, recording=False)
         case Awaited.TOOL:
             _tool_settled(moment, tooling.request_not_on_log(moment, pending))
+        case Awaited.RECORDING_AGAIN:
+            recording_consent.closed(moment)
         case Awaited.ANSWER:
             closing.abandon(moment)
         case _:

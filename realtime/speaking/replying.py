@@ -44,6 +44,9 @@ def begin(moment: Moment, *, latency: Latency | None = None, ending: Ending | No
     if not state.disclosure.heard:
         moment.change(disclosure=disclosure.begun(state.disclosure))
         say(moment, state.briefing.wording.disclosure, Purpose.DISCLOSURE)
+    if state.preface:
+        moment.change(preface="")
+        say(moment, state.preface, Purpose.APOLOGY)
 
 
 def say(moment: Moment, text: str, purpose: Purpose = Purpose.REPLY) -> None:

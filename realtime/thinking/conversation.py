@@ -49,6 +49,14 @@ def came_late(talk: Talk, text: str) -> Talk:
     return _told(talk, text)
 
 
+def noted(talk: Talk, text: str) -> Talk:
+    """Something that the model has to know about the caller's last words, told before them; nothing where they are answered."""
+    if not talk.unanswered or talk.messages[-1].tool_outcomes:
+        return talk
+    last = talk.messages[-1]
+    return replace(talk, messages=(*talk.messages[:-1], replace(last, text=f"{text}\n{last.text}")))
+
+
 def _told(talk: Talk, words: str) -> Talk:
     if not words.strip():
         return talk

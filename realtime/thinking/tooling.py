@@ -30,6 +30,7 @@ _UNKNOWN = "There is no tool of this name."
 _NO_ANSWER = "The tool did not answer in time."
 _PENDING = {"status": "pending", "note": "It takes longer than usual, and may still happen. Its answer will be told when it comes."}
 _UNDER_WAY = {"status": "pending", "note": "The same is under way already and is not begun again. Its answer will be told when it comes."}
+_IN_DOUBT = "The same was asked before the line broke, and may have been done; it is not done again. Say that it will be checked."
 _NOT_ON_RECORD = "This cannot be done now, because it cannot be put on record. It was not done. Say so, and offer to try again later."
 
 
@@ -60,6 +61,8 @@ def request(moment: Moment, use: ToolUse, faults: str = "") -> None:
         toolruns.outcome(moment, use, f"The arguments do not fit: {faults}. It was not run. Correct them, or ask the caller.", failed=True)
     elif not tool.idempotent and any((one.use.name, one.use.arguments) == (use.name, use.arguments) for one in state.tools):
         toolruns.outcome(moment, use, _UNDER_WAY, failed=False)
+    elif not tool.idempotent and any((one.name, one.arguments) == (use.name, use.arguments) for one in state.in_doubt):
+        toolruns.outcome(moment, use, _IN_DOUBT, failed=True)
     elif len(state.tools) >= state.briefing.thresholds.max_tool_calls or len(reply.rounds) > state.briefing.thresholds.max_tool_rounds:
         toolruns.outcome(moment, use, _TOO_MANY, failed=True)
     else:
@@ -78,6 +81,13 @@ def _begin(moment: Moment, use: ToolUse, tool: Tool) -> None:
         # What is done for ever takes its time, and first the log's: the filler goes with the request.
         filler = say_filler(moment)
         moment.commit(Witness(fact=toolruns.requested_fact(moment, run, filler)), Awaited.TOOL, of=use.tool_use_id)
+
+
+def run_again(moment: Moment, use: ToolUse, tool: Tool, turn: int) -> None:
+    """Ask once more what another worker asked, under the same key; for tools that may be asked as often as one likes."""
+    run = ToolRun(use=use, tool=tool, turn=turn, stage=ToolStage.RUNNING, requested_ms=moment.at_ms, noted=True)
+    toolruns.add(moment, run)
+    _run(moment, run)
 
 
 def _run(moment: Moment, run: ToolRun) -> None:

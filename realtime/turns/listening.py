@@ -89,11 +89,23 @@ def _turn_over(moment: Moment, over: TurnOver) -> None:
     )  # fmt: skip
     moment.note(turn, essential=True)
     moment.do(CancelTimer(timer=Timer.SILENCE))
-    said = recording_consent.answer(moment, over.words)
+    _follow(moment, turn, over.words)
+
+
+def take_up(moment: Moment, turn: CallerTurn, words: str, *, granted: bool) -> None:
+    """A turn that another worker heard, and did not live to answer. `granted`: a recording began on it."""
+    if granted:
+        _then(moment, moment.state.briefing.wording.permission_thanks, more=asks_more(words))
+    else:
+        _follow(moment, turn, words)
+
+
+def _follow(moment: Moment, turn: CallerTurn, words: str) -> None:
+    said = recording_consent.answer(moment, words)
     if said is not None:
-        _answered(moment, said, turn, over.words)
-    elif withdraws(over.words):
-        _withdrawn(moment, over.words)
+        _answered(moment, said, turn, words)
+    elif withdraws(words):
+        _withdrawn(moment, words)
     elif moment.state.held:
         replying.wait_for_caller(moment)
     else:

@@ -135,6 +135,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
     observing: tuple[Observing, ...] = (),
     digits: CapturedDigits | None = None,
     telephony: Telephony | None = None,
+    resumes: bool = False,
 ) -> AsyncIterator[Office]:
     """The doors are open when it begins, and everything is let go of at its end."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -167,6 +168,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
             engines=engines, reception=reception, tools=lambda _organisation, _configuration: office.tools,
             models=lambda _configuration: {"default": "model-default", "fast": "model-fast"},
             signed=lambda url, fields, signature: bool(signer.validate(url, dict(fields), signature)), spool=office.spool,
+            history=log.history if resumes else None, others=lambda: False,
         ),
         settings or WorkerSettings(name="office"),
     )  # fmt: skip

@@ -93,6 +93,11 @@ class MemoryLog:
         watchers.append(watcher)
         return lambda: watchers.remove(watcher)
 
+    async def history(self, stream: StreamId, until: Position, version: int, since: Position | None) -> Sequence[Recorded[Fact]]:
+        """A CallHistory."""
+        await asyncio.sleep(0)
+        return self.streams[stream][:version]
+
     async def until(self, kind: type[F], *, count: int = 1, within_seconds: float = 5.0) -> F:
         """The `count`th fact of a kind on any stream, as soon as it is there."""
         async with asyncio.timeout(within_seconds):

@@ -10,13 +10,17 @@ from typing import Any
 import aiohttp
 from twilio.request_validator import RequestValidator
 
-from infra.emulators.twilio.caller import Caller
+from infra.emulators.twilio.caller import FRAME_MS, Caller
 from infra.emulators.twilio.media import MediaStream, StreamBroken
+from infra.emulators.twilio.playout import SILENCE
 from infra.emulators.twilio.twiml import Dial, Hangup, Pause, Redirect, Say, Stream, TwimlRefused, Verb, read_twiml
 
 # The real carrier gives a webhook 15 s, then error 11200.
 _WEBHOOK_SECONDS = 15
 _MOST_DOCUMENTS = 10
+# From a media stream that broke off to the question what follows: the real carrier takes its time, and the caller hears nothing.
+BREAK_MS = 500
+_NORMAL_CLOSE, _GOING_AWAY = 1000, 1001
 
 
 def new_sid(prefix: str) -> str:
@@ -43,6 +47,7 @@ class CarrierCall:
     telling: Callable[[Sequence[dict[str, str]]], Sequence[dict[str, str]]] = lambda told: told
     """Which callbacks of a leg arrive, and in which order."""
     status_url: str | None = None
+    _line_ms: int = 0
     _ended: bool = False
     _document: str | None = None
 
@@ -65,6 +70,16 @@ class CarrierCall:
         self._document = document
         if self.stream is not None:
             self.stream.hung_up.set()
+
+    def breaks_off(self) -> None:
+        """The network between the carrier and the worker breaks: no closing handshake."""
+        if self.stream is not None:
+            self.stream.break_off()
+
+    def hang_up_at_once(self) -> None:
+        """The caller is gone together with the network: nothing more is told of the call."""
+        self._ended = True
+        self.breaks_off()
 
     def hang_up(self) -> None:
         """The carrier's REST side was told to complete the call."""
@@ -100,7 +115,7 @@ class CarrierCall:
     async def _connect(self, http: aiohttp.ClientSession, verb: Stream) -> str:
         self.stream = MediaStream(
             call_sid=self.call_sid, stream_sid=new_sid("MZ"), account_sid=self.account_sid, parameters=verb.parameters,
-            caller=self.caller, to_ear=self.to_ear,
+            caller=self.caller, to_ear=self.to_ear, began_ms=self._line_ms,
         )  # fmt: skip
         signature = RequestValidator(self.auth_token).compute_signature(verb.url, {})
         try:
@@ -110,14 +125,27 @@ class CarrierCall:
         except (aiohttp.ClientError, OSError) as cause:
             self._note("stream-error", code=31921, reason=f"{type(cause).__name__}")
             return "worker"
-        self._note("stream-started", stream_sid=self.stream.stream_sid)
+        self._note("stream-started", stream_sid=self.stream.stream_sid, line_ms=self._line_ms)
         try:
             who = await self.stream.run(socket)
         except StreamBroken as broken:
             self._note("stream-error", code=broken.code, reason=str(broken))
             return "worker"
-        self._note("stream-stopped", by=who, close_code=socket.close_code)
+        finally:
+            self._line_ms = self.stream.ended_ms
+        self._note("stream-stopped", by=who, close_code=socket.close_code, line_ms=self._line_ms, at=asyncio.get_running_loop().time())
+        if who == "worker" and socket.close_code not in (_NORMAL_CLOSE, _GOING_AWAY):
+            await self._silence(BREAK_MS)
         return who
+
+    async def _silence(self, duration_ms: int) -> None:
+        """The line without a media stream: the caller hears nothing, and nobody hears the caller."""
+        loop = asyncio.get_running_loop()
+        began, ticks = loop.time(), duration_ms // FRAME_MS
+        for tick in range(ticks):
+            await asyncio.sleep(max(0.0, began + (tick + 1) * FRAME_MS / 1000 - loop.time()))
+            self.to_ear(self._line_ms, self.caller.tick(self._line_ms, None), SILENCE)
+            self._line_ms += FRAME_MS
 
     async def _dial(self, http: aiohttp.ClientSession, verb: Dial) -> list[Verb]:
         """Dial, tell of the leg, and ask what follows when it is over."""

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import binascii
 import json
+import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,10 +37,16 @@ class MediaStream:
     """Told (ms, what the caller said, what the caller heard) for every tick."""
     playout: Playout = field(default_factory=Playout)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    began_ms: int = 0
+    """How long the caller has been on the line, by the ticks of the streams before this one."""
+    ended_ms: int = 0
+
     _sequence: int = 0
+    _socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def run(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Until either side ends it; returns who did: `caller`, `worker` or `rest`. Raises StreamBroken."""
+        self._socket = socket
         await self._send(socket, {"event": "connected", "protocol": "Call", "version": "1.0.0"})
         start = {
             "accountSid": self.account_sid, "streamSid": self.stream_sid, "callSid": self.call_sid, "tracks": ["inbound"],
@@ -59,6 +67,12 @@ class MediaStream:
             await asyncio.wait({receiving, sending})
             await socket.close()
 
+    def break_off(self) -> None:
+        """Sever the connection, as a broken network does."""
+        if self._socket is not None and (wire := self._socket.get_extra_info("socket")) is not None:
+            with socket.socket(fileno=os.dup(wire.fileno())) as severed:
+                severed.shutdown(socket.SHUT_RDWR)
+
     async def _speak(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -69,8 +83,10 @@ class MediaStream:
             heard, due = self.playout.tick()
             for name in due:
                 await self._event(socket, "mark", {"name": name})
-            frame = self.caller.tick(at_ms, heard)
-            self.to_ear(at_ms, frame, heard or SILENCE)
+            line_ms = self.began_ms + at_ms
+            frame = self.caller.tick(line_ms, heard)
+            self.to_ear(line_ms, frame, heard or SILENCE)
+            self.ended_ms = line_ms + FRAME_MS
             media = {"track": "inbound", "chunk": str(tick + 1), "timestamp": str(at_ms), "payload": base64.b64encode(frame).decode()}
             await self._event(socket, "media", media)
             for key in self.caller.pressed():

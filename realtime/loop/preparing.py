@@ -1,0 +1,71 @@
+"""All that a call has of its own, put together from the agent's version before its first word."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from events.sealing import KeyRing
+from events.streams import StreamId
+from realtime.carrier.reception import Ringing
+from realtime.hearing import vad
+from realtime.loop.conductor import Engines
+from realtime.loop.in_hand import CallInHand
+from realtime.machine import briefing as briefings
+from realtime.machine.briefing import Briefing
+from realtime.ports import Tools
+from realtime.thinking.guardrails import guardrails
+from realtime.thinking.models import rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparing:
+    """`worker` stands in each call's record. `resumable`: another worker can take a call up that this one loses."""
+
+    engines: Engines
+    keyring: KeyRing
+    tools: Callable[[str, Mapping[str, Any]], Tools]
+    models: Callable[[Mapping[str, Any]], Mapping[str, str]]
+    leg_url: Callable[[StreamId], str]
+    worker: str
+    resumable: bool
+
+    def in_hand(self, ringing: Ringing, stream_sid: str, *, began_ms: int = 0) -> CallInHand:
+        """The call over this media stream. `began_ms`: how old it is."""
+        configuration = ringing.route.configuration
+        tools = self.tools(ringing.stream.tenant, configuration)
+        language = briefings.section(configuration, "language")
+        vocabulary = configuration.get("vocabulary")
+        return CallInHand(
+            briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
+            language=str(language.get("primary") or "en-US"), voice=briefings.voice(configuration), tools=tools,
+            vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
+            subject=ringing.subject, began_ms=began_ms, told_at=self.leg_url(ringing.stream),
+            agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,
+        )  # fmt: skip
+
+    def _briefing(self, ringing: Ringing, tools: Tools) -> Briefing:
+        route, engines, keyring = ringing.route, self.engines, self.keyring
+        configuration = route.configuration
+        automation, recording = briefings.section(configuration, "automation"), briefings.section(configuration, "recording")
+        subject, keypad = ringing.subject, briefings.section(configuration, "keypad")
+        return Briefing(
+            call_id=ringing.stream.id, caller_ref=ringing.caller_ref, caller=keyring.seal(subject, ringing.caller),
+            worker=self.worker, recogniser=engines.recogniser.name, model_provider=engines.model.name, voice=engines.voice.name,
+            embedded=engines.recogniser.embedded or engines.model.embedded or engines.voice.embedded,
+            system_prompt=briefings.system_prompt(configuration), thresholds=briefings.thresholds(configuration),
+            wording=briefings.wording(configuration, route.organisation_name, route.flags), models=self.models(configuration),
+            seal=lambda text: keyring.seal(subject, text), tools=tuple(tools.offered()) if automation.get("tools_enabled", True) else (),
+            digits_as_words=bool(keypad.get("words", False)),
+            captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
+            destinations=briefings.destinations(configuration),
+            rules=rules(configuration), guardrails=guardrails(configuration), resumable=self.resumable, ask_to_record=bool(recording.get("ask", True)),
+            code_execution=bool(automation.get("code_execution", False)),
+        )  # fmt: skip
+
+
+def _hearing(configuration: Mapping[str, Any]) -> vad.Thresholds:
+    given = briefings.thresholds(configuration)
+    return vad.Thresholds(
+        start_probability=given.interruption_threshold, start_ms=given.speech_start_ms, stop_ms=given.speech_stop_ms + vad.ALONE_MS,
+        quiet_ms=given.speech_stop_ms,
+    )  # fmt: skip

@@ -1,0 +1,211 @@
+"""What a call was, told by its own facts alone: from it another worker goes on where the lost one stopped, asking nothing twice."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from events.calls.control import HangUpOrdered
+from events.calls.ending import Stage
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallAnswered, CallLeft, CallResumed
+from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.thinking import ToolAnswered, ToolRequested
+from events.sealing import Sealed
+from realtime.consent.disclosure import Disclosure
+from realtime.consent.permission import Permission, Standing
+from realtime.machine.briefing import Wording
+from realtime.ports import ToolOutcome, ToolUse
+from realtime.thinking import conversation
+from realtime.thinking.conversation import Exchange, Talk
+from realtime.turns.phrases import Answer, answer_in, withdraws
+
+WORKER_LOST = "worker-lost"
+_MOST_TIMES_ASKED = 2
+_UNKNOWN_OUTCOME = (
+    "The line broke before there was an answer. It may have been done, and nobody knows yet: do not ask for it again. "
+    "Say that it will be checked."
+)
+_TIMES = ("at_ms", "ended_ms", "heard_ms", "recognised_ms", "cleared_ms", "to_ms")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedTool:
+    """A tool that the model asked for; without an `outcome` its answer never came."""
+
+    use: ToolUse
+    turn: int
+    idempotent: bool
+    outcome: ToolOutcome | None = None
+
+    @property
+    def told(self) -> ToolOutcome:
+        """What the model hears of it."""
+        return self.outcome or ToolOutcome(tool_use_id=self.use.tool_use_id, content=_UNKNOWN_OUTCOME, failed=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A call up to a version of its stream. Words are in clear: it never reaches a log.
+
+    `open_turn`: the caller's, that nobody has answered; `open_words` are its words, `asked` the tools asked for it, `granted` whether it
+    was the yes on which a recording began. `unheard` is what a reply still had to say that we cut ourselves. `in_doubt`: tools that
+    may have happened. `consent_version`: on which a recording may go on, 0 for none; `recognised_ms`: audio that was recognised.
+    """
+
+    version: int = 0
+    stream_sid: str = ""
+    cause: str = WORKER_LOST
+    talk: Talk = field(default_factory=Talk)
+    open_turn: CallerTurn | None = None
+    open_words: str = ""
+    asked: tuple[AskedTool, ...] = ()
+    granted: bool = False
+    unheard: str = ""
+    in_doubt: tuple[ToolUse, ...] = ()
+    disclosure: Disclosure = field(default_factory=Disclosure)
+    permission: Permission = field(default_factory=Permission)
+    consent_version: int = 0
+    stopped_version: int = 0
+    withdrawn: bool = False
+    hang_up_ordered: bool = False
+    stage: Stage = Stage.GREETING
+    began_ms: int = 0
+    last_ms: int = 0
+    recognised_ms: int = 0
+
+
+def fold(facts: Iterable[tuple[int, Any]], wording: Wording, unseal: Callable[[Sealed[str]], str]) -> Past:
+    """The call that these facts (each with its version, in order, none missing) tell of. `unseal` opens what was sealed."""
+    folding = _Folding(wording, unseal)
+    for version, fact in facts:
+        folding.take(version, fact)
+    return folding.past
+
+
+class _Folding:
+    def __init__(self, wording: Wording, unseal: Callable[[Sealed[str]], str]) -> None:
+        self.past = Past()
+        self._questions = (wording.permission_question, wording.permission_again)
+        self._unseal = unseal
+        self._stopped: tuple[str, int] = ("", 0)
+
+    def take(self, version: int, fact: Any) -> None:
+        last_ms = max((value for name in _TIMES if isinstance(value := getattr(fact, name, None), int)), default=0)
+        self._change(version=version, last_ms=max(self.past.last_ms, last_ms))
+        match fact:
+            case CallAnswered(stream_sid=stream_sid):
+                self._change(stream_sid=stream_sid)
+            case CallLeft(reason=reason):
+                self._change(cause=reason)
+            case CallResumed():
+                self._resumed(fact)
+            case DisclosureSpoken(attempt=attempt):
+                self._change(disclosure=Disclosure(attempts=attempt, heard=True))
+            case CallerTurn():
+                self._caller(fact)
+            case AgentTurn():
+                self._agent(fact)
+            case ToolRequested():
+                self._requested(fact)
+            case ToolAnswered():
+                self._answered(fact)
+            case RecordingStarted() | RecordingStopOrdered() | RecordingStopped():
+                self._recording(version, fact)
+            case HangUpOrdered():
+                self._change(hang_up_ordered=True)
+            case _:
+                return
+
+    def _change(self, **parts: Any) -> None:
+        self.past = replace(self.past, **parts)
+
+    def _stand(self, standing: Standing) -> None:
+        self._change(permission=replace(self.past.permission, standing=standing))
+
+    def _resumed(self, fact: CallResumed) -> None:
+        past = self.past
+        reason, consent_version = self._stopped
+        self._change(
+            stream_sid=fact.stream_sid, recognised_ms=past.recognised_ms + max(0, min(past.last_ms, fact.at_ms) - past.began_ms),
+            began_ms=fact.at_ms, cause=WORKER_LOST,
+            # The take-over ended what the lost stream kept, and nothing else did: the same consent still allows it.
+            consent_version=consent_version if reason == fact.cause else past.consent_version,
+        )  # fmt: skip
+
+    def _caller(self, fact: CallerTurn) -> None:
+        words = self._unseal(fact.words)
+        self._settle_answer()
+        self._change(
+            talk=replace(conversation.caller_said(self.past.talk, words), turn=fact.turn), open_turn=fact, open_words=words, asked=(),
+            granted=False, unheard="",
+        )  # fmt: skip
+
+    def _settle_answer(self) -> None:
+        """What the turn before said to our question, now that another has followed it."""
+        permission = self.past.permission
+        if self.past.open_turn is None or permission.standing is not Standing.ASKED:
+            return
+        said = Answer.NO if withdraws(self.past.open_words) else answer_in(self.past.open_words)
+        again = said is Answer.UNCLEAR and permission.times_asked < _MOST_TIMES_ASKED
+        self._stand(Standing.TO_ASK if again else Standing.CLOSED)
+
+    def _agent(self, fact: AgentTurn) -> None:
+        said, heard = self._unseal(fact.said), self._unseal(fact.heard)
+        mine = tuple(one for one in self.past.asked if one.turn == fact.turn)
+        exchanges = [Exchange(text="", uses=tuple(one.use for one in mine), outcomes=tuple(one.told for one in mine))] if mine else []
+        doubtful = tuple(one.use for one in mine if one.outcome is None and not one.idempotent)
+        talk = conversation.agent_said(self.past.talk, exchanges, heard)
+        self._settle_answer()
+        self._change(talk=talk, asked=(), in_doubt=(*self.past.in_doubt, *doubtful), granted=False)
+        if not talk.unanswered:
+            self._change(open_turn=None, open_words="")
+        self._change(unheard=said[len(heard) :].strip() if fact.interrupted and said.startswith(heard) else "")
+        if any(question in said for question in self._questions):
+            whole = any(question in heard for question in self._questions)
+            times = self.past.permission.times_asked + 1
+            standing = Standing.ASKED if whole else Standing.TO_ASK
+            self._change(permission=Permission(standing=standing, times_asked=times, heard_share=1.0 if whole else 0.0))
+        if not fact.interrupted:
+            self._change(stage=Stage.CONVERSATION)
+
+    def _requested(self, fact: ToolRequested) -> None:
+        use = ToolUse(tool_use_id=fact.tool_use_id, name=fact.tool, arguments=_arguments(self._unseal(fact.arguments)))
+        self._change(asked=(*self.past.asked, AskedTool(use=use, turn=fact.turn, idempotent=fact.idempotent)))
+
+    def _answered(self, fact: ToolAnswered) -> None:
+        answer = self._unseal(fact.answer)
+        told = ToolOutcome(tool_use_id=fact.tool_use_id, content=answer, failed=fact.failed)
+        if any(one.use.tool_use_id == fact.tool_use_id for one in self.past.asked):
+            changed = tuple(replace(one, outcome=told) if one.use.tool_use_id == fact.tool_use_id else one for one in self.past.asked)
+            self._change(asked=changed)
+            return
+        # Its reply went on without it.
+        doubtful = tuple(use for use in self.past.in_doubt if use.tool_use_id != fact.tool_use_id)
+        self._change(in_doubt=doubtful, talk=conversation.came_late(self.past.talk, f"(The late answer of {fact.tool}: {answer})"))
+
+    def _recording(self, version: int, fact: RecordingStarted | RecordingStopOrdered | RecordingStopped) -> None:
+        past = self.past
+        match fact:
+            case RecordingStarted(consent_version=consent_version):
+                self._change(consent_version=consent_version, granted=past.open_turn is not None)
+                self._stand(Standing.RECORDABLE)
+            case RecordingStopOrdered():
+                self._change(consent_version=0, stopped_version=version)
+                if past.permission.standing is not Standing.TO_ASK:
+                    self._stand(Standing.CLOSED)
+            case RecordingStopped(reason=reason):
+                self._stopped = (reason, past.consent_version)
+                self._change(consent_version=0, stopped_version=version)
+                if reason == "consent-withdrawn":
+                    self._change(withdrawn=True)
+                    self._stand(Standing.CLOSED)
+
+
+def _arguments(text: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        # An erased person's: nothing can be known of them any more.
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,82 @@
+"""A call that lost its worker, taken up by another: it goes on in one sentence, and repeats nothing that was acknowledged."""
+
+from commands.calls.orders import StartRecording
+from events.calls.ending import EndedBy
+from realtime.consent.permission import Standing
+from realtime.machine import closing
+from realtime.machine.effects import SetTimer
+from realtime.machine.resuming import Past
+from realtime.machine.signals import MediaResumed, Timer
+from realtime.machine.state import Awaited, Ending, Life, Moment, Round, Tape
+from realtime.speaking import replying
+from realtime.thinking import asking, conversation, tooling
+from realtime.turns import listening
+
+_MOST_TIMES_ASKED = 2
+_TO_THE_MODEL = (
+    "(The line broke while you were answering; how much the caller heard of it is not known. You have just apologised for that. "
+    "Answer now, in short, and ask for nothing that the caller has said already.)"
+)
+
+
+def resume(moment: Moment, signal: MediaResumed) -> None:
+    """The first step of a call on its second worker."""
+    past, briefing = signal.past, moment.state.briefing
+    waiting = past.open_turn is not None or past.unheard
+    doubtful = tuple(one.use for one in past.asked if one.outcome is None and not one.idempotent)
+    moment.change(
+        life=Life.TALKING, stage=past.stage, talk=past.talk, disclosure=past.disclosure, permission=past.permission,
+        tape=Tape(stopped_version=past.stopped_version, withdrawn=past.withdrawn), in_doubt=(*past.in_doubt, *doubtful),
+        turn_words=past.open_words, preface=briefing.wording.back if waiting else briefing.wording.back_listening,
+    )  # fmt: skip
+    moment.do(SetTimer(timer=Timer.LENGTH, at_ms=max(signal.at_ms, briefing.thresholds.max_call_ms)))
+    if past.hang_up_ordered:
+        closing.conclude(moment, Ending(reason="hung-up-by-operator", ended_by=EndedBy.OPERATOR, billable=True))
+        return
+    if past.consent_version:
+        # Its own place on the log says whether the consent still holds: before that nothing is kept.
+        start = StartRecording(caller_ref=briefing.caller_ref, consent_version=past.consent_version, at_ms=signal.at_ms)
+        moment.commit(start, Awaited.RECORDING_AGAIN)
+    _go_on(moment, past)
+
+
+def _go_on(moment: Moment, past: Past) -> None:
+    words = moment.state.briefing.wording
+    if past.open_turn is not None and past.asked:
+        _answer_with_tools(moment, past)
+    elif past.open_turn is not None:
+        moment.change(talk=conversation.noted(moment.state.talk, _TO_THE_MODEL))
+        listening.take_up(moment, past.open_turn, past.open_words, granted=past.granted)
+    elif past.unheard and past.talk.turn:
+        replying.begin(moment)
+        replying.say(moment, past.unheard)
+    else:
+        replying.begin(moment)
+        if past.unheard and words.greeting in past.unheard:
+            replying.say(moment, words.greeting)
+        _ask_again(moment)
+
+
+def _ask_again(moment: Moment) -> None:
+    """A question that got no answer is put once more; where none is open, the caller has the floor."""
+    permission, briefing = moment.state.permission, moment.state.briefing
+    if not briefing.ask_to_record or permission.times_asked >= _MOST_TIMES_ASKED:
+        return
+    if permission.standing is Standing.ASKED or (permission.standing is Standing.TO_ASK and moment.state.talk.turn == 0):
+        replying.ask_permission(moment)
+
+
+def _answer_with_tools(moment: Moment, past: Past) -> None:
+    """The reply that was lost had asked for tools: what they answered is known, what may be asked again is, what may not is not."""
+    moment.change(talk=conversation.noted(moment.state.talk, _TO_THE_MODEL))
+    replying.begin(moment)
+    offered = {tool.spec.name: tool for tool in moment.state.briefing.tools}
+    again = [one for one in past.asked if one.outcome is None and one.idempotent and one.use.name in offered]
+    first = Round(
+        first_utterance=moment.state.speech.next_id, uses=tuple(one.use for one in past.asked),
+        outcomes=tuple(one.told for one in past.asked if one not in again),
+    )  # fmt: skip
+    moment.change_reply(rounds=(first,))
+    for one in again:
+        tooling.run_again(moment, one.use, offered[one.use.name], one.turn)
+    asking.go_on(moment)
