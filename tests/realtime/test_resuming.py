@@ -1,0 +1,184 @@
+"""A call's facts alone say how it goes on with another worker."""
+
+from dataclasses import replace
+from typing import Any
+
+from commands.calls.orders import StartRecording
+from events.calls.control import HangUpOrdered
+from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
+from events.calls.ringing import CallAnswered, CallLeft, CallResumed
+from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
+from events.calls.thinking import ToolAnswered, ToolRequested
+from realtime.consent.permission import Standing
+from realtime.machine import effects as do
+from realtime.machine import resuming, signals
+from realtime.machine.resuming import Past
+from realtime.ports import ToolUse
+from tests.realtime.scene import WORDING, Scene, briefing, opened, sealed
+
+ANSWERED = CallAnswered(stream_sid="MZ1", worker="w1", recogniser="ears", model_provider="mind", voice="voice", embedded=True)
+DISCLOSED = DisclosureSpoken(started_ms=100, heard_ms=2900, evidence=Evidence.PLAYED, attempt=1)
+RESUMED = CallResumed(
+    stream_sid="MZ2", worker="w2", recogniser="ears", model_provider="mind", voice="voice", embedded=True, attempt=1, at_ms=30_000,
+    cause="worker-lost",
+)  # fmt: skip
+STARTED = RecordingStarted(caller_ref="ref", consent_version=3, at_ms=8000)
+LOST = RecordingStopped(caller_ref="ref", reason="worker-lost", at_ms=30_000)
+BOOK = ToolRequested(turn=2, tool_use_id="b", tool="book_slot", arguments=sealed('{"day": "friday"}'), idempotent=False, at_ms=20_000)
+FIND = ToolRequested(turn=2, tool_use_id="f", tool="find_slot", arguments=sealed("{}"), idempotent=True, at_ms=20_000)
+
+
+def heard(turn: int, said: str, part: str | None = None) -> AgentTurn:
+    whole = part is None
+    return AgentTurn(
+        turn=turn, said=sealed(said), heard=sealed(said if part is None else part), interrupted=not whole, started_ms=turn * 10_000,
+        evidence=Evidence.PLAYED if whole else Evidence.ESTIMATED, ended_ms=turn * 10_000 + 4000, latency=Latency(), spent=Spent(),
+    )  # fmt: skip
+
+
+def said(turn: int, words: str) -> CallerTurn:
+    at = turn * 10_000 - 3000
+    return CallerTurn(turn=turn, words=sealed(words), started_ms=at, ended_ms=at + 1000, recognised_ms=at + 1200, confidence=0.9)
+
+
+GREETED = (ANSWERED, DISCLOSED, heard(0, f"{WORDING.disclosure} {WORDING.greeting} {WORDING.permission_question}"))
+AGREED = (*GREETED, said(1, "yes please"), STARTED, heard(1, f"{WORDING.permission_thanks} {WORDING.how_can_i_help}"))
+
+
+def past(*facts: Any) -> Past:
+    return resuming.fold(enumerate(facts, 1), WORDING, opened)
+
+
+def resumed(*facts: Any, **changes: Any) -> Scene:
+    scene = Scene(briefing=briefing(**changes), at_ms=30_500, _versions=100)
+    scene.tell(signals.MediaResumed, stream_sid="MZ2", past=past(*facts))
+    return scene
+
+
+class TestTheTalk:
+    def test_is_what_was_heard_and_what_was_said(self) -> None:
+        talk = past(*AGREED, said(2, "when are you open"), heard(2, "From nine to five.", "From nine"), said(3, "and on sunday")).talk
+        assert [message.text for message in talk.messages[-4:]][1:] == ["when are you open", "From nine", "and on sunday"]
+        assert talk.turn == 3
+
+    def test_goes_on_with_the_answer_that_was_lost(self) -> None:
+        scene = resumed(*AGREED, said(2, "when are you open"), LOST, RESUMED)
+        assert scene.spoken == [WORDING.back]
+        assert scene.request.messages[-1].text.splitlines()[-1] == "when are you open"
+        scene.model_answers("From nine to five. ").hears_all()
+        (turn,) = scene.fact(AgentTurn)
+        assert (turn.turn, opened(turn.heard)) == (2, f"{WORDING.back} From nine to five.")
+        assert not scene.fact(CallerTurn)
+
+    def test_goes_on_with_the_words_that_were_cut_by_us(self) -> None:
+        reply = heard(2, "From nine to five. On Sunday never.", "From nine to five.")
+        left = CallLeft(reason="worker-stops", at_ms=29_000)
+        scene = resumed(*AGREED, said(2, "when are you open"), reply, left, replace(RESUMED, cause="worker-stops"))
+        assert scene.spoken == [WORDING.back, "On Sunday never."]
+
+    def test_waits_for_the_caller_who_had_the_floor(self) -> None:
+        scene = resumed(*AGREED, said(2, "when are you open"), heard(2, "From nine to five."), RESUMED).hears_all()
+        assert scene.spoken == [WORDING.back_listening]
+        assert scene.all(do.AskModel) == []
+
+
+class TestTheDisclosure:
+    def test_is_not_said_again_once_it_was_heard(self) -> None:
+        assert WORDING.disclosure not in resumed(*GREETED, RESUMED).spoken
+
+    def test_comes_first_where_it_was_not_heard(self) -> None:
+        assert resumed(ANSWERED, RESUMED).spoken[0] == WORDING.disclosure
+
+
+class TestPermission:
+    def test_is_not_asked_for_twice(self) -> None:
+        for answer in ("yes please", "no thank you"):
+            facts = (*GREETED, said(1, answer), heard(1, "All right."), said(2, "when are you open"))
+            assert past(*facts).permission.standing is Standing.CLOSED
+            assert WORDING.permission_question not in resumed(*facts, RESUMED).spoken
+
+    def test_is_granted_by_the_yes_that_was_lost_with_the_worker(self) -> None:
+        scene = resumed(*GREETED, said(1, "yes please"), RESUMED)
+        assert scene.state.permission.standing is Standing.GRANTING
+        scene.wait(20)
+        assert scene.all(do.StartRecorder)
+
+    def test_is_asked_for_again_where_nobody_answered(self) -> None:
+        assert resumed(*GREETED, RESUMED).spoken[-1] == WORDING.permission_again
+
+
+class TestTheRecording:
+    def test_goes_on_once_its_consent_is_confirmed(self) -> None:
+        scene = resumed(*AGREED, said(2, "when are you open"), LOST, RESUMED)
+        (start,) = [each for each in scene.facts if isinstance(each, StartRecording)]
+        assert (start.consent_version, scene.all(do.StartRecorder)) == (3, [])
+        scene.wait(5)
+        assert len(scene.all(do.StartRecorder)) == 1
+
+    def test_does_not_go_on_when_that_is_refused(self) -> None:
+        scene = resumed(*AGREED, said(2, "when are you open"), LOST, RESUMED)
+        commit = next(effect for effect in scene.all(do.Commit) if isinstance(effect.command, StartRecording))
+        scene.log_answers = False
+        scene.tell(signals.CommandDeclined, request=commit.request, code="recording-not-allowed")
+        scene.wait(100)
+        assert scene.all(do.StartRecorder) == []
+
+    def test_does_not_go_on_once_a_stop_was_ordered_or_the_caller_asked_for_it(self) -> None:
+        ordered = RecordingStopOrdered(reason="consent-revoked", revoked_version=4)
+        withdrawn = RecordingStopped(caller_ref="ref", reason="consent-withdrawn", at_ms=20_000)
+        assert past(*AGREED, ordered, LOST, RESUMED).consent_version == 0
+        assert past(*AGREED, withdrawn, RESUMED).consent_version == 0
+        assert past(*AGREED, LOST, RESUMED).consent_version == 3
+
+
+class TestTools:
+    def test_that_answered_are_known(self) -> None:
+        answered = ToolAnswered(turn=2, tool_use_id="f", tool="find_slot", answer=sealed("nine"), failed=False, at_ms=21_000)
+        scene = resumed(*AGREED, said(2, "a slot please"), FIND, answered, LOST, RESUMED)
+        assert scene.all(do.RunTool) == []
+        assert [outcome.content for outcome in scene.request.messages[-1].tool_outcomes] == ["nine"]
+
+    def test_that_may_be_asked_again_are_under_the_same_key(self) -> None:
+        scene = resumed(*AGREED, said(2, "a slot please"), FIND, LOST, RESUMED)
+        (run,) = scene.all(do.RunTool)
+        assert run.idempotency_key == "call_1:2:f"
+        assert scene.all(do.AskModel) == []
+        scene.tell(signals.ToolReturned, tool_use_id="f", content="nine", failed=False)
+        assert [outcome.content for outcome in scene.request.messages[-1].tool_outcomes] == ["nine"]
+
+    def test_that_are_done_for_ever_are_never_run_again(self) -> None:
+        scene = resumed(*AGREED, said(2, "book it please"), BOOK, LOST, RESUMED)
+        assert scene.all(do.RunTool) == []
+        (outcome,) = scene.request.messages[-1].tool_outcomes
+        assert outcome.failed
+        scene.model_answers("", ToolUse(tool_use_id="b2", name="book_slot", arguments={"day": "friday"})).wait(50)
+        assert scene.all(do.RunTool) == []
+        assert not scene.fact(ToolRequested)
+
+
+class TestTheCall:
+    def test_is_hung_up_when_that_was_ordered(self) -> None:
+        scene = resumed(*AGREED, HangUpOrdered(reason="operator"), RESUMED)
+        assert (scene.over, scene.end.reason) == (True, "hung-up-by-operator")
+
+    def test_is_as_long_as_from_its_first_answer(self) -> None:
+        scene = resumed(*AGREED, LOST, RESUMED).hears_all()
+        assert scene.at_ms > 30_500
+        scene.hangs_up()
+        assert scene.end.duration_ms == scene.at_ms
+        assert past(*AGREED, LOST, RESUMED).recognised_ms == 30_000
+
+    def test_is_left_to_another_stream_that_has_it(self) -> None:
+        scene = Scene().agreed()
+        scene.tell(signals.FactRecorded, fact=RESUMED, version=9)
+        assert scene.over
+        assert scene.all(do.Abandon)
+        assert scene.all(do.Finish) == []
+
+    def test_is_let_go_of_without_an_end(self) -> None:
+        scene = Scene(briefing=briefing(resumable=True)).agreed().says("when are you open please")
+        scene.model_answers("From nine to five on every day of the week. ").wait(1500)
+        scene.tell(signals.LeaveCall, reason="worker-stops")
+        assert scene.all(do.Leave)
+        assert scene.all(do.Finish) == []
+        assert [type(fact) for fact in scene.facts[-2:]] == [AgentTurn, CallLeft]
