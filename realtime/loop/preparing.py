@@ -58,7 +58,8 @@ class Preparing:
             digits_as_words=bool(keypad.get("words", False)),
             captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
             destinations=briefings.destinations(configuration),
-            rules=rules(configuration), guardrails=guardrails(configuration), resumable=self.resumable, ask_to_record=bool(recording.get("ask", True)),
+            rules=rules(configuration), guardrails=guardrails(configuration), resumable=self.resumable,
+            ask_to_record=bool(recording.get("ask", True)),
             code_execution=bool(automation.get("code_execution", False)),
         )  # fmt: skip
 
