@@ -8,7 +8,7 @@ depends on are declined in time instead.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -41,8 +41,8 @@ class Accepted:
     """`facts` are what the command brought about, as far as they are at hand; the log confirmed them at `position`."""
 
     version: int
-    facts: tuple[Recorded[Fact], ...] = ()
-    position: Position | None = None
+    facts: tuple[Recorded[Fact], ...] = field(default=(), compare=False)
+    position: Position | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

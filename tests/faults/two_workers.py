@@ -84,8 +84,9 @@ async def two_workers(settings: Settings, folder: Path, *, resume_calls: bool = 
 
 async def _run(stack: AsyncExitStack, settings: Settings, role: str, more: dict[str, str]) -> Process:
     environment = {**os.environ, "AYBIZA_STATE_DIR": str(settings.state_dir), **more}
-    log = (settings.state_dir / f"{role}-{len(more)}.err").open("ab")
-    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "infra.apps", "run", role, env=environment, stdout=PIPE, stderr=log)
+    words = [sys.executable, "-m", "infra.apps", "run", role]
+    with (settings.state_dir / f"{role}-{len(more)}.err").open("ab") as log:
+        child = await asyncio.create_subprocess_exec(*words, env=environment, stdout=PIPE, stderr=log)
     stack.push_async_callback(_ended, child)
     return child
 
