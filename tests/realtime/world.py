@@ -249,11 +249,14 @@ class LevelActivity:
 class _Voice:
     listener: VoiceListener
     spoken: list[str]
+    hangs: bool = False
     pending: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def speak(self, utterance: int, text: str, *, flush: bool) -> None:
         loop = asyncio.get_running_loop()
         self.spoken.append(text)
+        if self.hangs:
+            return
         self.pending.append(loop.call_later(0.002, self._deliver, utterance, text))
 
     def clear(self) -> None:
@@ -271,20 +274,22 @@ class _Voice:
 
 
 class PlainVoice:
-    """A voice of 4 ms a character, all of it delivered 2 ms after it was asked for."""
+    """A voice of 4 ms a character, all of it delivered 2 ms after it was asked for; the first `hanging` streams say nothing."""
 
     name = "plain-voice"
     embedded = True
 
     def __init__(self) -> None:
         self.unreachable = False
+        self.hanging = 0
         self.spoken: list[str] = []
 
     async def connect(self, *, voice: str, listener: VoiceListener) -> _Voice:
         await asyncio.sleep(0)
         if self.unreachable:
             raise EngineUnavailable(self.name, "unreachable")
-        return _Voice(listener, self.spoken)
+        self.hanging -= 1
+        return _Voice(listener, self.spoken, hangs=self.hanging >= 0)
 
 
 Thoughts = Callable[[ModelRequest], Sequence[ModelEvent | float]]
