@@ -187,6 +187,7 @@ class ModelRequest:
 
     The first `settled` messages will stand at the beginning of the next question as well, unaltered: worth a provider's cache.
     `thinking_tokens` may be spent on thinking before the answer, beyond its `max_tokens`; 0 where the model is not to think aloud.
+    Who has others to ask does so when nothing has come within `first_token_within_ms`.
     """
 
     model: str
@@ -197,6 +198,7 @@ class ModelRequest:
     temperature: float | None
     settled: int = 0
     thinking_tokens: int = 0
+    first_token_within_ms: int = 3000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,16 +317,3 @@ class RecordingStore(Protocol):
 
     async def get(self, call_id: str) -> Sequence[RecordedStretch]:
         """Open what was kept; empty when there is nothing."""
-
-
-class Admission(Protocol):
-    """The streams that the providers' accounts allow at once, as places for calls. Asked at the ring, off the audio path; never blocks."""
-
-    def room(self) -> bool:
-        """Whether one more call would find a place."""
-
-    def reserve(self, call_id: str) -> bool:
-        """Keep a place for a call. Idempotent: who has one keeps it. False: none is left, and the ring is refused or waits."""
-
-    def release(self, call_id: str) -> None:
-        """The call is over, or never came. Idempotent."""

@@ -24,8 +24,8 @@ from infra.apps.installation import Installation
 from infra.apps.rungs import floor_of, model_rungs, recogniser_rungs, slots_of, voice_rungs
 from infra.settings import Settings
 from realtime.engines.ladders import ModelLadder, RecogniserLadder, VoiceLadder
+from realtime.engines.ports import Admission
 from realtime.ports import (
-    Admission,
     EngineUnavailable,
     LanguageModel,
     SpeechToText,

@@ -22,9 +22,8 @@ from realtime.ports import LanguageModel, SpeechToText, TextToSpeech
 _SOCKET_SECONDS = 1.5
 # The embedded recogniser may have to build the language model of a business first.
 _EMBEDDED_SECONDS = 10.0
-# To the first word. The last rung has as long as the call gives it.
-_FIRST_WORD_SECONDS = 3.0
-_LAST_SECONDS = 60.0
+# A question has a time of its own to its first word; longer than this no call waits for the last one that is asked.
+_MODEL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +71,11 @@ async def model_rungs(
     settings: Settings, first: LanguageModel, catalogue: ModelCatalogue, stack: AsyncExitStack
 ) -> list[Rung[LanguageModel]]:
     """The first, and the same provider's other regions under the names that models have there. No script stands in for a model."""
-    others = settings.bedrock_elsewhere
-    rungs: list[Rung[LanguageModel]] = [
-        Rung(name=first.name, engine=first, within_seconds=_FIRST_WORD_SECONDS if others else _LAST_SECONDS)
-    ]
-    for number, (region, url) in enumerate(others, 1):
+    rungs: list[Rung[LanguageModel]] = [Rung(name=first.name, engine=first, within_seconds=_MODEL_SECONDS)]
+    for region, url in settings.bedrock_elsewhere:
         there = await stack.enter_async_context(open_bedrock(region=region, endpoint_url=url))
         names = elsewhere(catalogue, settings.bedrock_region, region)
-        within_seconds = _FIRST_WORD_SECONDS if number < len(others) else _LAST_SECONDS
-        rungs.append(Rung(name=f"{there.name}@{region}", engine=there, within_seconds=within_seconds, translate=_named(names)))
+        rungs.append(Rung(name=f"{there.name}@{region}", engine=there, within_seconds=_MODEL_SECONDS, translate=_named(names)))
     return rungs
 
 

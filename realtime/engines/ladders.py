@@ -43,7 +43,7 @@ _HUNG_SECONDS = 1.0
 
 @dataclass(slots=True, kw_only=True)
 class Rung(Generic[E_co]):
-    """One engine of a ladder, under a name of its own. `within_seconds`: it must have been reached, or said its first word, by then."""
+    """One engine of a ladder, under a name of its own. `within_seconds`: it must have been reached by then."""
 
     name: str
     engine: E_co
@@ -94,14 +94,16 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _reached(rung: Rung[E], connecting: Awaitable[S]) -> S:
+async def _reached(rung: Rung[E], connecting: Awaitable[S], within_seconds: float | None = None) -> S:
     rung.goes()
+    within_seconds = within_seconds or rung.within_seconds
     try:
-        async with asyncio.timeout(rung.within_seconds):
+        async with asyncio.timeout(within_seconds):
             return await connecting
     except TimeoutError as error:
-        rung.fails("not reached in time", certain=True)
-        raise EngineUnavailable(rung.name, f"not reached within {rung.within_seconds:g} s") from error
+        # A socket that is not there in time is not there; a model may have been slow once.
+        rung.fails("nothing in time", certain=within_seconds == rung.within_seconds)
+        raise EngineUnavailable(rung.name, f"nothing within {within_seconds:g} s") from error
     except EngineUnavailable as cause:
         rung.fails(cause.reason)
         raise EngineUnavailable(rung.name, cause.reason) from cause
@@ -235,7 +237,9 @@ class ModelLadder:
             reply = rung.engine.converse(replace(request, model=rung.translate(request.model)))
             try:
                 try:
-                    first = await _reached(rung, anext(reply, None))
+                    # The last one has as long as the call gives it.
+                    within_seconds = request.first_token_within_ms / 1000 if left else None
+                    first = await _reached(rung, anext(reply, None), within_seconds)
                 except EngineUnavailable as cause:
                     if not left:
                         raise

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 class Slots:
-    """`realtime.ports.Admission` of one process. `limits`: streams that each kind of engine allows at once, over all its rungs."""
+    """`realtime.engines.ports.Admission` of one process. `limits`: streams that each kind of engine allows at once, over all its rungs."""
 
     def __init__(self, limits: Sequence[int | None]) -> None:
         known = [limit for limit in limits if limit is not None]

@@ -42,6 +42,7 @@ class Thresholds:
     turn_within_ms: int = 4000
     filler_after_ms: int = 300
     thinking_filler_after_ms: int = 2500
+    first_token_within_ms: int = 3000
     model_within_ms: int = 8000
     voice_within_ms: int = 1500
     apology_after_ms: int = 3800
@@ -80,6 +81,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "turn_within_ms": (1000, 15_000),
     "filler_after_ms": (0, 10_000),
     "thinking_filler_after_ms": (500, 60_000),
+    "first_token_within_ms": (300, 20_000),
     "model_within_ms": (1000, 60_000),
     "voice_within_ms": (500, 4000),
     "apology_after_ms": (1500, 4200),

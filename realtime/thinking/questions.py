@@ -31,6 +31,7 @@ def question(state: CallState, talk: Talk, exchanges: Sequence[Exchange], model:
         model=model, system=briefing.system_prompt, messages=messages, tools=tooling.offered(briefing), max_tokens=thresholds.max_tokens,
         temperature=thresholds.temperature, settled=conversation.settled(talk, messages),
         thinking_tokens=thresholds.thinking_budget if thinks else 0,
+        first_token_within_ms=thresholds.thinking_within_ms if thinks else thresholds.first_token_within_ms,
     )  # fmt: skip
 
 

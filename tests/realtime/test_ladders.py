@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -82,9 +83,18 @@ class TestModelLadder:
 
     async def test_asks_the_next_when_one_is_too_slow(self) -> None:
         slow = Scripted(30.0, "late")
-        events = await answer(ModelLadder([rung("slow", slow, within_seconds=0.02), rung("second", Scripted("hello"))]))
+        ladder = ModelLadder([rung("slow", slow), rung("second", Scripted("hello"))])
+        events = [event async for event in ladder.converse(replace(QUESTION, first_token_within_ms=20))]
         assert texts(events) == ["hello"]
         assert slow.closed == 1, "its connection is freed at once"
+        assert len(slow.asked) == 1
+        [_ async for _ in ladder.converse(replace(QUESTION, first_token_within_ms=20))]
+        assert len(slow.asked) == 2, "slow once is no reason to leave it alone"
+
+    async def test_gives_the_last_as_long_as_it_needs(self) -> None:
+        ladder = ModelLadder([rung("only", Scripted(0.05, "late"))])
+        events = [event async for event in ladder.converse(replace(QUESTION, first_token_within_ms=20))]
+        assert texts(events) == ["late"]
 
     async def test_repeats_nothing_that_was_said(self) -> None:
         ladder = ModelLadder([rung("first", Scripted("hel", None)), rung("second", Scripted("hello"))])
