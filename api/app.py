@@ -3,12 +3,12 @@
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import agents, calls, consents, event_stream, flags, front, lookup, numbers, openapi, organisations, problems, usage
+from api import agents, calls, consents, event_stream, flags, front, lookup, numbers, openapi, organisations, problems, upkeep, usage
 from api.gate import GUARDED, Gate
 from api.ports import Ports
 
 VERSION = "1"
-_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, event_stream, lookup)
+_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, event_stream, lookup, upkeep)
 _ALWAYS = problems.answers(
     problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
     problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE,

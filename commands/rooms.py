@@ -10,8 +10,9 @@ from commands.decider import Decider
 from commands.flags import FLAGS
 from commands.numbers import NUMBERS
 from commands.organisations import ORGANISATIONS
+from commands.upkeep import UPKEEP
 from commands.usage import USAGE
 
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {
-    decider.category: decider for decider in (AGENTS, CALLS, CALL_SIDS, CONSENTS, FLAGS, NUMBERS, ORGANISATIONS, USAGE)
+    decider.category: decider for decider in (AGENTS, CALLS, CALL_SIDS, CONSENTS, FLAGS, NUMBERS, ORGANISATIONS, UPKEEP, USAGE)
 }

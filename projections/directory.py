@@ -15,7 +15,7 @@ from projections.agents import AGENTS, Agent
 from projections.flags import FLAGS, Flag
 from projections.numbers import NUMBERS, Number
 from projections.organisations import ORGANISATIONS, Organisation
-from projections.ports import Checkpoint, LogReader, Mark, Opened, Place, Projection, TopicOf, Writes, named
+from projections.ports import Checkpoint, LogReader, Mark, Opened, Place, Projection, Sick, TopicOf, Writes, named
 from projections.runner import Runner
 from projections.table import Key, Table
 
@@ -144,6 +144,10 @@ class Directory:
         self._check_goal()
         async with self._moved:
             self._moved.notify_all()
+
+    async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
+        """What could not be taken is tried again by the next process."""
+        return ()
 
     async def refused(self, writes: Writes) -> Mapping[tuple[str, Key], str]:
         return {}

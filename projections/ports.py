@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from events.admission import UNCLAIMED, Fence
 from events.codec import Codec
-from events.records import AdmittedBatch
+from events.records import AdmittedBatch, RawRecord
 from projections.journal import Journal, JournalEntry
 from projections.series import Series
 from projections.table import Key, Table
@@ -108,7 +108,7 @@ class Folded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """A fact that a projection could not take, or one `behind` such a fact on its stream."""
+    """A fact that a projection could not take, or one `behind` such a fact on its stream. `tried_by`: the last order to fold it again."""
 
     projection: str
     place: Place
@@ -118,6 +118,22 @@ class Parked:
     ce_type: str
     reason: str
     behind: bool
+    tried_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sick:
+    """A stream of which facts are parked and ordered to be folded again; those in `discarded`, by their offsets, are to be left out.
+
+    `order` names the order: it is carried out once.
+    """
+
+    projection: str
+    place: Place
+    stream: str
+    order: str
+    records: Sequence[RawRecord]
+    discarded: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +145,8 @@ class Writes:
     entries: Mapping[Series[Any], Sequence[Any]] = field(default_factory=dict)
     journal: Sequence[JournalEntry] = ()
     parked: Sequence[Parked] = ()
+    healed: Sequence[tuple[str, str]] = ()
+    """Projections' names and streams whose facts are parked no more, but for those in `parked`."""
 
 
 class Store(Protocol):
@@ -148,6 +166,9 @@ class Store(Protocol):
 
         Raises Superseded when a checkpoint is not where it was seen, or its epoch is another's; RowsRefused.
         """
+
+    async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
+        """What is parked under these marks and ordered to be folded again, unless that order was carried out."""
 
     async def refused(self, writes: Writes) -> Mapping[tuple[str, Key], str]:
         """Which rows it can never take, by projection and key, each with its reason. Writes nothing."""

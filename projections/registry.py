@@ -14,10 +14,11 @@ from projections.organisations import ORGANISATIONS
 from projections.ports import Projection
 from projections.series import Series
 from projections.table import BadShape, Table
+from projections.upkeep import UPKEEP_ORDERS
 from projections.usage import CALL_USAGE
 
 TABLES: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, CALLER_PERMISSIONS, CALLS, CALL_USAGE, FLAGS)
-SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE)
+SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS)
 STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
 """All that is kept in the database."""
 LIVE: tuple[Live[Any], ...] = (LIVE_CALLS,)

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,23 +22,21 @@ from projections.ports import (
     Place,
     Projection,
     RowsRefused,
+    Sick,
     Store,
     StoreUnavailable,
     Superseded,
     TopicOf,
     Writes,
 )
-from projections.sorting import Plan, Sorted, Sorter
-from projections.table import Key, Table
+from projections.recent import Before, RecentRows
+from projections.sorting import Plan, Sorted, Sorter, Wanted, decoded, keys_of
 
 log = structlog.get_logger()
 E = TypeVar("E", bound=BaseException)
-Before: TypeAlias = Mapping[Table[Any], Mapping[Key, Any]]
-"""The rows that facts are folded upon."""
 
 _GROUP_RECORDS = 5_000
 _WAITING_BATCHES = 8
-_CACHED_ROWS = 20_000
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SCHEMA_SECONDS = 0.1
 _IDLE_SECONDS = 2.0
@@ -143,8 +142,10 @@ class Runner:
 
     async def _write(self, sorted_batches: asyncio.Queue[Sorted | None], opened: Opened) -> None:
         """While the store writes one group, the next is folded."""
-        rows = _Rows(self._store)
+        rows = RecentRows(self._store)
         writing: asyncio.Task[bool] | None = None
+        loop = asyncio.get_running_loop()
+        looked_at = loop.time()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:
@@ -153,21 +154,61 @@ class Runner:
                 except TimeoutError:
                     if writing is None or writing.done():
                         await self._confirm(opened.epochs)
+                        await self._heal(rows, opened.epochs)
                     continue
                 if first is None:
                     return
                 group = _gathered(first, sorted_batches)
                 if not group.reached:
                     continue
-                before = await rows.load(group.keys())
+                if self._parked and looked_at + _IDLE_SECONDS < loop.time() and (writing is None or writing.done()):
+                    looked_at = loop.time()
+                    await self._heal(rows, opened.epochs)
+                before = await rows.load(keys_of(group.wanted))
                 outcome = fold(group.wanted, before, self._parked, {})
                 if writing is not None and await writing:
                     # What it was folded upon is not what was written.
-                    before = await rows.load(group.keys())
+                    before = await rows.load(keys_of(group.wanted))
                     outcome = fold(group.wanted, before, self._parked, {})
                 rows.keep(outcome)
                 self._parked |= outcome.newly_parked()
                 writing = tasks.create_task(self._write_group(group, before, outcome, rows, opened.epochs), name="projections: write")
+
+    async def _heal(self, rows: RecentRows, epochs: Mapping[Mark, int]) -> None:
+        """Fold again what is parked and was ordered to be. What still cannot be taken is parked again, with all behind it."""
+        for sick in await self._store.sick(self._checkpoints.keys()) if self._parked else ():
+            projection = self._plan.by_name[sick.projection]
+            wanted = [
+                Wanted(projection, sick.projection, raw, *decoded(raw, self._reader.codec))
+                for raw in sick.records
+                if raw.offset not in sick.discarded
+            ]
+            others = self._parked - {(sick.projection, sick.stream)}
+            before = await rows.load(keys_of(wanted))
+            outcome = fold(wanted, before, others, {})
+            try:
+                await self._store.write(self._healing(sick, outcome, epochs))
+            except RowsRefused as cause:
+                refused = await self._store.refused(self._healing(sick, outcome, epochs))
+                if not refused:
+                    raise RuntimeError(f"the store refuses rows and does not say which: {cause}") from cause
+                outcome = fold(wanted, before, others, refused)
+                await self._store.write(self._healing(sick, outcome, epochs))
+            rows.keep(outcome)
+            self._parked = others | outcome.newly_parked()
+            log.info(
+                "parked-facts-folded-again", projection=sick.projection, stream=sick.stream, facts=len(sick.records),
+                left_out=len(sick.records) - len(wanted), still_parked=len(outcome.parked), order=sick.order,
+            )  # fmt: skip
+
+    def _healing(self, sick: Sick, outcome: Outcome, epochs: Mapping[Mark, int]) -> Writes:
+        mark = (sick.projection, sick.place)
+        still = Advance(projection=sick.projection, place=sick.place, epoch=epochs[mark], seen=self._checkpoints[mark],
+                        reached=self._checkpoints[mark])  # fmt: skip
+        return Writes(
+            advances=[still], rows=outcome.rows, entries=outcome.entries, healed=[(sick.projection, sick.stream)],
+            parked=[replace(each, tried_by=sick.order) for each in outcome.parked],
+        )  # fmt: skip
 
     async def _confirm(self, epochs: Mapping[Mark, int]) -> None:
         """Notice while nothing happens that another runner took over, or that the store forgot everything."""
@@ -176,7 +217,7 @@ class Runner:
             await self._store.write(Writes(advances=[step]))
             return
 
-    async def _write_group(self, group: Sorted, before: Before, outcome: Outcome, rows: "_Rows", epochs: Mapping[Mark, int]) -> bool:
+    async def _write_group(self, group: Sorted, before: Before, outcome: Outcome, rows: RecentRows, epochs: Mapping[Mark, int]) -> bool:
         """Returns whether other rows were written than `outcome` has: some of those the store can never take."""
         writes = self._writes(group, outcome, epochs)
         otherwise = False
@@ -204,40 +245,6 @@ class Runner:
             for mark, reached in group.reached.items()
         ]
         return Writes(advances=advances, rows=outcome.rows, entries=outcome.entries, journal=group.journal, parked=outcome.parked)
-
-
-class _Rows:
-    """The rows used last. They stay true for as long as every write succeeds: nobody else writes them."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._cached: dict[Table[Any], dict[Key, Any]] = {}
-
-    async def load(self, keys: Mapping[Table[Any], set[Key]]) -> Before:
-        """Rows by table and key, as the last group left them; None where there is none."""
-        for table, wanted in keys.items():
-            cached = self._cached.setdefault(table, {})
-            missing = [key for key in wanted if key not in cached]
-            if missing:
-                found = await self._store.rows(table, missing)
-                for key in missing:
-                    cached[key] = found.get(key)
-        return {table: {key: self._cached[table][key] for key in wanted} for table, wanted in keys.items()}
-
-    def put_back(self, before: Before) -> None:
-        """What was kept since is not so."""
-        for table, rows in before.items():
-            self._cached[table] |= rows
-
-    def keep(self, outcome: Outcome) -> None:
-        """Take in what was written, as the newest; forget the oldest."""
-        for table, changed in outcome.rows.items():
-            cached = self._cached[table]
-            for key, folded in changed.items():
-                cached.pop(key, None)
-                cached[key] = folded.row
-            for key in list(cached)[: max(0, len(cached) - _CACHED_ROWS)]:
-                del cached[key]
 
 
 def _gathered(group: Sorted, sorted_batches: asyncio.Queue[Sorted | None]) -> Sorted:

@@ -47,13 +47,14 @@ class Sorted:
         self.journal += other.journal
         self.reached |= other.reached
 
-    def keys(self) -> Mapping[Table[Any], set[Key]]:
-        """The rows that will be needed."""
-        keys: defaultdict[Table[Any], set[Key]] = defaultdict(set)
-        for each in self.wanted:
-            if isinstance(each.projection, Table) and each.fact is not None:
-                keys[each.projection].add((each.fact.stream.tenant, each.fact.stream.id))
-        return keys
+
+def keys_of(wanted: Collection[Wanted]) -> Mapping[Table[Any], set[Key]]:
+    """The rows that facts are folded upon."""
+    keys: defaultdict[Table[Any], set[Key]] = defaultdict(set)
+    for each in wanted:
+        if isinstance(each.projection, Table) and each.fact is not None:
+            keys[each.projection].add((each.fact.stream.tenant, each.fact.stream.id))
+    return keys
 
 
 class Plan:
@@ -62,6 +63,7 @@ class Plan:
     def __init__(self, projections: Collection[Projection], topic_of: TopicOf, journal_rooms: Collection[str]) -> None:
         self.by_category: dict[tuple[str, bytes], list[tuple[Foldable, str]]] = {}
         self.by_topic: defaultdict[str, list[Projection]] = defaultdict(list)
+        self.by_name: dict[str, Foldable] = {named(each): each for each in projections if not isinstance(each, Journal)}
         for projection in projections:
             if isinstance(projection, Journal):
                 for room in journal_rooms:
@@ -128,9 +130,13 @@ class Sorter:
         wanting = [each for each in candidates or () if raw.offset in spans.get(each[1], _NOTHING)]
         if not wanting:
             return
-        fact, reason = None, ""
-        try:
-            fact = recorded(raw, self._codec)
-        except (BrokenBody, UnknownEvent, InvalidStreamName) as cause:
-            reason = f"{type(cause).__name__}: {cause}"
+        fact, reason = decoded(raw, self._codec)
         result.wanted += [Wanted(projection, name, raw, fact, reason) for projection, name in wanting]
+
+
+def decoded(raw: RawRecord, codec: Codec) -> tuple[Recorded[Fact] | None, str]:
+    """The fact of a record, or None and why it could not be decoded. Raises UnknownSchema."""
+    try:
+        return recorded(raw, codec), ""
+    except (BrokenBody, UnknownEvent, InvalidStreamName) as cause:
+        return None, f"{type(cause).__name__}: {cause}"

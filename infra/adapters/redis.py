@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from events.admission import Fence
 from projections.columns import Stored, building, lowering
 from projections.live import Live
-from projections.ports import Advance, Checkpoint, Mark, Opened, Place, Projection, StoreUnavailable, Superseded, Writes, named
+from projections.ports import Advance, Checkpoint, Mark, Opened, Place, Projection, Sick, StoreUnavailable, Superseded, Writes, named
 from projections.queries import RowsUnavailable
 from projections.table import ORGANISATION, Key, StreamRow, Table
 
@@ -162,6 +162,11 @@ class RedisStore:
             await self._write(
                 keys=[self._names.checkpoints], args=[json.dumps([_step(each) for each in writes.advances]), json.dumps(rows)]
             )
+
+    async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
+        """Nothing is parked here: live rows are folded again from the log when their program is mended."""
+        del marks
+        return ()
 
     async def refused(self, writes: Writes) -> Mapping[tuple[str, Key], str]:
         return {}

@@ -29,6 +29,7 @@ VERBS: Mapping[str, str] = {
     "topics": "infra.apps.topics",
     "calls": "infra.apps.calls",
     "events": "infra.apps.events",
+    "parked": "infra.apps.parked",
     "rebuild": "infra.apps.rebuild",
     "key": "infra.apps.key",
     "owners": "infra.apps.owners",

@@ -142,8 +142,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def ask_api(method: str, path: str, organisation_id: str, body: Mapping[str, Any] | None = None) -> Answer:
-    """Ask the API that runs, as the operator on behalf of an organisation. Raises VerbFailed where none answers."""
+def ask_api(method: str, path: str, organisation_id: str | None, body: Mapping[str, Any] | None = None) -> Answer:
+    """Ask the API that runs, as the operator, on behalf of an organisation or of none. Raises VerbFailed where none answers."""
     settings = load_settings()
     try:
         found = api_url(settings)
@@ -153,7 +153,9 @@ def ask_api(method: str, path: str, organisation_id: str, body: Mapping[str, Any
         with open_installation(settings) as installation:
             key = installation.operator_key
         connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=_ANSWER_SECONDS)
-        headers = {"Authorization": f"Bearer {key}", "Aybiza-Organisation": organisation_id, "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        if organisation_id is not None:
+            headers["Aybiza-Organisation"] = organisation_id
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = connection.getresponse()
         return Answer(status=response.status, body=response.read())

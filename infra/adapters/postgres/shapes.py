@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS {READ_SIDE}.parked (
     stream text NOT NULL, version bigint NOT NULL, ce_type text NOT NULL, reason text NOT NULL, behind boolean NOT NULL,
     PRIMARY KEY (projection, topic, partition, "offset")
 );
+ALTER TABLE {READ_SIDE}.parked ADD COLUMN IF NOT EXISTS tried_by text NOT NULL DEFAULT '';
 """
 
 

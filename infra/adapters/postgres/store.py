@@ -10,6 +10,7 @@ import asyncpg
 
 from events.admission import Fence
 from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.healing import sick
 from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, indexed, relation, relation_of, schema_of
 from infra.adapters.postgres.walls import OPENED, ensure_reader, walled
 from projections.journal import JOURNAL, Journal
@@ -23,6 +24,7 @@ from projections.ports import (
     Place,
     Projection,
     RowsRefused,
+    Sick,
     StoreUnavailable,
     Superseded,
     Writes,
@@ -103,6 +105,11 @@ class PostgresStore:
                 if stepped != len(writes.advances):
                     raise Superseded(f"{len(writes.advances) - stepped} of {len(writes.advances)} checkpoints are another runner's by now")
                 await _write_all(connection, writes)
+
+    async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
+        with raising(StoreUnavailable):
+            async with self._pool.acquire() as connection:
+                return await sick(connection, marks)
 
     async def refused(self, writes: Writes) -> Mapping[tuple[str, Key], str]:
         refused: dict[tuple[str, Key], str] = {}
@@ -196,6 +203,13 @@ async def _write_all(connection: Connection, writes: Writes) -> None:
             await _copy(connection, series, relation(series).columns, map(relation(series).values, entries))
     for table, rows in writes.rows.items():
         await _write_rows(connection, table, rows)
+    if writes.healed:
+        streams = [name for name, _ in writes.healed], [stream for _, stream in writes.healed]
+        await connection.execute(
+            f"DELETE FROM {READ_SIDE}.parked p USING unnest($1::text[], $2::text[]) h (projection, stream) "
+            "WHERE p.projection = h.projection AND p.stream = h.stream",
+            *streams,
+        )
     if writes.parked:
         records = [[*each.place, *(getattr(each, name) for name in _PARKED)] for each in writes.parked]
         await connection.copy_records_to_table("parked", schema_name=READ_SIDE, columns=["topic", "partition", *_PARKED], records=records)

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from commands.calls.deciding import CALLS
 from commands.calls.orders import EndCall
+from commands.organisations import ORGANISATIONS, CreateOrganisation, RenameOrganisation
 from events.calls.ending import EndedBy, Stage
 from events.streams import StreamId
 from infra.apps.installation import operator_key
@@ -137,3 +138,39 @@ class TestWithoutAStack:
         assert said.returncode == 1
         assert "Type: aybiza up" in said.stderr
         assert "Traceback" not in said.stderr
+
+
+class TestParked:
+    async def test_facts_are_shown_left_out_on_order_and_folded_on(self, desk: Desk) -> None:
+        """A name that the database can never take: what follows on its stream waits, and nobody else does."""
+        organisation = f"AYB-{int.from_bytes(os.urandom(6), 'big'):015d}"
+        sick = StreamId(organisation, "organisations", organisation)
+        await desk.running.do(ORGANISATIONS, sick, CreateOrganisation(name="a zero \0 byte", region="us"))
+        committed = await desk.running.do(ORGANISATIONS, sick, RenameOrganisation(name="another \0"))
+        assert (await desk.running.ports.rows.wait_for([committed.position], 30)) is True
+        listed = json.loads((await desk.types("parked", "list", "--json")).stdout)
+        assert [(each["projection"], each["stream"], each["facts"]) for each in listed] == [("organisations.v2", str(sick), 2)]
+        assert "0x00" in listed[0]["reason"]
+        shown = json.loads((await desk.types("parked", "show", "organisations.v2", str(sick), "--json")).stdout)
+        kinds = [("organisation-created.v1", False), ("organisation-renamed.v1", True)]
+        assert [(each["ce_type"], each["behind"]) for each in shown] == kinds
+
+        tried = await desk.types("parked", "redrive", "organisations.v2", str(sick), "--because", "to see")
+        assert (tried.returncode, "2 facts are parked again" in tried.stderr) == (1, True)
+        strange = await desk.types("parked", "discard", "organisations.v2", str(sick), "999999", "--because", "to see")
+        assert (strange.returncode, "Nothing of" in strange.stderr) == (1, True)
+        # Without its creation the renaming has nothing to rename: that is said, and the next order leaves it out as well.
+        offsets = [str(each["offset"]) for each in shown]
+        first = await desk.types("parked", "discard", "organisations.v2", str(sick), offsets[0], "--because", "never meant")
+        assert (first.returncode, "1 facts are parked again" in first.stderr) == (1, True)
+        second = await desk.types("parked", "discard", "organisations.v2", str(sick), offsets[1], "--because", "never meant")
+        assert (second.returncode, second.stdout.strip()) == (0, "Nothing of it is parked any more.")
+        assert (await desk.types("parked", "list")).stdout.strip() == "Nothing is parked."
+        orders = (await desk.types("events", "show", "platform/upkeep/organisations.v2", "--json")).stdout.splitlines()
+        told = [each["because"] for each in map(_fact_of, orders) if each["stream"] == str(sick)]
+        assert told == ["to see", "never meant", "never meant"]
+
+
+def _fact_of(line: str) -> dict[str, str]:
+    fact: dict[str, str] = json.loads(line)["data"]
+    return fact

@@ -1,0 +1,51 @@
+"""Routes of the platform's operator: what a projection could not take is folded again, or left out, and the order is on the log."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.auth import Operator
+from api.wire import Accepted, Line, Wire
+from api.writing import Write
+from commands.upkeep import UPKEEP, OrderDiscard, OrderRedrive, UpkeepCommand
+from events.streams import PLATFORM, StreamId
+
+router = APIRouter(prefix="/upkeep", tags=["upkeep"])
+Projection = Annotated[str, Field(pattern=r"^[a-z_]{1,60}\.v[0-9]{1,6}$", description="A version of a projection, such as `calls.v1`.")]
+Stream = Annotated[str, Field(min_length=1, max_length=300, description="As `aybiza parked list` shows it.")]
+
+
+class Redrive(Wire):
+    projection: Projection
+    stream: Stream
+    because: Line
+
+
+class Discard(Redrive):
+    """The fact that is to be left out."""
+
+    topic: Line
+    partition: Annotated[int, Field(ge=0, lt=2**31)]
+    offset: Annotated[int, Field(ge=0, lt=2**62)]
+
+
+@router.post("/redrives", status_code=202)
+async def order_redrive(body: Redrive, _: Operator, write: Write) -> Accepted:
+    """Fold again, in its order, what is parked of a stream."""
+    return await _ordered(write, OrderRedrive(projection=body.projection, stream=body.stream, because=body.because))
+
+
+@router.post("/discards", status_code=202)
+async def order_discard(body: Discard, _: Operator, write: Write) -> Accepted:
+    """Leave a parked fact out of one projection for ever, and fold again what is parked behind it. The fact stays on the log."""
+    command = OrderDiscard(
+        projection=body.projection, stream=body.stream, topic=body.topic, partition=body.partition, offset=body.offset, because=body.because
+    )  # fmt: skip
+    return await _ordered(write, command)
+
+
+async def _ordered(write: Write, command: UpkeepCommand) -> Accepted:
+    stream = StreamId(PLATFORM, UPKEEP.category, command.projection)
+    committed = await write(UPKEEP, stream, command)
+    return Accepted(position=str(committed.position))
