@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     twilio_auth_token: SecretStr | None = Field(None, validation_alias=_either("TWILIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN"))
     twilio_api_base_url: str | None = Field(None, pattern=r"^https?://\S+$")
     deepgram_api_key: SecretStr | None = Field(None, validation_alias=_either("DEEPGRAM_API_KEY", "DEEPGRAM_API_KEY"))
+    # Nova is asked for a final when our detector hears an end; Flux says by itself when a turn is over (English only).
+    deepgram_model: Literal["nova-3", "flux"] = "nova-3"
     deepgram_base_url: str | None = Field(None, pattern=r"^(https?|wss?)://\S+$")
     # Where Deepgram is asked next when it fails: other addresses of its, with commas between.
     deepgram_other_base_urls: str = Field("", pattern=r"^((https?|wss?)://[^\s,]+(,(https?|wss?)://[^\s,]+)*)?$")

@@ -10,6 +10,7 @@ import structlog
 
 from commands.model_catalogue import catalogue_in_force, resolve
 from infra.adapters.bedrock.converse import open_bedrock
+from infra.adapters.deepgram.flux import DeepgramFlux
 from infra.adapters.deepgram.listen import DeepgramListen
 from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import Flite
@@ -115,7 +116,8 @@ async def _providers(stack: AsyncExitStack, settings: Settings) -> _Set:
     key = _deepgram_key(settings)
     bedrock = await stack.enter_async_context(open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url))
     floor = floor_of(settings, stack)
-    hearing = recogniser_rungs(settings, key, DeepgramListen(key, base_url=settings.deepgram_base_url), floor)
+    listen = DeepgramFlux if settings.deepgram_model == "flux" else DeepgramListen
+    hearing = recogniser_rungs(settings, key, listen(key, base_url=settings.deepgram_base_url), floor)
     speaking = voice_rungs(settings, key, DeepgramSpeak(key, base_url=settings.deepgram_base_url), floor)
     thinking = await model_rungs(settings, bedrock, catalogue_in_force(read_model_catalogues(), datetime.now(UTC).date()), stack)
 

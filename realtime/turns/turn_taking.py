@@ -65,8 +65,9 @@ _ONE_BREATH_MS = 200
 class Floor:
     """The caller's side of the conversation. `settled_ms` is the call time up to which words belong to turns that are over.
 
-    `likely`: the words of the LikelyOver that holds. `judged`: the recogniser says itself when a turn is over. `pause_ms`: the pause
-    before this stretch of speech, a lesson as soon as words come of it; `paused_whole`: what stood before it looked complete.
+    `likely`: the words of the LikelyOver that holds. `judged`: the recogniser follows this turn, and says itself when it is over.
+    `pause_ms`: the pause before this stretch of speech, a lesson as soon as words come of it; `paused_whole`: what stood before it looked
+    complete.
     """
 
     speaking: bool = False
@@ -245,7 +246,7 @@ def _over(floor: Floor, at_ms: int, thresholds: Thresholds, complete: Complete) 
     settled_ms = max(at_ms if unsettled else floor.ended_ms, began)
     whole = complete(words)
     fresh = Floor(
-        ended_ms=floor.ended_ms, settled_ms=settled_ms, settled_words=words if unsettled else "", settled_whole=whole, judged=floor.judged,
+        ended_ms=floor.ended_ms, settled_ms=settled_ms, settled_words=words if unsettled else "", settled_whole=whole,
         patience=floor.patience.after_turn(thresholds, whole=whole),
     )  # fmt: skip
     taken_back = (GoesOn(),) if floor.likely and plain_words(words) != plain_words(floor.likely) else ()

@@ -1,9 +1,11 @@
 """When a turn is over."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from realtime.hearing.marks import TurnMark
 from realtime.machine.briefing import Thresholds
 from realtime.machine.effects import FinalizeHearing, SetTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
@@ -152,6 +154,53 @@ class TestLikelyOver:
         floor, outcome = after(STARTED, INTERIM, STOPPED, words("", at_ms=2400))
         assert outcome[-2:] == [GoesOn(), NotUnderstood(started_ms=1000, ended_ms=2000)]
         assert floor.likely == ""
+
+
+def marked(text: str, turn: TurnMark, *, at_ms: int, end_ms: int = 1900) -> WordsRecognised:
+    """Of a recogniser that follows turns."""
+    final = turn is TurnMark.OVER
+    return replace(words(text, at_ms=at_ms, is_final=final, from_finalize=False, start_ms=1000, end_ms=end_ms), turn=turn)
+
+
+GOING = marked("are you open", TurnMark.GOING, at_ms=1700)
+
+
+class TestARecogniserThatFollowsTurns:
+    def test_is_asked_for_no_final(self) -> None:
+        _, outcome = after(STARTED, GOING, STOPPED)
+        assert FinalizeHearing() not in outcome
+        assert SetTimer(timer=Timer.FINAL, at_ms=2300 + USUAL.turn_within_ms) in outcome
+
+    def test_says_when_the_turn_is_likely_over_and_that_it_goes_on(self) -> None:
+        likely = marked("are you open", TurnMark.LIKELY_OVER, at_ms=2400)
+        _, outcome = after(STARTED, GOING, STOPPED, likely)
+        assert outcome == [LikelyOver(words="are you open")]
+        _, outcome = after(STARTED, GOING, STOPPED, likely, marked("are you open on", TurnMark.GOES_ON, at_ms=2600))
+        assert outcome == [GoesOn()]
+
+    def test_ends_the_turn_whatever_the_words_look_like(self) -> None:
+        _, outcome = after(STARTED, GOING, STOPPED, marked("I would like to", TurnMark.OVER, at_ms=2500, end_ms=2000))
+        assert outcome[-1] == TurnOver(words="I would like to", started_ms=1000, ended_ms=2000, recognised_ms=2500, confidence=0.8)
+
+    def test_ends_it_also_when_the_detector_has_not_heard_the_end(self) -> None:
+        floor, outcome = after(STARTED, GOING, marked("are you open", TurnMark.OVER, at_ms=2500))
+        assert isinstance(outcome[-1], TurnOver)
+        assert outcome[-1].ended_ms == 1900
+        assert not floor.open
+
+    def test_is_asked_to_come_to_an_end_when_it_never_does(self) -> None:
+        overdue = TimerFired(at_ms=6300, timer=Timer.FINAL)
+        floor, outcome = after(STARTED, GOING, STOPPED, overdue)
+        assert outcome == [FinalizeHearing(), SetTimer(timer=Timer.FINAL, at_ms=6300 + USUAL.final_within_ms)]
+        _, decided = step(floor, TimerFired(at_ms=7800, timer=Timer.FINAL), USUAL, agent_talks=False)
+        assert isinstance(decided[-1], TurnOver)
+        assert decided[-1].words == "are you open"
+
+    def test_may_be_followed_by_one_that_does_not(self) -> None:
+        over = marked("are you open", TurnMark.OVER, at_ms=2500)
+        again = SpeechStarted(at_ms=9064, since_ms=9000), SpeechStopped(at_ms=9900, ended_ms=9800)
+        _, outcome = after(STARTED, GOING, STOPPED, over, *again)
+        assert FinalizeHearing() in outcome
 
 
 class TestSpeakingOver:

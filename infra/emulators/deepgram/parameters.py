@@ -22,6 +22,27 @@ class ListenParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FluxParameters:
+    """`eager_eot_threshold` None: no EagerEndOfTurn, and so no TurnResumed."""
+
+    eot_threshold: float
+    eager_eot_threshold: float | None
+    eot_timeout_ms: int
+    key_terms: tuple[str, ...]
+
+    def changed(self, thresholds: Mapping[str, float]) -> "FluxParameters":
+        """With other thresholds in mid-stream. Raises BadRequest."""
+        unknown = sorted(thresholds.keys() - {"eot_threshold", "eager_eot_threshold", "eot_timeout_ms"})
+        if unknown:
+            raise BadRequest(f"unknown thresholds: {', '.join(unknown)}")
+        eager = thresholds.get("eager_eot_threshold", self.eager_eot_threshold)
+        return _flux_bounds(
+            float(thresholds.get("eot_threshold", self.eot_threshold)), None if eager is None else float(eager),
+            int(thresholds.get("eot_timeout_ms", self.eot_timeout_ms)), self.key_terms,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakParameters:
     model: str
 
@@ -30,6 +51,12 @@ _LISTEN: Final = frozenset(
     {
         "model", "language", "encoding", "sample_rate", "channels", "interim_results", "punctuate", "smart_format", "vad_events",
         "endpointing", "utterance_end_ms", "keyterm", "mip_opt_out", "tag", "numerals", "profanity_filter", "filler_words", "no_delay",
+    }
+)  # fmt: skip
+_FLUX: Final = frozenset(
+    {
+        "model", "encoding", "sample_rate", "eot_threshold", "eager_eot_threshold", "eot_timeout_ms", "keyterm", "language_hint",
+        "mip_opt_out", "tag", "numerals", "profanity_filter", "redact",
     }
 )  # fmt: skip
 _SPEAK: Final = frozenset({"model", "encoding", "sample_rate", "mip_opt_out", "speed"})
@@ -67,6 +94,13 @@ class _Query:
             raise BadRequest(f"{name} must be a number")
         return int(value)
 
+    def share(self, name: str, otherwise: float | None) -> float | None:
+        value = self._values.get(name)
+        try:
+            return otherwise if value is None else float(value)
+        except ValueError as error:
+            raise BadRequest(f"{name} must be a number") from error
+
 
 def _check_sound(query: _Query) -> None:
     """The phone's sound is the only one that this emulator has ears and a voice for."""
@@ -99,6 +133,33 @@ def listen_parameters(query: Sequence[tuple[str, str]]) -> ListenParameters:
         utterance_end_ms=utterance_end_ms,
         key_terms=key_terms,
     )
+
+
+def flux_parameters(query: Sequence[tuple[str, str]]) -> FluxParameters:
+    """Raises BadRequest."""
+    read = _Query(query, _FLUX, frozenset({"keyterm", "tag", "language_hint", "redact"}))
+    if read.text("model") != "flux-general-en":
+        raise BadRequest("no such model found, or none that this emulator has ears for")
+    if read.text("language_hint") is not None:
+        raise BadRequest("language_hint needs flux-general-multi")
+    _check_sound(read)
+    eager = read.share("eager_eot_threshold", None)
+    return _flux_bounds(
+        read.share("eot_threshold", 0.7) or 0.0, eager, read.number("eot_timeout_ms", 5000) or 0,
+        tuple(value for name, value in query if name == "keyterm"),
+    )  # fmt: skip
+
+
+def _flux_bounds(over: float, eager: float | None, timeout_ms: int, key_terms: tuple[str, ...]) -> FluxParameters:
+    if not 0.5 <= over <= 1.0:
+        raise BadRequest("eot_threshold must be between 0.5 and 1.0")
+    if eager is not None and not 0.3 <= eager <= min(0.9, over):
+        raise BadRequest("eager_eot_threshold must be between 0.3 and 0.9, and no more than eot_threshold")
+    if not 500 <= timeout_ms <= 60_000:
+        raise BadRequest("eot_timeout_ms must be between 500 and 60000")
+    if sum(len(term.split()) for term in key_terms) > _MOST_KEY_TERM_WORDS:
+        raise BadRequest("keyterm limit exceeded: the maximum is 500 tokens across all keyterms")
+    return FluxParameters(eot_threshold=over, eager_eot_threshold=eager, eot_timeout_ms=timeout_ms, key_terms=key_terms)
 
 
 def speak_parameters(query: Sequence[tuple[str, str]]) -> SpeakParameters:

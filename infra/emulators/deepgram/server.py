@@ -10,8 +10,9 @@ from aiohttp import web
 
 from infra.adapters.pocketsphinx.recogniser import Recogniser
 from infra.emulators.deepgram.faults import NO_FAULTS, Faults
+from infra.emulators.deepgram.flux import Flux
 from infra.emulators.deepgram.listening import Listening
-from infra.emulators.deepgram.parameters import BadRequest, listen_parameters, speak_parameters
+from infra.emulators.deepgram.parameters import BadRequest, flux_parameters, listen_parameters, speak_parameters
 from infra.emulators.deepgram.speaking import Speaking
 
 _PATIENCE_SECONDS: Final = 10.0
@@ -54,6 +55,20 @@ class _Server:
         self._seed += 1
         listening = Listening(socket, parameters, seed=self._seed, patience_seconds=self._patience_seconds, faults=faults)
         await listening.serve(self._recogniser)
+        self._sockets.discard(socket)
+        return socket
+
+    async def flux(self, request: web.Request) -> web.StreamResponse:
+        faults = self._fault("listen")
+        if refusal := self._check(request, faults.refuse_listen_status):
+            return refusal
+        try:
+            parameters = flux_parameters(list(request.query.items()))
+        except BadRequest as error:
+            return _refusal(400, "Bad Request", str(error))
+        socket = await self._shaken(request)
+        self._seed += 1
+        await Flux(socket, parameters, seed=self._seed, patience_seconds=self._patience_seconds, faults=faults).serve(self._recogniser)
         self._sockets.discard(socket)
         return socket
 
@@ -101,6 +116,7 @@ async def deepgram_emulator(
     server = _Server(recogniser, api_key, faults, seed=seed, patience_seconds=patience_seconds)
     app = web.Application()
     app.router.add_get("/v1/listen", server.listen)
+    app.router.add_get("/v2/listen", server.flux)
     app.router.add_get("/v1/speak", server.speak)
     app.on_shutdown.append(server.hang_up)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
