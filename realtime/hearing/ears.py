@@ -9,6 +9,7 @@ from realtime.engines.ladders import engine_of, left_alone
 from realtime.engines.reaching import Tries
 from realtime.hearing import vad
 from realtime.hearing.contours import Contour
+from realtime.hearing.echo import Echo
 from realtime.hearing.unsettled import Unsettled
 from realtime.machine import signals
 from realtime.ports import ActivityStream, EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript, VoiceActivity
@@ -38,6 +39,8 @@ class Ears:
         *,
         answers_within_seconds: float = _ANSWERS_WITHIN_SECONDS,
     ) -> None:
+        # Whoever plays the agent's voice puts it here; without it no sound is compared.
+        self.echo: Echo | None = None
         self._answers_within_seconds = answers_within_seconds
         self._recogniser = recogniser
         self._thresholds, self._noticed = thresholds, noticed
@@ -102,6 +105,8 @@ class Ears:
         elif gap_ms:
             mulaw = silence(gap_ms) + mulaw
         self._next_ms = at_ms + (duration_ms(mulaw) - gap_ms if 0 < gap_ms <= _LONGEST_GAP_MS else duration_ms(mulaw))
+        if self.echo is not None:
+            self.echo.heard(self._next_ms, mulaw)
         self._activity.feed(mulaw)
         self._contour.feed(self._next_ms, mulaw)
         self._unsettled.add(mulaw)
@@ -174,6 +179,8 @@ class Ears:
         return self._contour.quiet_ms(self._call_ms(stream_ms))
 
     def _windows(self, windows: Sequence[tuple[int, float]]) -> None:
+        if self.echo is not None:
+            windows = [(end_ms, self._but_for_echo(self.echo, end_ms, probability)) for end_ms, probability in windows]
         self._speech, changes = vad.steps(self._speech, self._thresholds, windows, self._quiet_ms)
         self._noticed(self._call_ms(0), windows, changes)
         for change in changes:
@@ -187,6 +194,10 @@ class Ears:
                 self._give(signals.SpeechStopped(at_ms=at_ms, ended_ms=min(ended_ms, at_ms)))
         if not (self._speaking or self._asked or self._words_open):
             self._unsettled.quiet()
+
+    def _but_for_echo(self, echo: Echo, end_ms: int, probability: float) -> float:
+        """The agent's own voice is no voice of the caller's."""
+        return 0.0 if probability >= self._thresholds.stop_probability and echo.explains(self._call_ms(end_ms)) else probability
 
     def _heard(self, number: int, heard: Transcript | EngineFailed) -> None:
         if number != self._number or self._broken:

@@ -24,6 +24,8 @@ from realtime.control.keypad import Keypad
 from realtime.control.ports import CapturedDigits
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears
+from realtime.hearing.echo import Echo
+from realtime.hearing.echo import Thresholds as EchoThresholds
 from realtime.loop.errands import Alarms, Errands
 from realtime.loop.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome
 from realtime.loop.in_hand import CallInHand, TakesOver
@@ -82,12 +84,15 @@ class Conductor:
         self._takes_over, self._recognised_ms = takes_over, 0
         self._call, self._engines, self._facts, self._line, self._counters = call, engines, facts, line, counters
         self.state = CallState(briefing=call.briefing)
+        limits = call.briefing.thresholds
+        echo = Echo(EchoThresholds(likeness=limits.echo_likeness, below_db=limits.echo_below_db))
         self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms, self._windows)
+        self._ears.echo = echo
         prepared = None if engines.prepared is None else partial(engines.prepared.take, call.voice)
         self._mouth = Mouth(engines.voice, self.give, self.now_ms, prepared)
         self._recorder = Recorder()
         self._keypad = Keypad(self.give, self.now_ms, self._keep_digits, words=call.briefing.digits_as_words)
-        self._playing = Playing(line, self._recorder, self.give, self.now_ms)
+        self._playing = Playing(line, self._recorder, echo, self.give, self.now_ms)
         self._inbox: deque[tuple[signals.Signal, bytes]] = deque()
         # Held until the call runs: what the socket brings before that is taken after the start.
         self._stepping = True

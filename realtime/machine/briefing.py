@@ -20,7 +20,8 @@ class Thresholds:
 
     `interruption_threshold` is the detector's probability from which on a sound is speech. Speech over the agent pauses it after
     `barge_in_after_ms`; sustained for `interruption_after_ms` it needs no words to end the agent's turn, and
-    `resume_after_ms` after its end the agent goes on if no words have come of it. `speculations`: at most so many a
+    `resume_after_ms` after its end the agent goes on if no words have come of it. A sound is the agent's echo that is like what it says
+    by `echo_likeness` (1: none is) and softer by `echo_below_db`. `speculations`: at most so many a
     turn; `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
     Silence since the caller's last sound gives the floor away: after `complete_after_ms` behind words that look complete, `patience_ms`
     behind others (then what this caller has taught, from `least_patience_ms` to `most_patience_ms`), `open_end_ms` behind an "and" or a
@@ -33,6 +34,8 @@ class Thresholds:
     barge_in_after_ms: int = 150
     interruption_after_ms: int = 1000
     resume_after_ms: int = 500
+    echo_likeness: float = 0.42
+    echo_below_db: float = 10.0
     complete_after_ms: int = 0
     patience_ms: int = 900
     least_patience_ms: int = 500
@@ -72,6 +75,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "barge_in_after_ms": (50, 2000),
     "interruption_after_ms": (300, 5000),
     "resume_after_ms": (100, 3000),
+    "echo_likeness": (0.2, 1),
+    "echo_below_db": (3, 40),
     "complete_after_ms": (0, 3000),
     "patience_ms": (0, 5000),
     "least_patience_ms": (0, 5000),
@@ -104,7 +109,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
-_SHARES = frozenset({"temperature", "interruption_threshold"})
+_SHARES = frozenset({"temperature", "interruption_threshold", "echo_likeness", "echo_below_db"})
 _SWITCHES = ("speculation",)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, assert_never
 
 from realtime.audio import BYTES_PER_MS
+from realtime.hearing.echo import Echo
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.recording.recorder import Recorder
@@ -25,8 +26,10 @@ class Outlet(Protocol):
 class Playing:
     """One call's. Gives WordFound."""
 
-    def __init__(self, outlet: Outlet, recorder: Recorder, give: Callable[[signals.Signal], None], now_ms: Callable[[], int]) -> None:
-        self._outlet, self._recorder = outlet, recorder
+    def __init__(
+        self, outlet: Outlet, recorder: Recorder, echo: Echo, give: Callable[[signals.Signal], None], now_ms: Callable[[], int]
+    ) -> None:
+        self._outlet, self._recorder, self._echo = outlet, recorder, echo
         self._give, self._now_ms = give, now_ms
         self._keeping = Keeping()
 
@@ -53,7 +56,9 @@ class Playing:
     def _send(self, from_sample: int, mulaw: bytes) -> None:
         self._outlet.play(mulaw)
         self._recorder.agent(from_sample, mulaw)
+        self._echo.sent(from_sample, mulaw)
 
     def _clear(self) -> None:
         self._outlet.clear()
         self._recorder.cut(self._now_ms())
+        self._echo.cut(self._now_ms() * BYTES_PER_MS)

@@ -74,7 +74,7 @@ class Pause:
 class Speech:
     """The agent's side of the line. `playout_end` is when all audio sent will have played, in samples of call time.
 
-    `pace`: how many samples this voice takes for a unit of text, as it has shown.
+    `pace`: how many samples this voice takes for a unit of text, as it has shown. `lately`: what was heard of it before `utterances`.
     """
 
     generation: int = 1
@@ -85,6 +85,7 @@ class Speech:
     flushes_at_ms: int = 0
     pace: float = estimating.SAMPLES_PER_UNIT
     pause: Pause | None = None
+    lately: str = ""
 
     @property
     def silent(self) -> bool:
@@ -267,7 +268,12 @@ def evidence_of(parts: Sequence[HeardPart], *, cut: bool) -> Evidence:
 def silenced(speech: Speech, at_ms: int) -> Speech:
     """Everything not yet played is thrown away; marks and audio of this generation count no more."""
     end = min(speech.playout_end, at_ms * BYTES_PER_MS)
-    return replace(speech, generation=speech.generation + 1, utterances=(), playout_end=end, pause=None)
+    return replace(passed(speech, at_ms), generation=speech.generation + 1, playout_end=end, pause=None)
+
+
+def passed(speech: Speech, at_ms: int) -> Speech:
+    """A new reply begins: of the last one only the words are known."""
+    return replace(speech, utterances=(), lately=" ".join(part.words for part in heard(speech, at_ms)) or speech.lately)
 
 
 def _changed(utterances: tuple[Utterance, ...], index: int, utterance: Utterance) -> tuple[Utterance, ...]:

@@ -38,7 +38,7 @@ def begin(moment: Moment, *, latency: Latency | None = None, ending: Ending | No
     # The carrier may hold a tail of the last reply: its marks are known, so nothing of it is waited for.
     moment.change(
         reply=Reply(turn=state.talk.turn, rounds=(first,), latency=latency or Latency(), ending=ending),
-        speech=replace(state.speech, utterances=()),
+        speech=playout.passed(state.speech, moment.at_ms),
     )
     moment.do(CancelTimer(timer=Timer.SILENCE))
     if not state.disclosure.heard:

@@ -4,13 +4,14 @@ from events.calls.talking import Dismissal, InterruptionDismissed
 from realtime.audio import BYTES_PER_MS
 from realtime.consent.recording_consent import heard_enough
 from realtime.machine.effects import CancelTimer, PausePlayout, Replay, SetTimer
-from realtime.machine.signals import SpeechStopped, Timer, WordFound
+from realtime.machine.signals import SpeechStopped, Timer, WordFound, WordsRecognised
 from realtime.machine.state import CallState, Moment
 from realtime.speaking import pausing, playout, replying
 from realtime.speaking.playout import Purpose
 from realtime.thinking import asking
 from realtime.thinking.drafts import Held
 from realtime.turns.back_channels import is_back_channel, question_put
+from realtime.turns.repeating import repeats_agent
 from realtime.turns.turn_taking import TurnOver
 
 
@@ -48,6 +49,16 @@ def words_known(moment: Moment) -> None:
     state = moment.state
     if state.speech.pause is not None and state.floor.words and not of_a_listener(state, state.floor.words, moment.at_ms):
         _interrupt(moment)
+
+
+def own_words(moment: Moment, signal: WordsRecognised) -> bool:
+    """Whether the words are the agent's own, come back over the line: they interrupt nothing, and end no turn."""
+    state = moment.state
+    if not repeats_agent(state.speech, signal, signal.at_ms, voice_noticed=state.floor.open):
+        return False
+    if signal.is_final and not state.floor.speaking and state.speech.pause is not None:
+        _dismiss(moment, "", state.speech.pause.since_ms, why=Dismissal.ECHO)
+    return True
 
 
 def voice_stopped(moment: Moment, signal: SpeechStopped) -> None:
@@ -105,7 +116,7 @@ def _interrupt(moment: Moment) -> None:
         replying.cut(moment, spoke_over_since_ms=pause.since_ms)
 
 
-def _dismiss(moment: Moment, words: str, started_ms: int) -> None:
+def _dismiss(moment: Moment, words: str, started_ms: int, *, why: Dismissal = Dismissal.NO_WORDS) -> None:
     state = moment.state
     pause, reply = state.speech.pause, state.reply
     if reply is None:
@@ -117,7 +128,7 @@ def _dismiss(moment: Moment, words: str, started_ms: int) -> None:
     # The interims may have said it before the final did.
     if pause is not None or reply.dismissed_ms != started_ms:
         fact = InterruptionDismissed(
-            turn=reply.turn, why=Dismissal.BACK_CHANNEL if words else Dismissal.NO_WORDS,
+            turn=reply.turn, why=Dismissal.BACK_CHANNEL if words else why,
             words=state.briefing.seal(words) if words else None, speech_started_ms=started_ms,
             cleared_ms=None if pause is None else pause.at_ms, resumed_ms=moment.at_ms, repeated_ms=repeated // BYTES_PER_MS,
         )  # fmt: skip

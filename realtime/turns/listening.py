@@ -27,6 +27,9 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
         moment.do(CancelTimer(timer=Timer.SILENCE))
     if isinstance(signal, WordsRecognised) and signal.is_final and moment.state.tape.on and withdraws(signal.text):
         recording_consent.withdraw(moment, "the caller's words")
+    if isinstance(signal, WordsRecognised) and interrupting.own_words(moment, signal):
+        # The recogniser's last word may be waited for.
+        signal = replace(signal, text="")
     talks = replying.agent_talks(moment.state, signal.at_ms)
     ours = _answers_us if moment.state.permission.standing is Standing.ASKED else _needs_no_more
     listed = moment.state.briefing.wording.back_channels if talks else ""

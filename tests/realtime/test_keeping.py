@@ -3,6 +3,7 @@
 import numpy as np
 
 from realtime.audio import encode
+from realtime.hearing.echo import Echo, Thresholds
 from realtime.machine import effects as do
 from realtime.machine.signals import Signal, WordFound
 from realtime.recording.recorder import Recorder
@@ -62,7 +63,7 @@ class Wire:
 class TestPlaying:
     def test_sends_again_what_was_cut_and_what_came_meanwhile(self) -> None:
         wire, given = Wire(), list[Signal]()
-        playing = Playing(wire, Recorder(), given.append, lambda: 1000)
+        playing = Playing(wire, Recorder(), Echo(Thresholds()), given.append, lambda: 1000)
         first, second = tone(300) + tone(100, 10) + tone(400), tone(200)
         playing.perform(do.Play(generation=1, utterance=1, samples=len(first), from_sample=0), first)
         playing.perform(do.PausePlayout(utterance=1, sample=600 * 8), b"")
