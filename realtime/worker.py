@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ from commands.spool.spool import Spool
 from events.calls.ending import EndedBy, Stage
 from events.streams import StreamId
 from realtime.carrier import twiml
+from realtime.carrier.admission import Door
 from realtime.carrier.media_socket import MediaSocket, StartRefused, Transport
 from realtime.carrier.media_streams import Start
 from realtime.carrier.ports import CallHistory
@@ -25,6 +26,7 @@ from realtime.carrier.webhook import SignatureCheck, router
 from realtime.loop.conductor import Conductor, Engines
 from realtime.loop.facts_queue import FactsQueue, Sender
 from realtime.loop.preparing import Preparing
+from realtime.loop.settling import settled
 from realtime.ports import Tools
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ class WorkerPorts:
     spool: Spool | None = None
     history: CallHistory | None = None
     others: Callable[[], bool] = lambda: False
+    door: Door = field(default_factory=Door)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +128,14 @@ class CallWorker:
 
     async def ring(self, call_sid: str, caller: str, number: str, asked: int = 0) -> str:
         taken = any(each.call_sid == call_sid for each in self._ringing.values())
-        if self.draining and not taken:
-            return self._streamless.ring_elsewhere(asked)
+        if not taken and (self.draining or not self._ports.door.admits(call_sid, self.counters)):
+            return self._streamless.ring_elsewhere(asked, wait=not self.draining)
         if not self.takes_calls and not taken:
             self.counters["rings-without-spool"] += 1
             return twiml.say_and_hang_up(NOT_NOW)
         document, ringing = await self._reception.ring(call_sid, caller, number)
         if ringing is None:
+            self._ports.door.left(call_sid)
             return document
         call_id = ringing.stream.id
         if call_id in self._ended:
@@ -147,6 +151,7 @@ class CallWorker:
             return self._after(call_id)
         live, ringing = self._live.get(call_id), self._ringing.pop(call_id, None)
         if ringing is not None:
+            self._ports.door.left(ringing.call_sid)
             await self._reception.never_connected(ringing, "media-never-started", EndedBy.CARRIER)
         elif not self._streamless.resumes:
             await self._lost(live, StreamId(organisation_id, "calls", call_id))
@@ -176,6 +181,7 @@ class CallWorker:
         for call_id, ringing in list(self._ringing.items()):
             if ringing.call_sid == call_sid:
                 del self._ringing[call_id]
+                self._ports.door.left(call_sid)
                 await self._reception.never_connected(ringing, "caller-hung-up", EndedBy.CALLER)
                 return
         await self._streamless.over(call_sid)
@@ -241,9 +247,7 @@ class CallWorker:
     async def stop(self) -> None:
         """Drain, end what nobody takes up, and give it all as much time on its way to the log as it is allowed."""
         await self.drain()
-        for call_id, live in list(self._live.items()):
-            if live.conductor.goes_on:
-                continue
+        for call_id, live in [(name, each) for name, each in self._live.items() if not each.conductor.goes_on]:
             self.closing(call_id, SORRY)
             live.conductor.media_ended("worker-stopped", EndedBy.PLATFORM, billable=False)
             live.socket.shut("the worker stops")
@@ -255,16 +259,8 @@ class CallWorker:
         if left:
             log.error("calls were cut off before the log had all of them", calls=len(left))
             await asyncio.wait(left)
-        await self._settle_spool()
-
-    async def _settle_spool(self) -> None:
-        if self._ports.spool is None:
-            return
-        try:
-            async with asyncio.timeout(self._settings.stop_within_seconds):
-                await self._ports.spool.settled()
-        except TimeoutError:
-            log.exception("facts of calls were lost: neither the log nor the spool takes them")
+        if self._ports.spool is not None:
+            await settled(self._ports.spool, self._settings.stop_within_seconds)
 
     # --- within ---
 
@@ -277,6 +273,8 @@ class CallWorker:
 
     def _call_done(self, call_id: str, task: asyncio.Task[None]) -> None:
         live = self._live.pop(call_id, None)
+        if live is not None:
+            self._ports.door.left(live.conductor.call_sid)
         if task.cancelled():
             return
         if live is not None and live.conductor.goes_on:
@@ -319,6 +317,7 @@ class CallWorker:
 
     def _never_connected(self, call_id: str) -> None:
         if ringing := self._ringing.pop(call_id, None):
+            self._ports.door.left(ringing.call_sid)
             self.counters["rings-without-stream"] += 1
             ended = self._reception.never_connected(ringing, "media-never-started", EndedBy.CARRIER)
             self._spawn(ended, f"end of call {call_id}")

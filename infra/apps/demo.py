@@ -1,8 +1,9 @@
-"""`aybiza demo`: one spoken call, from the ring to the record, with everything that it proves."""
+"""`aybiza demo`: one spoken call, from the ring to the record, with everything that it proves; and one whose worker is killed."""
 
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.rule import Rule
@@ -13,6 +14,7 @@ from events.positions import Position
 from infra.apps.calling import Reach, call_and_tell
 from infra.apps.demo_business.opening import CALLER, OpeningFailed, configuration, open_business
 from infra.apps.demo_checks import Finding, findings
+from infra.apps.demo_second_act import Stage, opened_stage, play, ready, spare_worker
 from infra.apps.installation import open_installation
 from infra.apps.live import narrated
 from infra.apps.logs import logging_to
@@ -39,15 +41,15 @@ _MENDABLE: tuple[type[Exception], ...] = (*PLATFORM_FAILURES, OpeningFailed, Rin
 
 
 async def demo() -> None:
-    """Bring up the stack, play one call in real time, show its record, rebuild every table from the log and compare."""
+    """Bring up the stack, play a call in real time, show its record, kill the worker of another, rebuild every table from the log."""
     settings = load_settings()
     with watched() as progress:
         services = await ensure_stack(settings.state_dir, settings, progress)
     log = settings.state_dir / "logs" / "platform.log"
     try:
         with logging_to(log), open_installation(settings) as installation:
-            async with running_platform(settings, services, installation) as platform:
-                found = await _play(platform, settings.state_dir / "demo")
+            async with opened_stage(settings) as stage, running_platform(stage.settings, services, installation) as platform:
+                found = await _play(platform, stage, settings.state_dir / "demo")
                 broken = [each for each in found if not each.kept]
                 if broken:
                     raise VerbFailed("Not as promised: " + "; ".join(f"{each.promise} ({each.seen})" for each in broken))
@@ -58,23 +60,29 @@ async def demo() -> None:
         raise VerbFailed(f"{error}\nThe platform's own words are in {log}") from error
 
 
-async def _play(platform: Platform, folder: Path) -> Sequence[Finding]:
+async def _play(platform: Platform, stage: Stage, folder: Path) -> Sequence[Finding]:
     business = await open_business(platform.url, platform.installation.operator_key)
     await platform.read_side.directory.wait_for([Position.parse(each) for each in business.positions], _SETTLE_SECONDS)
     with watched() as progress:
         progress("engines", "learning the words of the business")
         await platform.engines.prepare(configuration())
         progress("engines", "ready")
-    results.print(Rule("A caller rings Harbour Dental"))
-    async with narrated(platform.reader, platform.installation.key_ring, lambda line: results.print(line, soft_wrap=True)):
-        story = await call_and_tell(reach_of(platform), business, LINES, caller=CALLER, ear=folder / "ear")
-    results.print(render(story))
-    wav = await platform.recordings.wav(story.call.tenant, story.call.id)
-    path = folder / "call.wav"
-    if wav is not None:
-        await asyncio.to_thread(path.write_bytes, wav)
-    found = [*findings(story, wav), await _rebuild(platform)]
-    results.print(Rule("What this call proves"))
+    reach = replace(reach_of(platform), voice=stage.url)
+    async with spare_worker(stage) as spare:
+        results.print(Rule("A caller rings Harbour Dental"))
+        async with narrated(platform.reader, platform.installation.key_ring, lambda line: results.print(line, soft_wrap=True)):
+            story = await call_and_tell(reach, business, LINES, caller=CALLER, ear=folder / "ear")
+        results.print(render(story))
+        wav = await platform.recordings.wav(story.call.tenant, story.call.id)
+        path = folder / "call.wav"
+        if wav is not None:
+            await asyncio.to_thread(path.write_bytes, wav)
+        await ready(spare)
+        results.print(Rule("Another rings, and the worker is killed in the middle of its answer"))
+        async with narrated(platform.reader, platform.installation.key_ring, lambda line: results.print(line, soft_wrap=True)):
+            second = await play(stage, reach, business, platform.reader, spare, folder / "second-ear")
+    found = [*findings(story, wav), *second, await _rebuild(platform)]
+    results.print(Rule("What these calls prove"))
     results.print(_shown(found))
     results.print(f"\nThe recording, caller left and agent right: {path}", soft_wrap=True, markup=False)
     return found

@@ -29,6 +29,7 @@ from infra.apps.signals import kept_signals
 from infra.apps.spooling import running_spool
 from infra.settings import Settings
 from projections.directory import Directory, Route
+from realtime.carrier.admission import Door
 from realtime.carrier.ports import CallHistory
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
@@ -74,11 +75,14 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))
+        door = Door(engines.admission, time.thread_time)
+        await stack.enter_async_context(alongside({"look after the load": door.run}))
         ports = WorkerPorts(
             engines=call_engines, reception=reception, tools=engines.tools, models=engines.models, signed=signed, spool=spool,
             history=await _history(stack, footing) if settings.resume_calls else None, others=lambda: _others(owners),
+            door=door,
         )  # fmt: skip
-        worker = CallWorker(ports, WorkerSettings(name=f"{machine.node()}-{os.getpid()}"))
+        worker = CallWorker(ports, WorkerSettings(name=f"{machine.node()}-{os.getpid()}", drain_within_seconds=settings.drain_seconds))
         media = MediaServer(
             worker.accept, path=_MEDIA_PATH, signed=lambda signature: signed(media_url, {}, signature), counters=worker.counters
         )  # fmt: skip

@@ -91,15 +91,15 @@ class Streamless:
             await self._reception.worker_lost(stream)
         return twiml.say_and_hang_up(SORRY)
 
-    def ring_elsewhere(self, asked: int) -> str:
-        """Have the carrier ring again: whoever answers then may be another."""
-        return self._send_on(f"{self._addresses.public_url}/twilio/voice?", asked, NOT_NOW)
+    def ring_elsewhere(self, asked: int, *, wait: bool) -> str:
+        """Have the carrier ring again: whoever answers then may be another, or there may be a place. Not for ever."""
+        return self._send_on(f"{self._addresses.public_url}/twilio/voice?", asked, NOT_NOW, wait=wait)
 
-    def _send_on(self, url: str, asked: int, sorry: str) -> str:
+    def _send_on(self, url: str, asked: int, sorry: str, *, wait: bool = False) -> str:
         self._counters["sent-on"] += 1
         if asked >= self._patience.most_redirects:
             return twiml.say_and_hang_up(sorry)
-        return twiml.ask_again(f"{url}again={asked + 1}", 1 if asked else 0)
+        return twiml.ask_again(f"{url}again={asked + 1}", 1 if asked or wait else 0)
 
     def started(self, call_id: str) -> Returning | None:
         """A media stream of the call has come."""

@@ -1,6 +1,7 @@
 """A voice worker is killed in the middle of a reply: the caller hears the agent again within two seconds, and is asked nothing twice."""
 
 import asyncio
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from events.calls.ending import CallEnded
 from events.calls.recording import RecordingStarted, RecordingStopped
-from events.calls.ringing import CallAnswered, CallResumed
+from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
 from events.recorded import Recorded
 from events.registry import Fact
@@ -54,7 +55,7 @@ class Told:
         return next((began - self.broke_ms for began, _ in self.heard if began >= self.broke_ms), None)
 
 
-async def call_and_kill(pair: Pair, folder: Path, caller: str = CALLER) -> Told:
+async def call_and_kill(pair: Pair, folder: Path, caller: str = CALLER, by: signal.Signals = signal.SIGKILL) -> Told:
     """One spoken call, whose worker is killed in the middle of its second answer."""
     known = {each.stream for each in await pair.everything()}
     ringing = asyncio.create_task(
@@ -68,7 +69,7 @@ async def call_and_kill(pair: Pair, folder: Path, caller: str = CALLER) -> Told:
     answered = next(each for each in await pair.everything() if each.stream == turn.stream and isinstance(each.fact, CallAnswered))
     await asyncio.sleep(_INTO_THE_REPLY_SECONDS)
     assert isinstance(answered.fact, CallAnswered)
-    pair.kill(int(answered.fact.worker.rpartition("-")[2]))
+    pair.kill(int(answered.fact.worker.rpartition("-")[2]), by)
     record = await ringing
     await on_the_log(pair.reader, "calls", lambda found: isinstance(found.fact, CallEnded) and found.stream == turn.stream)
     facts = [each for each in await pair.everything() if each.stream == turn.stream]
@@ -105,3 +106,15 @@ class TestADeadWorker:
             with pytest.raises(AssertionError):
                 goes_on(told)
             assert [end.reason for end in told.all(CallEnded)] == ["worker-lost"]
+
+
+class TestAWorkerThatIsToldToStop:
+    async def test_hands_its_call_over(self, settings: Settings, tmp_path: Path) -> None:
+        async with two_workers(settings, tmp_path, drain_seconds=0.5) as pair:
+            told = await call_and_kill(pair, tmp_path / "ear", by=signal.SIGTERM)
+            assert told.again_ms is not None
+            assert told.again_ms <= _WITHIN_MS, told.again_ms
+            assert [left.reason for left in told.all(CallLeft)] == ["worker-stops"]
+            assert [resumed.cause for resumed in told.all(CallResumed)] == ["worker-stops"]
+            assert [end.reason for end in told.all(CallEnded)] == ["goodbye"]
+            assert len(told.all(CallerTurn)) == len(_LINES)

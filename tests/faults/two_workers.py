@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -36,8 +37,8 @@ class Pair:
     workers: Sequence[Process]
     reader: KafkaLogReader
 
-    def kill(self, pid: int) -> None:
-        next(each for each in self.workers if each.pid == pid).kill()
+    def kill(self, pid: int, by: signal.Signals) -> None:
+        next(each for each in self.workers if each.pid == pid).send_signal(by)
 
     async def everything(self) -> Sequence[Recorded[Fact]]:
         """Every fact of every call, in order."""
@@ -52,7 +53,7 @@ def unheard(_part: str, _words: str) -> None:
 
 
 @asynccontextmanager
-async def two_workers(settings: Settings, folder: Path, *, resume_calls: bool = True) -> AsyncIterator[Pair]:
+async def two_workers(settings: Settings, folder: Path, *, resume_calls: bool = True, drain_seconds: float = 30.0) -> AsyncIterator[Pair]:
     """The first one is rung first."""
     own = settings.model_copy(update={"state_dir": folder / "state"})
     async with AsyncExitStack() as stack:
@@ -68,6 +69,7 @@ async def two_workers(settings: Settings, folder: Path, *, resume_calls: bool = 
             children.append(await _run(stack, own, "realtime", {
                 "AYBIZA_HTTP_PORT": str(port), "AYBIZA_MEDIA_PORT": str(media), "AYBIZA_PUBLIC_URL": url,
                 "AYBIZA_MEDIA_URL": f"ws://127.0.0.1:{media}/media", "AYBIZA_RESUME_CALLS": str(resume_calls),
+                "AYBIZA_DRAIN_SECONDS": str(drain_seconds),
             }))  # fmt: skip
             started.append(children[-1])
         async with asyncio.timeout(_SECONDS):

@@ -23,6 +23,7 @@ from events.identifiers import uuid7
 from events.sealing import KeyRing, Sealed
 from events.streams import PLATFORM
 from infra.adapters.picows_media import MediaServer
+from realtime.carrier.admission import Door
 from realtime.carrier.media_socket import MediaSocket, Transport
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
@@ -136,6 +137,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
     digits: CapturedDigits | None = None,
     telephony: Telephony | None = None,
     resumes: bool = False,
+    door: Door | None = None,
 ) -> AsyncIterator[Office]:
     """The doors are open when it begins, and everything is let go of at its end."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -168,7 +170,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
             engines=engines, reception=reception, tools=lambda _organisation, _configuration: office.tools,
             models=lambda _configuration: {"default": "model-default", "fast": "model-fast"},
             signed=lambda url, fields, signature: bool(signer.validate(url, dict(fields), signature)), spool=office.spool,
-            history=log.history if resumes else None, others=lambda: False,
+            history=log.history if resumes else None, others=lambda: False, door=door or Door(),
         ),
         settings or WorkerSettings(name="office"),
     )  # fmt: skip
