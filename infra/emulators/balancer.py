@@ -32,6 +32,9 @@ class Balancer:
                 pipe.cancel()
             await asyncio.wait([looking, *self._pipes])
 
+    def add(self, worker: tuple[str, int]) -> None:
+        self._workers.append(worker)
+
     def prefer(self, worker: tuple[str, int]) -> None:
         """The next connection goes here, where it can."""
         self._turn = self._workers.index(worker)
@@ -47,6 +50,8 @@ class Balancer:
             writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._workers:
+            return
         order = [self._workers[(self._turn + at) % len(self._workers)] for at in range(len(self._workers))]
         self._turn = (self._turn + 1) % len(self._workers)
         for worker in sorted(order, key=lambda each: each in self._unready):

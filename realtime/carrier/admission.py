@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from realtime.ports import Admission
+from realtime.engines.ports import Admission
 
 _EVERY_SECONDS = 0.1
 

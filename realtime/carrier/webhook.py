@@ -22,7 +22,9 @@ SignatureCheck = Callable[[str, Mapping[str, str], str], bool]
 
 
 class Answering(Protocol):
-    """Who answers the carrier's questions; each answer is a TwiML document."""
+    """Who answers the carrier's questions; each answer is a TwiML document. `draining`: the next one is for somebody else."""
+
+    draining: bool
 
     async def ring(self, call_sid: str, caller: str, number: str, asked: int) -> str:
         """`asked`: how often we sent the carrier on."""
@@ -57,6 +59,10 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         count = request.query_params.get("again", "")
         return int(count) if _COUNT.match(count) else 0
 
+    def document(text: str) -> Response:
+        # A balancer that keeps the connection would bring the carrier here again.
+        return Response(text, media_type=twiml.MEDIA_TYPE, headers={"Connection": "close"} if answering.draining else None)
+
     @routes.post("/voice")
     async def voice(request: Request) -> Response:
         fields = await form(request)
@@ -65,7 +71,7 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         call_sid, caller, number = fields.get("CallSid", ""), fields.get("From", ""), fields.get("To", "")
         if not _CALL_SID.match(call_sid) or not caller or not number or max(len(caller), len(number)) > _LONGEST_PARTY:
             return Response("CallSid, From and To are needed", status_code=400)
-        return _document(await answering.ring(call_sid, caller, number, again(request)))
+        return document(await answering.ring(call_sid, caller, number, again(request)))
 
     @routes.post("/voice/next")
     async def following(request: Request) -> Response:
@@ -74,9 +80,9 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
             return _forbidden()
         call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
         if not _ID.match(call_id) or not _ID.match(organisation_id):
-            return _document(twiml.HANG_UP)
+            return document(twiml.HANG_UP)
         hint = request.query_params.get("at", "")
-        return _document(await answering.next(call_id, organisation_id, hint if _HINT.match(hint) else "", again(request)))
+        return document(await answering.next(call_id, organisation_id, hint if _HINT.match(hint) else "", again(request)))
 
     @routes.post("/status")
     async def status(request: Request) -> Response:
@@ -95,14 +101,10 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
             return _forbidden()
         call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
         if not _ID.match(call_id) or not _ID.match(organisation_id):
-            return _document(twiml.HANG_UP)
-        return _document(await answering.leg(call_id, organisation_id, fields))
+            return document(twiml.HANG_UP)
+        return document(await answering.leg(call_id, organisation_id, fields))
 
     return routes
-
-
-def _document(text: str) -> Response:
-    return Response(text, media_type=twiml.MEDIA_TYPE)
 
 
 def _forbidden() -> Response:

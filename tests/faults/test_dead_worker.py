@@ -2,16 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from events.calls.ending import CallEnded
 from events.calls.recording import RecordingStarted, RecordingStopped
-from events.calls.ringing import CallAnswered, CallLeft, CallResumed
+from events.calls.ringing import CallAnswered, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
 from events.recorded import Recorded
 from events.registry import Fact
@@ -19,17 +20,18 @@ from infra.apps.demo_business.opening import CALLER, NUMBER
 from infra.apps.ringing import CallersRecord, Line, ring
 from infra.settings import Settings
 from realtime.audio import decode
-from tests.faults.two_workers import Pair, two_workers
+from tests.faults.two_workers import House, opened
 from tests.spoken.conversations import on_the_log, stretches
 
 _LINES = (
     Line(text="Yes, you may."),
     Line(text="Please tell me something about your dentists.", after_silence_ms=1600),
-    Line(text="What time do you close on Fridays?", after_silence_ms=3000),
     Line(text="Thanks a lot, goodbye.", after_silence_ms=3000),
 )
 _INTO_THE_REPLY_SECONDS = 2.5
 _WITHIN_MS = 2000
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,25 +57,24 @@ class Told:
         return next((began - self.broke_ms for began, _ in self.heard if began >= self.broke_ms), None)
 
 
-async def call_and_kill(pair: Pair, folder: Path, caller: str = CALLER, by: signal.Signals = signal.SIGKILL) -> Told:
+async def call_and_kill(house: House, url: str, folder: Path) -> Told:
     """One spoken call, whose worker is killed in the middle of its second answer."""
-    known = {each.stream for each in await pair.everything()}
+    known = {each.stream for each in await house.everything()}
     ringing = asyncio.create_task(
-        ring(pair.installation, pair.url, number=NUMBER, caller=caller, lines=_LINES, patience_ms=7000, ear=folder), name="caller"
+        ring(house.installation, url, number=NUMBER, caller=CALLER, lines=_LINES, patience_ms=7000, ear=folder), name="caller"
     )
 
     def second_turn(found: Recorded[Fact]) -> bool:
         return isinstance(found.fact, CallerTurn) and found.fact.turn == 2 and found.stream not in known
 
-    turn = await on_the_log(pair.reader, "calls", second_turn)
-    answered = next(each for each in await pair.everything() if each.stream == turn.stream and isinstance(each.fact, CallAnswered))
+    turn = await on_the_log(house.reader, "calls", second_turn)
+    answered = next(each.fact for each in await house.everything() if each.stream == turn.stream and isinstance(each.fact, CallAnswered))
     await asyncio.sleep(_INTO_THE_REPLY_SECONDS)
-    assert isinstance(answered.fact, CallAnswered)
-    pair.kill(int(answered.fact.worker.rpartition("-")[2]), by)
+    house.signal(int(answered.worker.rpartition("-")[2]), signal.SIGKILL)
     record = await ringing
-    await on_the_log(pair.reader, "calls", lambda found: isinstance(found.fact, CallEnded) and found.stream == turn.stream)
-    facts = [each for each in await pair.everything() if each.stream == turn.stream]
-    said = [pair.installation.key_ring.open(each.fact.said) for each in facts if isinstance(each.fact, AgentTurn)]
+    await on_the_log(house.reader, "calls", lambda found: isinstance(found.fact, CallEnded) and found.stream == turn.stream)
+    facts = [each for each in await house.everything() if each.stream == turn.stream]
+    said = [house.installation.key_ring.open(each.fact.said) for each in facts if isinstance(each.fact, AgentTurn)]
     return Told(record=record, facts=facts, heard=stretches(decode((folder / "heard.ulaw").read_bytes())), opened=said)
 
 
@@ -93,28 +94,20 @@ def goes_on(told: Told) -> None:
     assert any(began < told.broke_ms - 500 and told.broke_ms - 400 < ended for began, ended in told.heard)
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    async with opened(settings.model_copy(update={"state_dir": tmp_path_factory.mktemp("house") / "state"})) as it:
+        yield it
+
+
 class TestADeadWorker:
-    async def test_is_replaced_by_another_in_mid_reply(self, settings: Settings, tmp_path: Path) -> None:
-        async with two_workers(settings, tmp_path) as pair:
-            told = await call_and_kill(pair, tmp_path / "ear")
-            print(f"the agent again after {told.again_ms} ms")  # noqa: T201 - for whoever runs it by hand
+    async def test_is_replaced_by_another_in_mid_reply(self, house: House, tmp_path: Path) -> None:
+        told = await call_and_kill(house, await house.pair(), tmp_path / "ear")
+        print(f"the agent again after {told.again_ms} ms")  # noqa: T201 - for whoever runs it by hand
+        goes_on(told)
+
+    async def test_is_the_end_of_its_calls_without_resuming(self, house: House, tmp_path: Path) -> None:
+        told = await call_and_kill(house, await house.pair(AYBIZA_RESUME_CALLS="false"), tmp_path / "ear")
+        with pytest.raises(AssertionError):
             goes_on(told)
-
-    async def test_is_the_end_without_resuming(self, settings: Settings, tmp_path: Path) -> None:
-        async with two_workers(settings, tmp_path, resume_calls=False) as pair:
-            told = await call_and_kill(pair, tmp_path / "ear")
-            with pytest.raises(AssertionError):
-                goes_on(told)
-            assert [end.reason for end in told.all(CallEnded)] == ["worker-lost"]
-
-
-class TestAWorkerThatIsToldToStop:
-    async def test_hands_its_call_over(self, settings: Settings, tmp_path: Path) -> None:
-        async with two_workers(settings, tmp_path, drain_seconds=0.5) as pair:
-            told = await call_and_kill(pair, tmp_path / "ear", by=signal.SIGTERM)
-            assert told.again_ms is not None
-            assert told.again_ms <= _WITHIN_MS, told.again_ms
-            assert [left.reason for left in told.all(CallLeft)] == ["worker-stops"]
-            assert [resumed.cause for resumed in told.all(CallResumed)] == ["worker-stops"]
-            assert [end.reason for end in told.all(CallEnded)] == ["goodbye"]
-            assert len(told.all(CallerTurn)) == len(_LINES)
+        assert [end.reason for end in told.all(CallEnded)] == ["worker-lost"]

@@ -93,6 +93,7 @@ class Office:
     carrier: Carrier
     shelf: Shelf
     public_url: str
+    address: tuple[str, int]
     media_url: str = ""
     worker: CallWorker = None  # type: ignore[assignment] # set before the office opens
     door: Counter[str] = field(default_factory=Counter)
@@ -138,14 +139,15 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
     telephony: Telephony | None = None,
     resumes: bool = False,
     door: Door | None = None,
+    behind: str | None = None,
 ) -> AsyncIterator[Office]:
     """The doors are open when it begins, and everything is let go of at its end."""
     listening = socket.create_server(("127.0.0.1", 0))
-    public_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    public_url = behind or f"http://127.0.0.1:{listening.getsockname()[1]}"
     signer, keys, log = RequestValidator(AUTH_TOKEN), keys or keyring(), log or MemoryLog()
     office = Office(
         log=log, keys=keys, ears=TextEars(), voice=PlainVoice(), mind=Mind(thoughts), tools=tools or PlainTools(),
-        carrier=Carrier(), shelf=Shelf(), public_url=public_url,
+        carrier=Carrier(), shelf=Shelf(), public_url=public_url, address=("127.0.0.1", listening.getsockname()[1]),
     )  # fmt: skip
     media = MediaServer(
         office.accept, path="/media",
@@ -170,7 +172,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
             engines=engines, reception=reception, tools=lambda _organisation, _configuration: office.tools,
             models=lambda _configuration: {"default": "model-default", "fast": "model-fast"},
             signed=lambda url, fields, signature: bool(signer.validate(url, dict(fields), signature)), spool=office.spool,
-            history=log.history if resumes else None, others=lambda: False, door=door or Door(),
+            history=log.history if resumes else None, others=lambda: behind is not None, door=door or Door(),
         ),
         settings or WorkerSettings(name="office"),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 from commands.calls.deciding import MOST_RESUMES
@@ -11,6 +11,7 @@ from events.calls.late import LateFact
 from events.calls.recording import RecordingStarted, RecordingStopped
 from events.calls.ringing import CallLeft, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
+from infra.emulators.balancer import Balancer
 from infra.emulators.twilio.caller import Caller
 from infra.emulators.twilio.carrier import CarrierCall
 from realtime.worker import WorkerSettings
@@ -93,3 +94,33 @@ class TestACallThatLosesItsStream:
                 call.breaks_off()
             assert office.log.facts("calls")[-1].reason == "media-lost"
             assert notes(call)[-2:] == ["hangup", "completed"]
+
+
+class TestAWorkerThatIsToldToStop:
+    async def test_hands_its_calls_over(self) -> None:
+        balancer, stopping = Balancer([]), WorkerSettings(name="first", drain_within_seconds=0.2)
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(balancer.serving())
+            second = await stack.enter_async_context(open_office(thoughts, desk=SHORT, resumes=True, behind=url))
+            first = await stack.enter_async_context(
+                open_office(thoughts, desk=SHORT, resumes=True, behind=url, log=second.log, keys=second.keys, settings=stopping)
+            )
+            balancer.add(first.address)
+            async with ringing(first, "yes please", "when are you open please", "goodbye"):
+                await first.log.until(CallerTurn)
+                balancer.add(second.address)
+                await first.log.until(CallerTurn, count=2, within_seconds=15)
+                await asyncio.sleep(0.5)
+                await first.worker.stop()
+                assert first.worker.live_calls == 0
+            facts = first.log.facts("calls")
+            (left,) = [fact for fact in facts if isinstance(fact, CallLeft)]
+            (resumed,) = [fact for fact in facts if isinstance(fact, CallResumed)]
+            assert (left.reason, resumed.cause, resumed.worker) == ("worker-stops", "worker-stops", "office")
+            assert second.voice.spoken[0] == _WORDS.back
+            # It goes on from the word at which the first one stopped.
+            (cut,) = [fact for fact in facts if isinstance(fact, AgentTurn) and fact.interrupted]
+            unheard = first.opened(cut.said).removeprefix(first.opened(cut.heard)).strip()
+            assert second.voice.spoken[1] == unheard
+            assert [fact.reason for fact in facts if isinstance(fact, CallEnded)] == ["goodbye"]
+            assert not [fact for fact in facts if isinstance(fact, LateFact)]
