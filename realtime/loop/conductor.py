@@ -319,10 +319,11 @@ class Conductor:
         self._log.info("call ended", reason=finish.reason, duration_ms=finish.duration_ms)
 
     async def _store(self) -> str:
-        if not self._recorder.stretches:
-            return ""
+        shelf, name = self._engines.recordings, self._call.stream.id
         try:
-            return await self._engines.recordings.put(self._call.stream.id, self._recorder.stretches, subject=self._call.subject)
+            # What the worker before us kept of the call is kept with ours.
+            stretches = [*(await shelf.get(name) if self._takes_over else ()), *self._recorder.stretches]
+            return await shelf.put(name, stretches, subject=self._call.subject) if stretches else ""
         except OSError as cause:
             self._counters["recordings-lost"] += 1
             self._log.warning("the recording could not be kept", cause=str(cause))

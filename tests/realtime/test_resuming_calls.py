@@ -62,6 +62,9 @@ class TestACallThatLosesItsStream:
             assert versions == [1, 1]
             ends = [fact for fact in facts if isinstance(fact, CallEnded)]
             assert [end.reason for end in ends] == ["goodbye"]
+            before, after = next(iter(office.shelf.kept.values()))
+            assert before.from_ms + len(before.caller) // 8 <= left.at_ms
+            assert after.from_ms >= resumed.at_ms
             assert not [fact for fact in facts if isinstance(fact, LateFact)]
             times = [fact.started_ms for fact in facts if isinstance(fact, AgentTurn) and fact.started_ms is not None]
             assert times == sorted(times)
