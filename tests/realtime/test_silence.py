@@ -53,7 +53,7 @@ class FickleScene(Scene):
             case _:
                 # As in the scene itself, with a playout that is listened to.
                 Scene._follow(self, effect)  # noqa: SLF001
-                if isinstance(effect, do.Play | do.ClearPlayout):
+                if isinstance(effect, do.Play | do.Replay | do.PausePlayout | do.ClearPlayout):
                     self.sounded_ms = self._playout_end // 8
 
     def _voice(self, epoch: int, utterance: int, text: str) -> None:
@@ -133,6 +133,15 @@ class FickleScene(Scene):
         self.tell(signals.SpeechStopped, ended_ms=ended)
         self._later(self.at_ms + self._delay(100), lambda: self._final(words, ended))
 
+    def coughs(self) -> None:
+        """A sound, over the agent or into the quiet, that no word comes of."""
+        self.starts_speaking()
+        self.wait(self.dice.choice([60, 250, 600]))
+        ended = self.caller_ended_ms = self.at_ms
+        self.wait(250)
+        self.tell(signals.SpeechStopped, ended_ms=ended)
+        self._later(self.at_ms + self._delay(100), lambda: self._final("", ended))
+
     def _final(self, words: str, ended: int) -> None:
         self.recognised(words, started_ms=max(0, ended - 800), ended_ms=ended)
 
@@ -146,7 +155,8 @@ def fickle_call(seed: int, *, trouble: float = 0.5, thresholds: Thresholds | Non
     while scene.at_ms < 90_000 and not scene.over:
         scene.listen(dice.randint(1500, 9000))
         if not scene.over:
-            scene.talk(dice.choice(["yes please", "when are you open please", "book it please", "and then", "goodbye"]))
+            words = dice.choice(["", "", "yes please", "when are you open please", "book it please", "and then", "goodbye"])
+            scene.talk(words) if words else scene.coughs()
     scene.listen(3000)
     if not scene.over:
         scene.hangs_up()
