@@ -18,6 +18,10 @@ class EngineUnavailable(Exception):
         self.reason = reason
 
 
+class EngineUnsuited(EngineUnavailable):
+    """An engine cannot do what this call needs, a language for one; it serves others as well as ever."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFailed:
     """Sent to a listener when a connected engine broke off. Nothing follows it on that stream."""

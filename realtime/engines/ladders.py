@@ -16,6 +16,7 @@ from realtime.ports import (
     EngineChanged,
     EngineFailed,
     EngineUnavailable,
+    EngineUnsuited,
     HearingListener,
     HearingStream,
     LanguageModel,
@@ -36,7 +37,7 @@ E = TypeVar("E")
 E_co = TypeVar("E_co", covariant=True)
 S = TypeVar("S")
 
-_LEFT_ALONE = "left alone for a while after it had failed"
+_NOT_THE_FIRST = "the first choice cannot serve this call now"
 # Asked, and silent for as long: what is closed then was given up because it hung.
 _HUNG_SECONDS = 1.0
 
@@ -77,7 +78,7 @@ class OfARung(Protocol):
 
 def left_alone(stream: object, wanted: str) -> str | None:
     """Why a stream is not of the engine that is wanted; None where it is."""
-    return None if engine_of(stream, wanted) == wanted else _LEFT_ALONE
+    return None if engine_of(stream, wanted) == wanted else _NOT_THE_FIRST
 
 
 def engine_of(stream: object, otherwise: str) -> str:
@@ -104,6 +105,9 @@ async def _reached(rung: Rung[E], connecting: Awaitable[S], within_seconds: floa
         # A socket that is not there in time is not there; a model may have been slow once.
         rung.fails("nothing in time", certain=within_seconds == rung.within_seconds)
         raise EngineUnavailable(rung.name, f"nothing within {within_seconds:g} s") from error
+    except EngineUnsuited:
+        rung.leaves()
+        raise
     except EngineUnavailable as cause:
         rung.fails(cause.reason)
         raise EngineUnavailable(rung.name, cause.reason) from cause
@@ -169,7 +173,17 @@ class RecogniserLadder:
         self.name, self.embedded = rungs[0].name, rungs[0].engine.embedded
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> HearingStream:
-        rung = choose(self._rungs, _now())
+        left = list(self._rungs)
+        while True:
+            rung = choose(left, _now())
+            left.remove(rung)
+            try:
+                return await self._open(rung, language, vocabulary, listener)
+            except EngineUnsuited:
+                if not left:
+                    raise
+
+    async def _open(self, rung: Rung[SpeechToText], language: str, vocabulary: Sequence[str], listener: HearingListener) -> HearingStream:
         watched = _Watched(rung)
 
         def heard(told: Transcript | EngineFailed) -> None:
@@ -230,7 +244,7 @@ class ModelLadder:
         self.name, self.embedded = rungs[0].name, rungs[0].engine.embedded
 
     async def converse(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        left, reason = list(self._rungs), _LEFT_ALONE
+        left, reason = list(self._rungs), _NOT_THE_FIRST
         while left:
             rung = choose(left, _now())
             left.remove(rung)

@@ -15,6 +15,9 @@ from realtime.ports import (
     EngineChanged,
     EngineFailed,
     EngineUnavailable,
+    EngineUnsuited,
+    HearingListener,
+    HearingStream,
     ModelEvent,
     ModelRequest,
     ModelStopped,
@@ -150,6 +153,22 @@ class TestRecogniserLadder:
                 await ladder.connect(language="en", vocabulary=(), listener=lambda _: None)
         await ladder.connect(language="en", vocabulary=(), listener=lambda _: None)
         assert len(second.streams) == 1
+
+    async def test_passes_by_one_that_cannot_do_what_a_call_needs_and_keeps_it_for_others(self) -> None:
+        class English:
+            name, embedded, ears = "english", True, TextEars()
+
+            async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> HearingStream:
+                if language != "en":
+                    raise EngineUnsuited(self.name, "no model for that")
+                return await self.ears.connect(language=language, vocabulary=vocabulary, listener=listener)
+
+        ladder = RecogniserLadder([rung("first", English()), rung("second", TextEars())])
+        for _ in range(2 * CAUTION.failures):
+            stream = await ladder.connect(language="de", vocabulary=(), listener=lambda _: None)
+            assert engine_of(stream, "?") == "second"
+        stream = await ladder.connect(language="en", vocabulary=(), listener=lambda _: None)
+        assert engine_of(stream, "?") == "first"
 
     async def test_counts_streams_that_die_before_they_did_anything(self) -> None:
         first, second = TextEars(), TextEars()

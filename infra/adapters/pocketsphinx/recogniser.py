@@ -14,7 +14,7 @@ import msgspec
 from infra.adapters.pocketsphinx.hearing import ENDED_BY_REQUEST, Heard
 from infra.adapters.pocketsphinx.preparing import Prepared, PreparingFailed, prepare
 from infra.adapters.pocketsphinx.worker import Answer, Audio, Close, Finalize, Open, Opened, Order, framed
-from realtime.ports import EngineFailed, EngineUnavailable, HearingListener, Transcript
+from realtime.ports import EngineFailed, EngineUnavailable, EngineUnsuited, HearingListener, Transcript
 
 NAME: Final = "pocketsphinx"
 _LENGTH: Final = struct.Struct("<I")
@@ -176,9 +176,9 @@ class Pocketsphinx:
         self._recogniser = recogniser
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> RecogniserStream:
-        """English is the only language there is a model for. Raises EngineUnavailable for others."""
+        """English is the only language there is a model for. Raises EngineUnsuited for others."""
         if not language.lower().startswith("en"):
-            raise EngineUnavailable(NAME, f"there is no offline model for {language}")
+            raise EngineUnsuited(NAME, f"there is no offline model for {language}")
         return await self._recogniser.open(
             vocabulary=vocabulary, pause_ms=_PAUSE_MS, listener=lambda heard: listener(_as_transcript(heard))
         )
