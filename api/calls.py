@@ -3,17 +3,19 @@
 import dataclasses
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
 
 from api.auth import Organisation
 from api.positions import Read
 from api.preconditions import tag
 from api.problems import NOT_FOUND, PRECONDITION_FAILED, READS_UNAVAILABLE, answers
+from api.ranges import wanted_of
 from api.sealing import CALLER, in_clear, opened
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of, proper_id, read_cursor, write_cursor
 from api.writing import Write
 from commands.calls.deciding import CALLS
-from commands.calls.orders import OrderHangUp, OrderHold, OrderHoldEnd, OrderRecordingStop, OrderTransfer
+from commands.calls.orders import NoteListening, OrderHangUp, OrderHold, OrderHoldEnd, OrderRecordingStop, OrderTransfer
 from commands.calls.refusals import CallNotAnswered, CallOver
 from events.calls.ending import EndedBy, Stage
 from events.calls.talking import Evidence
@@ -207,18 +209,46 @@ async def get_events(
     return page_of([_fact(ports.keyring, each) for each in facts], None if after is None else write_cursor([after]))
 
 
+_SOUND = {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}
+
+
 @router.get(
     "/{call_id}/recording",
     response_class=Response,
     responses=answers(NOT_FOUND, READS_UNAVAILABLE)
-    | {200: {"description": "The recording.", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}},
+    | {
+        200: {"description": "The recording.", "content": _SOUND},
+        206: {"description": "The range asked for.", "content": _SOUND},
+        416: {"description": "The range lies beyond the recording's end."},
+    },
 )
-async def get_recording(call_id: CallId, organisation: Organisation, ports: Wired, read: Read) -> Response:
-    """Stereo WAV over the whole call, caller left and agent right; digital silence where nobody had allowed to record."""
+async def get_recording(
+    call_id: CallId,
+    organisation: Organisation,
+    ports: Wired,
+    read: Read,
+    write: Write,
+    reason: Annotated[Line, Query(description="Why you listen. It stands on record, with your key's name.")] = "not-stated",
+    byte_range: Annotated[str | None, Header(alias="Range", description="`bytes=first-last`, one range.", max_length=60)] = None,
+) -> Response:
+    """Stereo WAV over the whole call, caller left and agent right; digital silence where nobody had allowed to record.
+
+    Listening is an act: that you did, and why, is on the log before the first byte is sent.
+    """
     stream = _stream(organisation, call_id)
     found(await read.row(rows.CALLS, stream), "call")
-    audio = found(await ports.recordings.wav(organisation, stream.id), "recording of this call")
-    return Response(audio, media_type="audio/wav", headers={"Content-Disposition": f'inline; filename="{stream.id}.wav"'})
+    sound = found(await ports.recordings.sound(organisation, stream.id), "recording of this call")
+    wanted = wanted_of(byte_range, sound.size)
+    if wanted is None:
+        return Response(status_code=416, headers={"Content-Range": f"bytes */{sound.size}"})
+    listening = write.intent.command_id("listening").hex()
+    await write(CALLS, stream, NoteListening(listening=listening, by=write.who.actor, reason=reason))
+    first, last = wanted
+    headers = {
+        "Content-Disposition": f'inline; filename="{stream.id}.wav"', "Accept-Ranges": "bytes", "Content-Length": str(last - first + 1),
+        **({"Content-Range": f"bytes {first}-{last}/{sound.size}"} if byte_range else {}), **dict(write.response.headers),
+    }  # fmt: skip
+    return StreamingResponse(sound.read(first, last), 206 if byte_range else 200, headers, "audio/wav")
 
 
 @router.post("/{call_id}/hangup", status_code=202, responses=answers(NOT_FOUND, CallOver, PRECONDITION_FAILED))

@@ -1,7 +1,7 @@
 """What the API needs from the world, beside the dispatch of commands and the rows of the projections."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -31,11 +31,22 @@ class RecordingsUnavailable(Exception):
     """Recordings cannot be read now; the text says why."""
 
 
+class Sound(Protocol):
+    """A stereo WAV, caller left and agent right."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    def read(self, first: int, last: int) -> AsyncIterator[bytes]:
+        """Its bytes from `first` to `last`, as they come. Raises RecordingsUnavailable."""
+
+
 class Recordings(Protocol):
     """What was recorded of calls."""
 
-    async def wav(self, organisation_id: str, call_id: str) -> bytes | None:
-        """A call's stereo WAV, caller left and agent right; None where nothing was kept. Raises RecordingsUnavailable."""
+    async def sound(self, organisation_id: str, call_id: str) -> Sound | None:
+        """A call's recording; None where nothing was kept, or the caller was erased. Raises RecordingsUnavailable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

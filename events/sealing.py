@@ -10,6 +10,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 T = TypeVar("T")
+# Keys of parts in memory: those of the calls under way, mostly.
+_MOST_PARTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class KeyRing:
         self._reference_key = hmac.digest(master, b"aybiza reference", "sha256")
         self._store = store
         self._keys: dict[str, bytes] = {}
+        self._parts: dict[str, bytes] = {}
 
     def seal(self, subject: str, text: str) -> Sealed[str]:
         """Encrypt. The nonce is derived from key and text, so a repeated command has the same bytes and the same digest.
@@ -73,6 +76,43 @@ class KeyRing:
             return AESGCM(key).decrypt(box[:12], box[12:], subject.encode())
         except (InvalidTag, ValueError) as cause:
             raise BrokenSeal(f"a value sealed for {subject} cannot be opened") from cause
+
+    def seal_part(self, subject: str, part: str, plain: bytes, *, about: bytes) -> bytes:
+        """Encrypt under a key of one part's own (a call's), which the subject's key wraps: who erases either erases what it sealed.
+
+        `about` is bound to the box and has to be given to open it.
+        """
+        key = self._part_key(subject, part, create=True)
+        nonce = hmac.digest(key, b"nonce" + about + plain, "sha256")[:12]
+        return nonce + AESGCM(key).encrypt(nonce, plain, about)
+
+    def open_part(self, subject: str, part: str, box: bytes, *, about: bytes) -> bytes:
+        """Raises KeyErased or BrokenSeal."""
+        key = self._part_key(subject, part, create=False)
+        try:
+            return AESGCM(key).decrypt(box[:12], box[12:], about)
+        except (InvalidTag, ValueError) as cause:
+            raise BrokenSeal(f"a value sealed for {part} of {subject} cannot be opened") from cause
+
+    def _part_key(self, subject: str, part: str, *, create: bool) -> bytes:
+        name = f"{subject}#{part}"
+        if (known := self._parts.get(name)) is not None:
+            return known
+        parent = self._keys.get(subject) or self._key(subject, create=create)
+        wrapped = self._store.get(name)
+        if wrapped is None:
+            if not create:
+                raise KeyErased(name)
+            nonce = os.urandom(12)
+            wrapped = self._store.put_if_absent(name, nonce + AESGCM(parent).encrypt(nonce, os.urandom(32), name.encode()))
+        try:
+            key = AESGCM(parent).decrypt(wrapped[:12], wrapped[12:], name.encode())
+        except InvalidTag as cause:
+            raise BrokenSeal(f"the key of {name} was wrapped under another key") from cause
+        while len(self._parts) >= _MOST_PARTS:
+            self._parts.pop(next(iter(self._parts)))
+        self._parts[name] = key
+        return key
 
     def reference(self, tenant: str, value: str) -> str:
         """A keyed hash by which a value is looked up without being known: 32 hex characters."""

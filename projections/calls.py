@@ -210,7 +210,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
         case CallEnded():
             return replaced(row, status=CallStatus.ENDED, ended_at=at, end_reason=fact.reason, ended_by=fact.ended_by, stage=fact.stage,
                            billable=fact.billable, duration_ms=fact.duration_ms, recognition_ms=fact.recognition_ms,
-                           recording_object=fact.recording or None)  # fmt: skip
+                           recording_object=fact.recording or row.recording_object)  # fmt: skip
         case LateFact(fact=late):
             return _evolve_late(row, late)
         case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded():
@@ -229,7 +229,9 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             return row
         case TransferOrdered() | CallTransferred() | TransferFailed() | TransferLegChanged():
             return row
-        case HoldOrdered() | HoldEndOrdered() | HoldBegan() | HoldEnded() | RecordingKept() | RecordingListened() | CallLeft():
+        case RecordingKept():
+            return replaced(row, recording_object=row.id)
+        case HoldOrdered() | HoldEndOrdered() | HoldBegan() | HoldEnded() | RecordingListened() | CallLeft():
             return row
         case CallSidReserved():
             raise BrokenHistory(f"{recorded.stream} reserves a CallSid, which has a stream of its own")
@@ -250,6 +252,8 @@ def _evolve_late(row: Call, fact: Any) -> Call:
             return replaced(row, failures=row.failures + 1)
         case FactsLost(count=count):
             return replaced(row, facts_lost=row.facts_lost + count)
+        case RecordingKept():
+            return replaced(row, recording_object=row.id)
         case _:
             return row
 

@@ -314,10 +314,10 @@ class RecordedStretch:
 
 
 class RecordingStore(Protocol):
-    """Where sealed recordings lie."""
+    """Where the sealed pieces of recordings lie. Names are `folder/name` of letters, digits, `_` and `-`."""
 
-    async def put(self, call_id: str, stretches: Sequence[RecordedStretch], *, subject: str) -> str:
-        """Seal under the subject's key and keep; returns the object's name. A second put replaces the first. Raises OSError."""
+    async def put(self, name: str, content: bytes) -> None:
+        """Keep an object, whole. The same again changes nothing; other content under the name is refused. Raises OSError."""
 
-    async def get(self, call_id: str) -> Sequence[RecordedStretch]:
-        """Open what was kept; empty when there is nothing."""
+    async def get(self, name: str) -> bytes | None:
+        """None where there is none. Raises OSError."""

@@ -1,65 +1,53 @@
-"""Recordings as sealed files in a folder: one file a call, readable only with the caller's own key."""
+"""Pieces of recordings as files: a folder for each call, a file for each piece, on disk when it is said to be kept."""
 
 import asyncio
-import json
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from events.sealing import KeyRing
-from realtime.ports import RecordedStretch
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}/[A-Za-z0-9_-]{1,100}\Z")
+_SUFFIX = ".recording"
 
-_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}\Z")
-_LAYOUT = 1
+
+class AnotherContent(OSError):
+    """Something else lies under the name already."""
 
 
 class RecordingFolder:
-    """A RecordingStore. A file is a line of JSON (layout, subject, where each stretch begins and how long it is) and one sealed box."""
+    """A RecordingStore."""
 
-    def __init__(self, folder: Path, keyring: KeyRing) -> None:
-        self._folder, self._keyring = folder, keyring
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    async def put(self, call_id: str, stretches: Sequence[RecordedStretch], *, subject: str) -> str:
-        return await asyncio.to_thread(self._write, call_id, tuple(stretches), subject)
+    async def put(self, name: str, content: bytes) -> None:
+        await asyncio.to_thread(self._write, name, content)
 
-    async def get(self, call_id: str) -> Sequence[RecordedStretch]:
-        """Raises KeyErased or BrokenSeal where the caller's key is gone or the file was altered."""
-        return await asyncio.to_thread(self._read, call_id)
+    async def get(self, name: str) -> bytes | None:
+        return await asyncio.to_thread(self._read, name)
 
-    def _path(self, call_id: str) -> Path:
-        if not _CALL_ID.match(call_id):
-            raise ValueError(f"{call_id!r} cannot be the name of a recording")
-        return self._folder / f"{call_id}.recording"
+    def _path(self, name: str) -> Path:
+        if not _NAME.match(name):
+            raise ValueError(f"{name!r} cannot be the name of a recording")
+        return self._folder / f"{name}{_SUFFIX}"
 
-    def _write(self, call_id: str, stretches: Sequence[RecordedStretch], subject: str) -> str:
-        path = self._path(call_id)
-        head = {
-            "layout": _LAYOUT,
-            "subject": subject,
-            "stretches": [{"from_ms": stretch.from_ms, "bytes": len(stretch.caller)} for stretch in stretches],
-        }
-        box = self._keyring.seal_bytes(subject, b"".join(stretch.caller + stretch.agent for stretch in stretches))
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = path.with_suffix(f".{os.getpid()}.draft")
-        with draft.open("wb") as file:
-            file.write(json.dumps(head).encode() + b"\n" + box)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        return path.name
-
-    def _read(self, call_id: str) -> Sequence[RecordedStretch]:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.write(content)
+            os.fsync(descriptor)
         try:
-            line, _, box = self._path(call_id).read_bytes().partition(b"\n")
+            os.link(draft, path)
+        except FileExistsError:
+            if path.read_bytes() != content:
+                raise AnotherContent(f"{name} holds something else") from None
+        finally:
+            draft.unlink()
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self._path(name).read_bytes()
         except FileNotFoundError:
-            return ()
-        head = json.loads(line)
-        plain = self._keyring.open_bytes(head["subject"], box)
-        stretches, at = [], 0
-        for stretch in head["stretches"]:
-            length = stretch["bytes"]
-            sides = plain[at : at + length], plain[at + length : at + 2 * length]
-            stretches.append(RecordedStretch(from_ms=stretch["from_ms"], caller=sides[0], agent=sides[1]))
-            at += 2 * length
-        return tuple(stretches)
+            return None

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from api.app import create_app
 from api.ports import Health, Ports
 from commands.dispatch import Dispatch
-from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.redis_limits import RedisLimits
 from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
 from infra.apps.health import HealthOf, of_directory, of_log, of_read_models
@@ -63,6 +62,5 @@ def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory
 
 
 def recordings_of(footing: Footing, models: ReadModels) -> StoredRecordings:
-    """What was recorded, as the rows say."""
-    folder = RecordingFolder(footing.settings.state_dir / "recordings", footing.installation.key_ring)
-    return StoredRecordings(rows=models.rows, store=folder)
+    """What was recorded, as the facts say."""
+    return StoredRecordings(rows=models.rows, store=footing.recordings, keyring=footing.installation.key_ring)

@@ -2,17 +2,16 @@
 
 import asyncio
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from api.ports import RecordingsUnavailable
-from infra.adapters.recording_folder import RecordingFolder
 from infra.apps.cli import asynchronous
-from infra.apps.recordings import StoredRecordings
 from infra.apps.rerun import rerun
 from infra.apps.standing import ReadSide, ask_api, read_side
 from infra.apps.story import gather_story, in_clear, story_data
@@ -76,19 +75,19 @@ async def show_call(call_id: CallId, *, json: Json = False) -> None:
 async def listen(
     call_id: CallId,
     to: Annotated[Path | None, typer.Option(help="Where to put the WAV; else it lies in the present folder, named by the call.")] = None,
+    reason: Annotated[str, typer.Option(help="Why you listen; it goes on record.")] = "not-stated",
     *,
     json: Json = False,
 ) -> None:
-    """Put a call's recording into a WAV file, and play it where this machine has a player."""
+    """Put a call's recording into a WAV file, and play it where this machine has a player. That you did goes on record first."""
     async with read_side() as side:
         call = await _find(side, call_id)
-        store = RecordingFolder(side.state_dir / "recordings", side.key_ring)
-        try:
-            sound = await StoredRecordings(rows=side.rows, store=store).wav(call.tenant, call.id)
-        except RecordingsUnavailable as error:
-            raise VerbFailed(str(error)) from error
-    if sound is None:
+    answer = ask_api("GET", f"/v1/calls/{call.id}/recording?{urlencode({'reason': reason})}", call.tenant)
+    if answer.status == HTTPStatus.NOT_FOUND:
         raise VerbFailed(f"Nothing is kept of {call.id}.")
+    if answer.status != HTTPStatus.OK:
+        raise VerbFailed(answer.document.get("detail") or f"The API answers {answer.status}.")
+    sound = answer.body
     path = to or Path(f"{call.id}.wav")
     path.write_bytes(sound)
     if json:

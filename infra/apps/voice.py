@@ -16,10 +16,10 @@ from commands.routing.owners import Owners
 from events.identifiers import uuid7
 from events.streams import topic_of
 from infra.adapters.call_history import LogHistory
+from infra.adapters.captured_digits import DigitVault
 from infra.adapters.picows_media import MediaServer
 from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.history import PostgresHistories
-from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.twilio import SignatureCheck
 from infra.apps.alongside import alongside
 from infra.apps.engines import Engines, opened_engines
@@ -70,8 +70,8 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         prepared = Prepared(engines.voice)
         call_engines = conductor.Engines(
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
-            telephony=engines.telephony, recordings=RecordingFolder(settings.state_dir / "recordings", installation.key_ring),
-            prepared=prepared, watch=owners.watch, observing=(kept_signals(settings, installation.key_ring),),
+            telephony=engines.telephony, recordings=footing.recordings,
+            prepared=prepared, watch=owners.watch, digits=DigitVault(), observing=(kept_signals(settings, installation.key_ring),),
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))

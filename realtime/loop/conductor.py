@@ -36,6 +36,7 @@ from realtime.machine.state import CallState
 from realtime.machine.stepping import step
 from realtime.ports import LanguageModel, RecordingStore, SpeechToText, Telephony, TextToSpeech, VoiceActivity
 from realtime.recording.recorder import Recorder
+from realtime.recording.shelving import Shelving
 from realtime.speaking.mouth import Mouth
 from realtime.speaking.playing import Playing
 from realtime.speaking.prepared import Prepared
@@ -90,7 +91,11 @@ class Conductor:
         self._ears.echo = echo
         prepared = None if engines.prepared is None else partial(engines.prepared.take, call.voice)
         self._mouth = Mouth(engines.voice, self.give, self.now_ms, prepared)
-        self._recorder = Recorder()
+        self._shelving = Shelving(
+            engines.recordings, call.seal_piece, lambda fact: facts.note(Witness(fact=fact), essential=True), counters,
+            call_id=call.stream.id, stream_sid=call.stream_sid,
+        )  # fmt: skip
+        self._recorder = Recorder(self._shelving.take)
         self._keypad = Keypad(self.give, self.now_ms, self._keep_digits, words=call.briefing.digits_as_words)
         self._playing = Playing(line, self._recorder, echo, self.give, self.now_ms)
         self._inbox: deque[tuple[signals.Signal, bytes]] = deque()
@@ -115,6 +120,7 @@ class Conductor:
         async with asyncio.TaskGroup() as tasks:
             self._errands = Errands(tasks, self._engines.model, self._call.tools, self.give, self.now_ms)
             sending = tasks.create_task(self._facts.run(), name="facts")
+            shelving = tasks.create_task(self._shelving.run(), name="recording")
             looking = [tasks.create_task(observer.run(), name="observer") for observer in self._observers]
             forget = self._engines.watch(self._call.stream, self._recorded)
             connecting = (
@@ -135,6 +141,7 @@ class Conductor:
                 for observer in self._observers:
                     await observer.close()
             await self._end(finish)
+            shelving.cancel()
             await self._facts.drained()
             sending.cancel()
 
@@ -304,27 +311,16 @@ class Conductor:
         self.give(signals.FactRecorded(at_ms=self.now_ms(), fact=cast(CallEvent, recorded.fact), version=recorded.version))
 
     async def _end(self, finish: do.Finish | do.Leave | None) -> None:
+        await self._shelving.finish()
         if not isinstance(finish, do.Finish):
-            if finish is not None:
-                await self._store()
             self._line.close(words="")
             return
         self._facts.note(
             EndCall(
                 reason=finish.reason, ended_by=finish.ended_by, stage=finish.stage, billable=finish.billable,
-                duration_ms=finish.duration_ms, recognition_ms=self._recognised_ms + self._ears.heard_ms, recording=await self._store(),
+                duration_ms=finish.duration_ms, recognition_ms=self._recognised_ms + self._ears.heard_ms,
+                recording=self._call.stream.id if self._shelving.kept else "",
             ),
             essential=True,
         )  # fmt: skip
         self._log.info("call ended", reason=finish.reason, duration_ms=finish.duration_ms)
-
-    async def _store(self) -> str:
-        shelf, name = self._engines.recordings, self._call.stream.id
-        try:
-            # What the worker before us kept of the call is kept with ours.
-            stretches = [*(await shelf.get(name) if self._takes_over else ()), *self._recorder.stretches]
-            return await shelf.put(name, stretches, subject=self._call.subject) if stretches else ""
-        except OSError as cause:
-            self._counters["recordings-lost"] += 1
-            self._log.warning("the recording could not be kept", cause=str(cause))
-            return ""

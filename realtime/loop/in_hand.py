@@ -9,11 +9,12 @@ from realtime.hearing import vad
 from realtime.machine.briefing import Briefing
 from realtime.machine.resuming import Past
 from realtime.ports import Tools
+from realtime.recording.shelving import Seal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallInHand:
-    """What this call has of its own. `voice` is the provider's name of it, `subject` whose key seals the recording.
+    """What this call has of its own. `voice` is the provider's name of it, `seal_piece` makes an object of a piece of the recording.
 
     `began_ms`: how old the call was when this stream began. `told_at` is the address at which the carrier tells of the leg to whom the
     caller is put through.
@@ -28,7 +29,7 @@ class CallInHand:
     vocabulary: tuple[str, ...]
     tools: Tools
     hearing: vad.Thresholds
-    subject: str
+    seal_piece: Seal
     told_at: str = ""
     began_ms: int = 0
     agent_version_hash: str = ""

@@ -13,6 +13,8 @@ from realtime.loop.in_hand import CallInHand
 from realtime.machine import briefing as briefings
 from realtime.machine.briefing import Briefing
 from realtime.ports import Tools
+from realtime.recording import pieces
+from realtime.recording.shelving import Seal
 from realtime.thinking.guardrails import guardrails
 from realtime.thinking.models import rules
 
@@ -39,9 +41,12 @@ class Preparing:
             briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
             language=str(language.get("primary") or "en-US"), voice=briefings.voice(configuration), tools=tools,
             vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
-            subject=ringing.subject, began_ms=began_ms, told_at=self.leg_url(ringing.stream),
+            seal_piece=self._sealing(ringing.subject), began_ms=began_ms, told_at=self.leg_url(ringing.stream),
             agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,
         )  # fmt: skip
+
+    def _sealing(self, subject: str) -> Seal:
+        return lambda name, piece: pieces.sealed(piece, name, subject, self.keyring)
 
     def _briefing(self, ringing: Ringing, tools: Tools) -> Briefing:
         route, engines, keyring = ringing.route, self.engines, self.keyring

@@ -14,11 +14,14 @@ import httpx
 from api.app import create_app
 from api.auth import hash_of
 from api.ports import Check, Ports
+from commands.calls.deciding import CALLS
+from commands.calls.orders import Witness
 from commands.decider import Decider
 from commands.dispatch import Committed, Order
 from commands.ownership.appending import World
 from commands.rooms import DECIDERS
 from commands.routing.owners import Owners
+from events.calls.recording import RecordingKept
 from events.identifiers import uuid7
 from events.rooms import ROOMS, prepared_codec
 from events.sealing import KeyRing
@@ -39,6 +42,8 @@ from infra.apps.recordings import StoredRecordings
 from infra.apps.web import serving
 from infra.local.stack import Addresses
 from projections.feed import Feed
+from realtime.ports import RecordedStretch
+from realtime.recording import pieces
 
 OPERATOR_KEY = f"aybiza_operator_{'o' * 40}"
 
@@ -52,13 +57,23 @@ class Platform:
     owners: Owners
     key_ring: KeyRing
     recordings: RecordingFolder
-    recordings_folder: Path
     ports: Ports
 
     async def do(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object) -> Committed:
         """A command of somebody who is not the API, e.g. a call's worker."""
         order = Order(command_id=os.urandom(16), digest=os.urandom(16), actor="worker:test", occurred_at=datetime.now(UTC))
         return await self.owners(decider, stream, command, order)
+
+    async def keep(
+        self, call: StreamId, piece: RecordedStretch, subject: str, *, stream_sid: str = "MZ1", ring: KeyRing | None = None
+    ) -> None:
+        """A piece of a recording, as a call's worker keeps it."""
+        name = pieces.name_of(call.id, stream_sid, piece.from_ms)
+        content = pieces.sealed(piece, name, subject, ring or self.key_ring)
+        await self.recordings.put(name, content)
+        to_ms = piece.from_ms + len(piece.caller) // 8
+        fact = RecordingKept(object=name, from_ms=piece.from_ms, to_ms=to_ms, digest=pieces.digest_of(content))
+        await self.do(CALLS, call, Witness(fact=fact))
 
     def client(self, key: str | None = None, **headers: str) -> httpx.AsyncClient:
         """A program that talks to the API."""
@@ -112,19 +127,19 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         )
         await read_side.directory.caught_up.wait()
         models = read_side.models
-        recordings = RecordingFolder(kept_in := folder / "recordings", key_ring)
+        recordings = RecordingFolder(folder / "recordings")
         client = await stack.enter_async_context(redis_connected(addresses.redis))
         feed = Feed(reader, list(map(topic_of, ROOMS)), read_side.rows.progress, RedisVectors(client, prefix=f"{prefix}:"))
         await stack.enter_async_context(alongside({"feed": feed.run}))
         ports = Ports(
             dispatch=owners, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=read_side.directory, keyring=key_ring,
-            recordings=StoredRecordings(rows=models.guarded_rows, store=recordings), feed=feed, health=all_is_well,
+            recordings=StoredRecordings(rows=models.guarded_rows, store=recordings, keyring=key_ring), feed=feed, health=all_is_well,
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)),
         )  # fmt: skip
         url = await stack.enter_async_context(served(ports))
         yield Platform(
-            url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, recordings_folder=kept_in, ports=ports
+            url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, ports=ports
         )  # fmt: skip
 
 

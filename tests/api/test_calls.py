@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from commands.calls.deciding import CALLS
 from commands.calls.orders import AnswerCall, EndCall, ReceiveCall, StartRecording, Witness
+from commands.dispatch import Committed, LogUnavailable
 from events.calls.ending import EndedBy, Stage
 from events.calls.recording import RecordingStopOrdered
 from events.calls.talking import AgentTurn, CallerTurn, Evidence, Latency, Spent
@@ -21,10 +22,9 @@ from events.registry import Fact
 from events.sealing import Sealed
 from events.streams import StreamId
 from infra.adapters.keyfile import open_key_ring
-from infra.adapters.recording_folder import RecordingFolder
 from realtime.ports import RecordedStretch
 from tests.api.asking import refusal, seen
-from tests.api.platform import Platform, Tenant, fresh_call_id
+from tests.api.platform import Platform, Tenant, fresh_call_id, served
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 CALLER, NUMBER = "+14155550199", "+14155550123"
@@ -147,25 +147,70 @@ class TestRecording:
         assert refusal(await tenant.api.get(f"/v1/calls/{call.id}/recording", params=position)) == (404, "not-found")
 
     async def test_has_the_caller_left_and_the_agent_right(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
-        stretch = RecordedStretch(from_ms=10, caller=b"\x00" * 80, agent=b"\x80" * 80)
-        name = await running.recordings.put(call.id, [stretch], subject=subject_of(running, tenant))
-        ended = await running.do(CALLS, call, dataclasses.replace(OVER, duration_ms=30, recording=name))
+        ended = await kept(running, tenant, call)
         answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params={"min-position": str(ended.position)})
-        assert answer.headers["Content-Type"] == "audio/wav"
+        assert (answer.status_code, answer.headers["Content-Type"], answer.headers["Accept-Ranges"]) == (200, "audio/wav", "bytes")
         with wave.open(io.BytesIO(answer.content)) as sound:
             assert (sound.getnchannels(), sound.getframerate(), sound.getnframes()) == (2, 8000, 240)
             silent, first = sound.readframes(80), sound.readframes(1)
         assert silent == bytes(320)
         assert (int.from_bytes(first[:2], "little", signed=True), int.from_bytes(first[2:], "little", signed=True)) == (-32124, 32124)
 
+    async def test_comes_in_the_ranges_that_are_asked_for(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        path, position = f"/v1/calls/{call.id}/recording", {"min-position": str((await kept(running, tenant, call)).position)}
+        whole = (await tenant.api.get(path, params=position)).content
+        for asked, first, last in (("0-43", 0, 43), ("40-400", 40, 400), ("400-", 400, 1003), ("-7", 997, 1003), ("401-401", 401, 401)):
+            part = await tenant.api.get(path, params=position, headers={"Range": f"bytes={asked}"})
+            assert (part.status_code, part.headers["Content-Range"]) == (206, f"bytes {first}-{last}/1004")
+            assert part.content == whole[first : last + 1]
+        beyond = await tenant.api.get(path, params=position, headers={"Range": "bytes=1004-"})
+        assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, "bytes */1004")
+
+    async def test_is_on_record_before_it_is_heard(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        position = {"min-position": str((await kept(running, tenant, call)).position)}
+        answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params={**position, "reason": "a complaint"})
+        facts = (await tenant.api.get(f"/v1/calls/{call.id}/events", params=seen(answer))).json()["data"]
+        assert (facts[-1]["type"], facts[-1]["data"]["reason"]) == ("recording-listened.v1", "a complaint")
+        assert facts[-1]["data"]["by"].startswith("api-key:key_")
+        assert facts[-1]["actor"] == facts[-1]["data"]["by"]
+
+    async def test_is_not_heard_where_that_cannot_be_put_on_record(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        position = {"min-position": str((await kept(running, tenant, call)).position)}
+
+        async def away(*_: object, **__: object) -> Committed:
+            raise LogUnavailable("the log is away", retry_after_ms=100)
+
+        async with served(dataclasses.replace(running.ports, dispatch=away)) as url:
+            headers = {"Authorization": tenant.api.headers["Authorization"]}
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as deaf:
+                answer = await deaf.get(f"/v1/calls/{call.id}/recording", params=position)
+        assert answer.status_code == 503
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+    async def test_goes_on_over_a_second_media_stream(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        subject = subject_of(running, tenant)
+        await running.keep(call, RecordedStretch(from_ms=10, caller=b"\x00" * 80, agent=b"\xff" * 80), subject)
+        await running.keep(call, RecordedStretch(from_ms=5, caller=b"\x80" * 80, agent=b"\xff" * 80), subject, stream_sid="MZ2")
+        ended = await running.do(CALLS, call, dataclasses.replace(OVER, duration_ms=15, recording=call.id))
+        answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params={"min-position": str(ended.position)})
+        with wave.open(io.BytesIO(answer.content)) as sound:
+            left = [int.from_bytes(sound.readframes(1)[:2], "little", signed=True) for _ in range(sound.getnframes())]
+        # The first stream's piece lasts until 20 ms; the second stream counts anew.
+        assert (len(left), left[80], left[159], left[200], left[279]) == (280, -32124, -32124, 32124, 32124)
+
     async def test_is_not_found_once_the_caller_was_erased(self, running: Platform, tenant: Tenant, call: StreamId, tmp_path: Path) -> None:
         ring, store = open_key_ring(tmp_path / "wrapping.key")
-        foreign = RecordingFolder(running.recordings_folder, ring)
-        name = await foreign.put(call.id, [RecordedStretch(from_ms=0, caller=b"a", agent=b"b")], subject="nobody/at-all")
+        await running.keep(call, RecordedStretch(from_ms=0, caller=b"a", agent=b"b"), "nobody/at-all", ring=ring)
         store.close()
-        ended = await running.do(CALLS, call, dataclasses.replace(OVER, recording=name))
+        ended = await running.do(CALLS, call, dataclasses.replace(OVER, recording=call.id))
         answer = await tenant.api.get(f"/v1/calls/{call.id}/recording", params={"min-position": str(ended.position)})
         assert refusal(answer) == (404, "not-found")
+
+
+async def kept(running: Platform, tenant: Tenant, call: StreamId) -> Committed:
+    """The call has ended, and 10 ms of its 30 are kept."""
+    await running.keep(call, RecordedStretch(from_ms=10, caller=b"\x00" * 80, agent=b"\x80" * 80), subject_of(running, tenant))
+    return await running.do(CALLS, call, dataclasses.replace(OVER, duration_ms=30, recording=call.id))
 
 
 class TestHangUp:

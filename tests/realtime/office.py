@@ -18,6 +18,7 @@ from twilio.request_validator import RequestValidator
 from commands.rooms import DECIDERS
 from commands.spool.spool import Spool, SpoolLimits
 from commands.wire import CommandWire
+from events.calls.recording import RecordingKept
 from events.calls.signals import SignalsKept
 from events.identifiers import uuid7
 from events.sealing import KeyRing, Sealed
@@ -30,7 +31,8 @@ from realtime.carrier.tokens import Tokens
 from realtime.control.ports import CapturedDigits
 from realtime.loop.conductor import Engines
 from realtime.loop.observing import Observer, Observing, Watched
-from realtime.ports import Telephony
+from realtime.ports import RecordedStretch, Telephony
+from realtime.recording import pieces
 from realtime.rerun.keeping import Keeper, KeepingPorts
 from realtime.rerun.rerunning import run_again
 from realtime.rerun.runs import load, understood
@@ -120,6 +122,16 @@ class Office:
             told = [fact for fact in self.proofs if fact.name.startswith(call_id)]
             for kept in await load(self.signals, self.keys, call_id, told):
                 assert run_again(kept, understood(kept, self.keys)).difference is None
+
+    def tape(self) -> list[RecordedStretch]:
+        """What was kept, piece by piece, each as its fact says."""
+        told = {fact.object: fact for fact in self.log.facts("calls") if isinstance(fact, RecordingKept)}
+        kept = [pieces.unsealed(content, name, self.keys) for name, content in sorted(self.shelf.objects.items())]
+        assert sorted(told) == sorted(self.shelf.objects)
+        assert [pieces.digest_of(content) for _, content in sorted(self.shelf.objects.items())] == [
+            told[name].digest for name in sorted(told)
+        ]
+        return kept
 
     def opened(self, sealed: Sealed[str]) -> str:
         return self.keys.open(sealed)

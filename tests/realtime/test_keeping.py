@@ -63,7 +63,7 @@ class Wire:
 class TestPlaying:
     def test_sends_again_what_was_cut_and_what_came_meanwhile(self) -> None:
         wire, given = Wire(), list[Signal]()
-        playing = Playing(wire, Recorder(), Echo(Thresholds()), given.append, lambda: 1000)
+        playing = Playing(wire, Recorder(lambda _piece: None), Echo(Thresholds()), given.append, lambda: 1000)
         first, second = tone(300) + tone(100, 10) + tone(400), tone(200)
         playing.perform(do.Play(generation=1, utterance=1, samples=len(first), from_sample=0), first)
         playing.perform(do.PausePlayout(utterance=1, sample=600 * 8), b"")

@@ -24,7 +24,6 @@ from realtime.ports import (
     Json,
     ModelEvent,
     ModelRequest,
-    RecordedStretch,
     Tool,
     ToolFailed,
     ToolUse,
@@ -134,6 +133,9 @@ class MemoryKeys:
 
     def put_if_absent(self, subject: str, wrapped: bytes) -> bytes:
         return self._keys.setdefault(subject, wrapped)
+
+    def erase(self, subject: str) -> None:
+        del self._keys[subject]
 
 
 def keyring() -> KeyRing:
@@ -370,16 +372,20 @@ class Carrier:
 
 @dataclass(slots=True)
 class Shelf:
-    """A RecordingStore."""
+    """A RecordingStore. `failing`: so many of the next puts fail."""
 
-    kept: dict[str, Sequence[RecordedStretch]] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    failing: int = 0
 
-    async def put(self, call_id: str, stretches: Sequence[RecordedStretch], *, subject: str) -> str:
-        self.kept[call_id] = tuple(stretches)
-        return f"{call_id}.recording"
+    async def put(self, name: str, content: bytes) -> None:
+        if self.failing:
+            self.failing -= 1
+            raise OSError("the shelf is full")
+        if self.objects.setdefault(name, content) != content:
+            raise OSError("something else lies there")
 
-    async def get(self, call_id: str) -> Sequence[RecordedStretch]:
-        return self.kept.get(call_id, ())
+    async def get(self, name: str) -> bytes | None:
+        return self.objects.get(name)
 
 
 @dataclass(slots=True)

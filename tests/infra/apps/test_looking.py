@@ -94,17 +94,19 @@ class TestCalls:
         assert (missing.returncode, missing.stderr) == (1, f"Nothing is kept of {desk.call.id}.\n")
 
         stretch = RecordedStretch(from_ms=0, caller=b"\xff" * 160, agent=b"\xff" * 160)
-        name = await desk.running.recordings.put(desk.call.id, [stretch], subject=subject_of(desk.running, desk.tenant))
+        await desk.running.keep(desk.call, stretch, subject_of(desk.running, desk.tenant))
         over = EndCall(
             reason="operator-hung-up", ended_by=EndedBy.OPERATOR, stage=Stage.CONVERSATION, billable=True, duration_ms=20,
-            recognition_ms=20, recording=name,
+            recognition_ms=20, recording=desk.call.id,
         )  # fmt: skip
         committed = await desk.running.do(CALLS, desk.call, over)
         assert await desk.running.ports.rows.wait_for([committed.position], 20)
-        heard = await desk.types("calls", "listen", desk.call.id, "--to", str(tmp_path / "a.wav"))
+        heard = await desk.types("calls", "listen", desk.call.id, "--to", str(tmp_path / "a.wav"), "--reason", "a complaint")
         assert heard.returncode == 0, heard.stderr
         with wave.open(str(tmp_path / "a.wav")) as sound:
             assert (sound.getnchannels(), sound.getnframes()) == (2, 160)
+        shown = await desk.types("calls", "show", desk.call.id)
+        assert "operator listened: a complaint" in shown.stdout
 
 
 class TestEvents:
