@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from api.auth import Organisation
 from api.positions import Read
@@ -18,6 +19,7 @@ from commands.calls.deciding import CALLS
 from commands.calls.orders import NoteListening, OrderHangUp, OrderHold, OrderHoldEnd, OrderRecordingStop, OrderTransfer
 from commands.calls.refusals import CallNotAnswered, CallOver
 from events.calls.ending import EndedBy, Stage
+from events.calls.reasons import table
 from events.calls.talking import Evidence
 from events.recorded import Recorded
 from events.registry import Fact, type_of
@@ -54,7 +56,7 @@ class Call(Wire):
     interruptions: int
     failures: int
     facts_lost: int
-    end_reason: str | None
+    end_reason: Annotated[str | None, Field(description=f"Why it ended; a reason that is not here is an older program's.\n\n{table()}")]
     ended_by: EndedBy | None
     stage: Stage | None
     billable: bool | None

@@ -53,6 +53,7 @@ from events.calls.control import (
 from events.calls.ending import CallEnded, FactsLost
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
+from events.calls.reasons import is_billable
 from events.calls.recording import RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallResumed, CallSidReserved
 
@@ -220,7 +221,8 @@ def _end(command: EndCall, call: Call) -> Sequence[CallEvent]:
         return ()
     _must_have_the_call(command.stream_sid, call)
     stopped = RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms)
-    return (*((stopped,) if call.recording else ()), CallEnded(**_fields(command)))
+    billable = is_billable(command.reason, command.stage, otherwise=command.billable)
+    return (*((stopped,) if call.recording else ()), CallEnded(**{**_fields(command), "billable": billable}))
 
 
 def _must_not_be_over(call: Call) -> None:

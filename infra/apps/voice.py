@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from commands.calls.deciding import CALLS
+from commands.rates import NoRateTable, RateTable, in_force
 from commands.routing.owners import Owners
 from events.identifiers import uuid7
 from events.streams import topic_of
@@ -20,6 +21,7 @@ from infra.adapters.captured_digits import DigitVault
 from infra.adapters.picows_media import MediaServer
 from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.history import PostgresHistories
+from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.twilio import SignatureCheck
 from infra.apps.alongside import alongside
 from infra.apps.engines import Engines, opened_engines
@@ -71,7 +73,8 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         call_engines = conductor.Engines(
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
             telephony=engines.telephony, recordings=footing.recordings,
-            prepared=prepared, watch=owners.watch, digits=DigitVault(), observing=(kept_signals(settings, installation.key_ring),),
+            prepared=prepared, watch=owners.watch, digits=DigitVault(), prices=_list_prices(),
+            observing=(kept_signals(settings, installation.key_ring),),
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))
@@ -90,6 +93,14 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         stack.callback(media.stop)
         await stack.enter_async_context(alongside({"prepare engines for agents": lambda: _prepare(engines, prepared, directory)}))
         yield Voice(worker=worker, engines=engines)
+
+
+def _list_prices() -> RateTable | None:
+    """Those of today, for the caps on what a call may cost."""
+    try:
+        return in_force(read_rate_tables(), datetime.now(UTC).date())
+    except NoRateTable:
+        return None
 
 
 async def _prepare(engines: Engines, prepared: Prepared, directory: Directory) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from commands.calls.orders import EndCall, Witness
 from commands.dispatch import Watch
+from commands.rates import RateTable
 from events.calls.ending import EndedBy
 from events.calls.every import CallEvent
 from events.calls.ringing import CallResumed
@@ -70,6 +71,7 @@ class Engines:
     recordings: RecordingStore
     watch: Watch
     digits: CapturedDigits | None = None
+    prices: RateTable | None = None
     prepared: Prepared | None = None
     observing: tuple[Observing, ...] = ()
 

@@ -7,6 +7,7 @@ from typing import Any
 from events.sealing import KeyRing
 from events.streams import StreamId
 from realtime.carrier.reception import Ringing
+from realtime.control import capping
 from realtime.hearing import vad
 from realtime.loop.conductor import Engines
 from realtime.loop.in_hand import CallInHand
@@ -51,6 +52,7 @@ class Preparing:
     def _briefing(self, ringing: Ringing, tools: Tools) -> Briefing:
         route, engines, keyring = ringing.route, self.engines, self.keyring
         configuration = route.configuration
+        models = self.models(configuration)
         automation, recording = briefings.section(configuration, "automation"), briefings.section(configuration, "recording")
         subject, keypad = ringing.subject, briefings.section(configuration, "keypad")
         return Briefing(
@@ -58,15 +60,19 @@ class Preparing:
             worker=self.worker, recogniser=engines.recogniser.name, model_provider=engines.model.name, voice=engines.voice.name,
             embedded=engines.recogniser.embedded or engines.model.embedded or engines.voice.embedded,
             system_prompt=briefings.system_prompt(configuration), thresholds=briefings.thresholds(configuration),
-            wording=briefings.wording(configuration, route.organisation_name, route.flags), models=self.models(configuration),
+            wording=briefings.wording(configuration, route.organisation_name, route.flags), models=models,
             seal=lambda text: keyring.seal(subject, text), tools=tuple(tools.offered()) if automation.get("tools_enabled", True) else (),
             digits_as_words=bool(keypad.get("words", False)),
             captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
-            destinations=briefings.destinations(configuration),
+            destinations=briefings.destinations(configuration), prices=self._prices(models),
             rules=rules(configuration), guardrails=guardrails(configuration), resumable=self.resumable,
             ask_to_record=bool(recording.get("ask", True)),
             code_execution=bool(automation.get("code_execution", False)),
         )  # fmt: skip
+
+    def _prices(self, models: Mapping[str, str]) -> Mapping[str, int]:
+        table, ears, mind, voice = self.engines.prices, self.engines.recogniser, self.engines.model, self.engines.voice
+        return capping.prices(table, recogniser=ears.name, provider=mind.name, voice=voice.name, models=models.values())
 
 
 def _hearing(configuration: Mapping[str, Any]) -> vad.Thresholds:

@@ -53,6 +53,7 @@ class Thresholds:
     playout_grace_ms: int = 2000
     silence_ms: int = 20_000
     max_hold_ms: int = 300_000
+    max_cost_cents: int = 0
     max_call_ms: int = 1_800_000
     max_tool_calls: int = 5
     max_tool_rounds: int = 5
@@ -93,6 +94,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "silence_within_ms": (4300, 4900),
     "playout_grace_ms": (200, 10_000),
     "silence_ms": (3000, 300_000),
+    "max_cost_cents": (0, 1_000_000),
     "max_hold_ms": (10_000, 3_600_000),
     "max_call_ms": (10_000, 14_400_000),
     "max_tool_calls": (0, 5),
@@ -133,6 +135,8 @@ class Wording:
     cannot_hear: str = "I am sorry, I cannot hear you at the moment. We will call you back. Goodbye."
     still_there: str = "Are you still there?"
     silent_goodbye: str = "I cannot hear anyone, so I will hang up now. Goodbye."
+    time_almost_up: str = "I have to tell you that our time is almost over."
+    cost_is_up: str = "I am sorry, I have to end this call now. Please call us again if there is anything else. Goodbye."
     time_is_up: str = "I am sorry, our time for this call is over. Goodbye."
     back: str = "Sorry, I'm back."
     back_listening: str = "Sorry, we were cut off for a moment. I'm back, please go on."
@@ -183,6 +187,7 @@ class Briefing:
     digits_as_words: bool = False
     captures_digits: bool = False
     destinations: Mapping[str, str] = field(default_factory=dict)
+    prices: Mapping[str, int] = field(default_factory=dict)
 
 
 _ON_THE_PHONE = (

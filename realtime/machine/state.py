@@ -204,6 +204,7 @@ class CallState:
     keys_since_ms: int = 0
     transfer: Transferring | None = None
     held: bool = False
+    cost: int = 0
     preface: str = ""
     in_doubt: tuple[ToolUse, ...] = ()
 

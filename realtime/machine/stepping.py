@@ -13,9 +13,9 @@ from events.calls.every import CallEvent
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallResumed
 from realtime.consent import recording_consent
-from realtime.control import capturing, holding, transferring
+from realtime.control import capping, capturing, holding, transferring
 from realtime.machine import closing, failing, returning, silence
-from realtime.machine.effects import Effect, SetTimer
+from realtime.machine.effects import Effect
 from realtime.machine.signals import (
     CommandAccepted,
     CommandDeclined,
@@ -58,7 +58,6 @@ __all__ = ["step"]
 _HUNG_UP = Ending(reason="hung-up-by-operator", ended_by=EndedBy.OPERATOR, billable=True)
 _ENDED_ELSEWHERE = Ending(reason="ended-elsewhere", ended_by=EndedBy.PLATFORM, billable=True)
 _SILENCE = Ending(reason="silence", ended_by=EndedBy.AGENT, billable=True)
-_TIME_LIMIT = Ending(reason="time-limit", ended_by=EndedBy.PLATFORM, billable=True, firm=True)
 
 
 def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...]]:
@@ -74,6 +73,7 @@ def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...
                 silence.look(moment, signal)
         case Life.TALKING:
             _talk(moment, signal)
+            capping.look(moment)
             silence.look(moment, signal)
             if (ended := moment.state.ended) is not None:
                 if ended.transfer and moment.state.transfer is None:
@@ -98,7 +98,7 @@ def _start(moment: Moment, signal: MediaStarted) -> None:
         voice=briefing.voice, embedded=briefing.embedded,
     )  # fmt: skip
     moment.commit(answer, Awaited.ANSWER, declinable=False)
-    moment.do(SetTimer(timer=Timer.LENGTH, at_ms=signal.at_ms + briefing.thresholds.max_call_ms))
+    capping.begin(moment)
     replying.begin(moment)
     replying.say(moment, briefing.wording.greeting)
     if briefing.ask_to_record:
@@ -187,7 +187,6 @@ _ON_TIMER: Mapping[Timer, Callable[[Moment], None]] = {
 
 
 def _timer(moment: Moment, signal: TimerFired) -> None:
-    words = moment.state.briefing.wording
     match signal.timer:
         case Timer.BARGE_IN | Timer.FINAL | Timer.PATIENCE:
             listening.listen(moment, signal)
@@ -217,7 +216,7 @@ def _timer(moment: Moment, signal: TimerFired) -> None:
         case Timer.TRANSFER:
             transferring.overdue(moment)
         case Timer.LENGTH:
-            closing.say_and_end(moment, words.time_is_up, _TIME_LIMIT)
+            capping.length_due(moment)
         case _:
             assert_never(signal.timer)
 
