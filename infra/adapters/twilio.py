@@ -1,7 +1,8 @@
 """The carrier Twilio: whether a request is truly its own, how a call is hung up or put through, and how it stands."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -22,6 +23,17 @@ _NOT_FOUND: Final = 404
 _BAD_REQUEST: Final = 400
 _LEG_EVENTS: Final = "initiated ringing answered completed"
 _RINGS_SECONDS: Final = 30
+_MOST_NUMBERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """Where a number of the account's rings. Of the number itself only its last digits are told."""
+
+    ending: str
+    voice_url: str
+    voice_method: str
+    status_callback: str
 
 
 class SignatureCheck:
@@ -85,6 +97,27 @@ class TwilioTelephony:
         except TwilioRestException as cause:
             if cause.status == _NOT_FOUND:
                 return None
+            raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
+
+    async def account_status(self) -> str:
+        """`active`, `suspended` or `closed`. Raises EngineUnavailable."""
+        return str((await self._told(lambda client: client.api.v2010.accounts(self._account_sid).fetch_async())).status)
+
+    async def numbers(self) -> Sequence[Number]:
+        """The account's numbers, the first hundred. Raises EngineUnavailable."""
+        found = await self._told(lambda client: client.incoming_phone_numbers.list_async(limit=_MOST_NUMBERS))
+        return [
+            Number(
+                ending=str(each.phone_number)[-4:], voice_url=each.voice_url or "", voice_method=each.voice_method or "",
+                status_callback=each.status_callback or "",
+            )
+            for each in found
+        ]  # fmt: skip
+
+    async def _told(self, question: Callable[[Any], Awaitable[Any]]) -> Any:
+        try:
+            return await self._asked(question)
+        except TwilioRestException as cause:
             raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
 
     async def _asked(self, question: Callable[[Any], Awaitable[Any]]) -> Any:

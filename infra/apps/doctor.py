@@ -9,6 +9,7 @@ from rich.table import Table
 from commands.ports import LogAway
 from infra.adapters.kafka.topics import examine_topics, manifests
 from infra.apps.brokers import security_of
+from infra.apps.live_checks import examine_live
 from infra.apps.standing import addresses_of
 from infra.apps.terminal import VerbFailed, print_json, results
 from infra.local.checks import Finding, look
@@ -17,10 +18,14 @@ from infra.settings import Settings, load_settings
 _SIGNS = {"well": "[green]✓[/]", "doubtful": "[yellow]?[/]", "wrong": "[red]✗[/]"}
 
 
-async def doctor(*, json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+async def doctor(
+    *,
+    live: Annotated[bool, typer.Option("--live", help="Ask the real accounts too: keys, webhook address, certificate, models.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
     """Look at this machine and at the log. The exit code is 1 when something is wrong that stops the product."""
     settings = load_settings()
-    findings = [*await look(settings), *await the_log(settings)]
+    findings = [*await look(settings), *await the_log(settings), *(await examine_live(settings) if live else ())]
     if json:
         print_json([asdict(finding) for finding in findings])
     else:

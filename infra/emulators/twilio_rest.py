@@ -8,6 +8,8 @@ from typing import Final
 from aiohttp import encode_basic_auth, web
 
 _PATH: Final = "/2010-04-01/Accounts/{account}/Calls/{call}.json"
+_ACCOUNT: Final = "/2010-04-01/Accounts/{account}.json"
+_NUMBERS: Final = "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json"
 _CALL_SID: Final = re.compile(r"CA[0-9a-f]{32}\Z")
 _LONGEST_DOCUMENT: Final = 4000
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -21,6 +23,8 @@ class TwilioRestEmulator:
     ) -> None:
         self._account_sid, self._auth_token, self._completed, self._redirected = account_sid, auth_token, completed, redirected
         self._status: dict[str, str] = {}
+        self.account = "active"
+        self.numbers: list[dict[str, str]] = []
 
     def begin(self, call_sid: str) -> None:
         """A call is under way."""
@@ -36,6 +40,8 @@ class TwilioRestEmulator:
         app = web.Application()
         app.router.add_get(_PATH, self._fetch)
         app.router.add_post(_PATH, self._update)
+        app.router.add_get(_ACCOUNT, self._the_account)
+        app.router.add_get(_NUMBERS, self._the_numbers)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
@@ -67,10 +73,24 @@ class TwilioRestEmulator:
             self._redirected(call_sid, str(form["Twiml"]))
         return self._call(request)
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        account, call_sid = request.match_info["account"], request.match_info["call"]
-        if account != self._account_sid or request.headers.get("Authorization") != encode_basic_auth(self._account_sid, self._auth_token):
+    async def _the_account(self, request: web.Request) -> web.Response:
+        told = {"sid": self._account_sid, "status": self.account, "uri": request.path}
+        return self._stranger(request) or web.json_response(told)
+
+    async def _the_numbers(self, request: web.Request) -> web.Response:
+        told = {"incoming_phone_numbers": self.numbers, "next_page_uri": None, "page": 0, "page_size": 50, "uri": request.path}
+        return self._stranger(request) or web.json_response(told)
+
+    def _stranger(self, request: web.Request) -> web.Response | None:
+        ours = encode_basic_auth(self._account_sid, self._auth_token)
+        if request.match_info["account"] != self._account_sid or request.headers.get("Authorization") != ours:
             return _error(401, 20003, "Authenticate")
+        return None
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        call_sid = request.match_info["call"]
+        if (stranger := self._stranger(request)) is not None:
+            return stranger
         if not _CALL_SID.match(call_sid) or call_sid not in self._status:
             return _error(404, 20404, f"The requested resource {request.path} was not found")
         return None

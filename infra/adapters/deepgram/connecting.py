@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 from deepgram import AsyncDeepgramClient, DeepgramClientEnvironment
 from deepgram.core.api_error import ApiError
 
@@ -17,19 +18,19 @@ _OPEN_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 2.0
 
 
-def deepgram_client(api_key: str, base_url: str | None) -> AsyncDeepgramClient:
+def deepgram_client(api_key: str, base_url: str | None, http: httpx.AsyncClient | None = None) -> AsyncDeepgramClient:
     """A client for Deepgram itself, or for whoever speaks its protocol at `base_url` (`http://host:port`).
 
     Making one builds a TLS context, which takes 16 ms: once per process.
     """
     if base_url is None:
-        return AsyncDeepgramClient(api_key=api_key, transport_factory=sdk_socket)
+        return AsyncDeepgramClient(api_key=api_key, transport_factory=sdk_socket, httpx_client=http)
     address = urlsplit(base_url)
     secure = address.scheme in {"https", "wss"}
     rest = f"{'https' if secure else 'http'}://{address.netloc}{address.path.rstrip('/')}"
     sockets = f"{'wss' if secure else 'ws'}://{address.netloc}{address.path.rstrip('/')}"
     environment = DeepgramClientEnvironment(base=rest, production=sockets, agent=sockets, agent_rest=rest)
-    return AsyncDeepgramClient(api_key=api_key, environment=environment, transport_factory=sdk_socket)
+    return AsyncDeepgramClient(api_key=api_key, environment=environment, transport_factory=sdk_socket, httpx_client=http)
 
 
 async def opened(engine: str, connection: AbstractAsyncContextManager[Socket], stack: AsyncExitStack) -> Socket:

@@ -85,6 +85,13 @@ class _Server:
         self._sockets.discard(socket)
         return socket
 
+    async def projects(self, request: web.Request) -> web.Response:
+        """What the key opens."""
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if f"{scheme.lower()} {key}" not in self._accepted:
+            return _refusal(401, "INVALID_AUTH", "Invalid credentials.")
+        return web.json_response({"projects": [{"project_id": str(uuid.UUID(int=1)), "name": "emulated"}]})
+
     async def _shaken(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=True, max_msg_size=1 << 20)
         socket.headers["dg-request-id"] = str(uuid.uuid4())
@@ -118,6 +125,7 @@ async def deepgram_emulator(
     app.router.add_get("/v1/listen", server.listen)
     app.router.add_get("/v2/listen", server.flux)
     app.router.add_get("/v1/speak", server.speak)
+    app.router.add_get("/v1/projects", server.projects)
     app.on_shutdown.append(server.hang_up)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
