@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from commands.model_catalogue import ModelCatalogue, elsewhere
 from infra.adapters.bedrock.converse import open_bedrock
+from infra.adapters.deepgram.listen import NAME as NOVA
 from infra.adapters.deepgram.listen import DeepgramListen
 from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import PROGRAM, Flite
@@ -46,8 +47,11 @@ def floor_of(settings: Settings, stack: AsyncExitStack) -> Floor:
 
 
 def recogniser_rungs(settings: Settings, key: str, first: SpeechToText, floor: Floor) -> list[Rung[SpeechToText]]:
-    """The first, the same provider elsewhere, the floor."""
+    """The first, the same provider elsewhere, the floor. Nova takes the calls that Flux has no language for."""
     rungs: list[Rung[SpeechToText]] = [Rung(name=first.name, engine=first, within_seconds=_SOCKET_SECONDS)]
+    if first.name != NOVA:
+        nova = DeepgramListen(key, base_url=settings.deepgram_base_url)
+        rungs.append(Rung(name=nova.name, engine=nova, within_seconds=_SOCKET_SECONDS))
     for url in settings.deepgram_elsewhere:
         engine = DeepgramListen(key, base_url=url)
         rungs.append(Rung(name=_at(engine.name, url), engine=engine, within_seconds=_SOCKET_SECONDS))

@@ -10,7 +10,7 @@ from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
 from infra.adapters.deepgram.listen import key_terms
 from realtime.audio import BYTES_PER_MS, RATE_HZ, silence
 from realtime.hearing.marks import TurnMark
-from realtime.ports import EngineFailed, EngineUnavailable, HearingListener, Transcript
+from realtime.ports import EngineFailed, EngineUnsuited, HearingListener, Transcript
 
 NAME: Final = "deepgram/flux"
 # The provider asks for pieces of about this length.
@@ -202,7 +202,7 @@ class DeepgramFlux:
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> FluxStream:
         if not language.lower().startswith("en"):
-            raise EngineUnavailable(NAME, f"no model for {language}")
+            raise EngineUnsuited(NAME, f"no model for {language}")
         connection = self._client.listen.v2.connect(
             model="flux-general-en",
             encoding="mulaw",

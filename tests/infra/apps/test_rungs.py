@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from commands.model_catalogue import catalogue_in_force, elsewhere, resolve
+from infra.adapters.deepgram.flux import DeepgramFlux
 from infra.adapters.deepgram.listen import DeepgramListen
 from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import PROGRAM
@@ -15,6 +16,7 @@ from infra.adapters.model_catalogues import read_model_catalogues
 from infra.adapters.scripted_model.model import ScriptedModel
 from infra.apps.rungs import floor_of, model_rungs, recogniser_rungs, slots_of, voice_rungs
 from infra.settings import Settings, SettingsInvalid, load_settings
+from realtime.ports import EngineUnsuited
 
 TODAY = catalogue_in_force(read_model_catalogues(), date(2026, 11, 21))
 KEY = "a key of the tests"
@@ -35,6 +37,13 @@ class TestRungs:
             "deepgram/nova-3", "deepgram/nova-3@eu.example.com", "deepgram/nova-3@own.example.com:8443", "pocketsphinx",
         ]  # fmt: skip
         assert [rung.name for rung in speaking][-1] == ("flite" if shutil.which(PROGRAM) else "deepgram/aura-2@own.example.com:8443")
+
+    async def test_of_a_recogniser_with_one_language_begin_with_one_that_has_more(self, settings: Settings) -> None:
+        async with AsyncExitStack() as stack:
+            hearing = recogniser_rungs(settings, KEY, DeepgramFlux(KEY), floor_of(told(settings, embedded_floor=False), stack))
+            assert [rung.name for rung in hearing] == ["deepgram/flux", "deepgram/nova-3"]
+            with pytest.raises(EngineUnsuited):
+                await hearing[0].engine.connect(language="de-DE", vocabulary=(), listener=lambda _: None)
 
     async def test_have_no_floor_where_nobody_wants_it(self, settings: Settings) -> None:
         async with AsyncExitStack() as stack:
