@@ -11,6 +11,8 @@ import pytest
 from infra.adapters.pocketsphinx.recogniser import Recogniser
 from infra.adapters.scripted_model.model import ScriptedModel
 from infra.apps.demo import LINES
+from infra.apps.demo_business import opening
+from infra.apps.demo_business.opening import configuration
 from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_checks import findings
 from infra.emulators.bedrock.server import BedrockEmulator, Fault, Rejected
@@ -114,7 +116,13 @@ class TestACallWhoseProvidersFail:
         assert told.story.call.end_reason == "goodbye"
         assert {each.entry.engine for each in told.all("engine-switched")} == {"pocketsphinx", "flite"}
 
-    async def test_says_so_and_goes_on_when_the_model_refuses_once(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
+    async def test_says_so_and_goes_on_when_the_model_refuses_once(
+        self, providers: Settings, stack: Addresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Who does not think ahead notices when they are asked.
+        document = configuration()
+        at_once = {**document, "parameters": {**document["parameters"], "speculation": False}}
+        monkeypatch.setattr(opening, "configuration", lambda: at_once)
         refusals = tuple(Rejected() for _ in range(2))
         async with street(providers, stack, tmp_path, thinking=refusals) as there:
             told = await there.house.talk(
@@ -125,6 +133,16 @@ class TestACallWhoseProvidersFail:
         assert answers.index("something went wrong") < answers.index("four in the afternoon")
         assert told.story.call.end_reason == "goodbye"
         assert told.all("engine-failed")
+
+    async def test_is_answered_as_if_nothing_were_when_the_model_refuses_what_was_thought_ahead(
+        self, providers: Settings, stack: Addresses, tmp_path: Path
+    ) -> None:
+        refusals = tuple(Rejected() for _ in range(2))
+        async with street(providers, stack, tmp_path, thinking=refusals) as there:
+            told = await there.house.talk("ahead", "No.", "What time do you close on Fridays?", "Goodbye.", caller="+12025553006")
+        assert "four in the afternoon" in told.answers()
+        assert "something went wrong" not in told.answers()
+        assert "used" in [each.entry.reason for each in told.all("answer-speculated")]
 
 
 def said_to_the_model(request: ModelRequest) -> str:
