@@ -69,7 +69,8 @@ def broke(moment: Moment, signal: EngineBroke) -> bool:
         return False
     moment.do(CancelTimer(timer=Timer.DRAIN, of=str(what.asked)))
     _forget(moment, what)
-    _stand(moment, what)
+    # What is refused before its first word costs nothing.
+    _stand(moment, what if what.begun else replace(what, estimate=what.before))
     return True
 
 

@@ -50,7 +50,7 @@ class Dropped:
 class Drain:
     """A question whose answer nobody wants any more, read on for the provider's count. `dropped`: it was a draft; else `turn` was cut.
 
-    `before` is what the turn had spent on other questions, `estimate` what was told of it.
+    `before` is what was spent on other questions, `estimate` what was told of it; `begun`: a word of the answer had come.
     """
 
     asked: int
@@ -58,3 +58,4 @@ class Drain:
     before: Spent = field(default_factory=Spent)
     estimate: Spent = field(default_factory=Spent)
     dropped: Dropped | None = None
+    begun: bool = True

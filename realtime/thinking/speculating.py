@@ -95,7 +95,7 @@ def broke(moment: Moment, signal: EngineBroke) -> bool:
     if draft is None or draft.asked != signal.asked:
         return False
     moment.change(draft=None)
-    moment.note(_fact(_dropped(state, draft, FAILED, moment.at_ms), _estimated(draft)))
+    moment.note(_fact(_dropped(state, draft, FAILED, moment.at_ms), _estimated(draft) if draft.held else Spent(model=draft.request.model)))
     return True
 
 
@@ -110,8 +110,9 @@ def drop(moment: Moment, outcome: str) -> None:
         moment.note(_fact(dropped, accounting.added(Spent(model=draft.request.model), draft.whole.usage)))
     else:
         drain = Drain(
-            asked=draft.asked, turn=dropped.turn, before=Spent(model=draft.request.model), estimate=_estimated(draft), dropped=dropped
-        )
+            asked=draft.asked, turn=dropped.turn, before=Spent(model=draft.request.model), estimate=_estimated(draft), dropped=dropped,
+            begun=bool(draft.held),
+        )  # fmt: skip
         accounting.drain(moment, drain)
 
 

@@ -163,6 +163,28 @@ class TestSpeculation:
     def test_is_of_no_use_before_our_question_has_its_answer(self) -> None:
         assert ahead(Scene().greeted().starts_speaking(), "yes").all(do.AskModel) == []
 
+    def test_gains_what_the_recogniser_takes_for_its_last_word(self) -> None:
+        def first_words_after_ms(scene: Scene) -> int:
+            scene.agreed().starts_speaking().wait(800)
+            ended = scene.at_ms
+            scene.recognised(WORDS, started_ms=ended - 800, ended_ms=ended, is_final=False, from_finalize=False).wait(80)
+            scene.tell(signals.SpeechStopped, ended_ms=ended)
+            asked_at = [(scene.asked, scene.at_ms)] if len(scene.all(do.AskModel)) else []
+            scene.wait(100).recognised(WORDS, started_ms=ended - 800, ended_ms=ended)
+            asked, at = (asked_at or [(scene.asked, scene.at_ms)])[0]
+            scene.wait(at + 250 - scene.at_ms)
+            said = len(scene.spoken)
+            scene.tell(signals.ModelSaid, asked=asked, text="We open at nine. ")
+            assert scene.spoken[said:] == ["We open at nine."]
+            return scene.at_ms - ended
+
+        assert first_words_after_ms(without(speculation=False)) - first_words_after_ms(Scene()) == 100
+
+    def test_that_fails_before_its_first_word_costs_nothing(self) -> None:
+        scene = goes_on(ahead(speaking()))
+        scene.tell(signals.EngineBroke, engine=Engine.MODEL, name="bedrock", reason="throttled", asked=scene.asked)
+        assert [fact.spent for fact in scene.fact(AnswerSpeculated)] == [Spent(model="m-default")]
+
     def test_that_fails_costs_the_caller_nothing(self) -> None:
         scene = ahead(speaking())
         scene.tell(signals.EngineBroke, engine=Engine.MODEL, name="bedrock", reason="throttled", asked=scene.asked)
