@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from commands.calls.orders import StartRecording
 from events.calls.control import HangUpOrdered
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
@@ -15,6 +17,7 @@ from realtime.machine import resuming, signals
 from realtime.machine.resuming import Past
 from realtime.ports import ToolUse
 from tests.realtime.scene import WORDING, Scene, briefing, opened, sealed
+from tests.realtime.test_machine import acceptable
 
 ANSWERED = CallAnswered(stream_sid="MZ1", worker="w1", recogniser="ears", model_provider="mind", voice="voice", embedded=True)
 DISCLOSED = DisclosureSpoken(started_ms=100, heard_ms=2900, evidence=Evidence.PLAYED, attempt=1)
@@ -182,3 +185,32 @@ class TestTheCall:
         assert scene.all(do.Leave)
         assert scene.all(do.Finish) == []
         assert [type(fact) for fact in scene.facts[-2:]] == [AgentTurn, CallLeft]
+
+
+class TestACrashAtAnyFact:
+    HISTORY = (
+        *AGREED, said(2, "a slot please"), FIND,
+        ToolAnswered(turn=2, tool_use_id="f", tool="find_slot", answer=sealed("nine"), failed=False, at_ms=1),
+        heard(2, "At nine. Or at ten.", "At nine."), said(3, "book it please"), replace(BOOK, turn=3),
+        heard(3, "One moment. I book", "One moment."), said(4, "hello"),
+        ToolAnswered(turn=3, tool_use_id="b", tool="book_slot", answer=sealed("booked"), failed=False, at_ms=1),
+        heard(4, "It is booked.", ""), said(5, "thank you"), heard(5, "You are welcome."), LOST, RESUMED, STARTED, said(6, "and on sunday"),
+        CallLeft(reason="media-lost", at_ms=60_000), replace(LOST, reason="media-lost"), replace(RESUMED, attempt=2, cause="media-lost"),
+    )  # fmt: skip
+
+    @pytest.mark.parametrize("count", range(1, len(HISTORY) + 1))
+    def test_leads_to_a_talk_that_goes_on(self, count: int) -> None:
+        known = self.HISTORY[:count]
+        scene = resumed(*known).wait(50)
+        assert all(acceptable(effect.request.messages) for effect in scene.all(do.AskModel))
+        assert "book_slot" not in [run.use.name for run in scene.all(do.RunTool)]
+        assert scene.spoken
+        disclosed = any(isinstance(fact, DisclosureSpoken) for fact in known)
+        assert (WORDING.disclosure in scene.spoken) is not disclosed
+        answered = any(isinstance(fact, CallerTurn) for fact in known)
+        assert not (answered and WORDING.permission_question in scene.spoken)
+        assert not scene.fact(CallerTurn)
+        if scene.state.reply is not None and scene.state.reply.asked:
+            scene.model_answers("All right. ")
+        scene.hears_all().says("when are you open please")
+        assert scene.fact(CallerTurn)[-1].turn == sum(isinstance(fact, CallerTurn) for fact in known) + 1
