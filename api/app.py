@@ -3,7 +3,21 @@
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import agents, calls, consents, event_stream, flags, front, lookup, numbers, openapi, organisations, problems, upkeep, usage
+from api import (
+    agents,
+    calls,
+    consents,
+    event_stream,
+    flags,
+    front,
+    lookup,
+    numbers,
+    openapi,
+    organisations,
+    problems,
+    upkeep,
+    usage,
+)
 from api.gate import GUARDED, Gate
 from api.ports import Ports
 

@@ -6,7 +6,19 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-RESOURCES = ("agents", "api-keys", "calls", "consents", "events", "flags", "lookup", "numbers", "organisations", "upkeep", "usage")
+RESOURCES = (
+    "agents",
+    "api-keys",
+    "calls",
+    "consents",
+    "events",
+    "flags",
+    "lookup",
+    "numbers",
+    "organisations",
+    "upkeep",
+    "usage",
+)
 SCOPES = frozenset(f"{resource}:{verb}" for resource in RESOURCES for verb in ("read", "write"))
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _API_KEYS = re.compile(r"/v1/organisations/[^/]+/api-keys(/|\Z)")
