@@ -1,11 +1,17 @@
 """The carrier's emulator is as strict as the carrier: playout, TwiML, media messages, and a caller who goes by ear."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
+from aiohttp import web
+from twilio.request_validator import RequestValidator
 
 from infra.emulators.twilio.caller import Caller, Line
+from infra.emulators.twilio.carrier import CarrierCall
 from infra.emulators.twilio.media import MediaStream, StreamBroken
 from infra.emulators.twilio.playout import FRAME_BYTES, LIMIT_BYTES, SILENCE, Playout
 from infra.emulators.twilio.twiml import Hangup, Redirect, Say, Stream, TwimlRefused, read_twiml
@@ -45,7 +51,8 @@ class TestPlayout:
     def test_drops_what_lies_beyond_ten_minutes(self) -> None:
         playout = Playout()
         playout.add(bytes(LIMIT_BYTES + 5))
-        assert (len(playout.queued), playout.dropped_bytes) == (LIMIT_BYTES, 5)
+        playout.add(bytes(5))
+        assert (len(playout.queued), playout.dropped_bytes, playout.warnings) == (LIMIT_BYTES, 10, [31931])
 
 
 class TestTwiml:
@@ -122,3 +129,77 @@ class TestCaller:
         assert not caller.finished
         run(caller, [None])
         assert caller.finished
+
+
+Worker = Callable[[web.WebSocketResponse, str], Awaitable[None]]
+
+
+@asynccontextmanager
+async def worker_that(does: Worker) -> AsyncIterator[tuple[CarrierCall, list[str]]]:
+    """A carrier's call to a worker that misbehaves once its stream has started; and which paths were asked for."""
+    asked: list[str] = []
+
+    async def ring(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if request.path == "/next":
+            return web.Response(text="<Response><Say>Sorry.</Say><Hangup/></Response>")
+        url = f"ws://127.0.0.1:{request.url.port}/media"
+        return web.Response(text=f'<Response><Connect><Stream url="{url}"/></Connect><Redirect>/next</Redirect></Response>')
+
+    async def media(request: web.Request) -> web.WebSocketResponse:
+        asked.append(request.path)
+        signature = request.headers["X-Twilio-Signature"]
+        assert RequestValidator("a token").validate(f"ws://127.0.0.1:{request.url.port}/media", {}, signature)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if '"event":"start"' in message.data:
+                await does(socket, json.loads(message.data)["streamSid"])
+        return socket
+
+    app = web.Application()
+    app.router.add_post("/voice", ring)
+    app.router.add_post("/next", ring)
+    app.router.add_get("/media", media)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    call = CarrierCall(
+        webhook=f"http://127.0.0.1:{runner.addresses[0][1]}/voice", account_sid="AC" + "1" * 32, auth_token="a token", number="+15550100",
+        caller_number="+15550199", caller=Caller(lines=(), patience_ms=60_000), to_ear=lambda *_: None,
+    )  # fmt: skip
+    try:
+        yield call, asked
+    finally:
+        await runner.cleanup()
+
+
+async def sends_bytes(socket: web.WebSocketResponse, _stream_sid: str) -> None:
+    await socket.send_bytes(b"RIFF")
+
+
+async def dances(socket: web.WebSocketResponse, stream_sid: str) -> None:
+    await socket.send_json({"event": "dance", "streamSid": stream_sid})
+
+
+async def speaks_to_another(socket: web.WebSocketResponse, _stream_sid: str) -> None:
+    await socket.send_json({"event": "clear", "streamSid": "MZ0"})
+
+
+async def leaves(socket: web.WebSocketResponse, _stream_sid: str) -> None:
+    await socket.close()
+
+
+class TestAStream:
+    @pytest.mark.parametrize(("does", "code"), [(sends_bytes, 31950), (dances, 31924), (speaks_to_another, 31951)])
+    async def test_ends_with_the_carriers_code_for_what_the_worker_did(self, does: Worker, code: int) -> None:
+        async with asyncio.timeout(10), worker_that(does) as (call, _):
+            await call.place()
+        assert [note["code"] for note in call.notes if note["event"] == "stream-error"] == [code]
+
+    @pytest.mark.parametrize("does", [sends_bytes, leaves])
+    async def test_is_never_opened_again_and_the_document_goes_on(self, does: Worker) -> None:
+        async with asyncio.timeout(10), worker_that(does) as (call, asked):
+            await call.place()
+        assert asked == ["/voice", "/media", "/next"]
+        assert [note["event"] for note in call.notes][-3:] == ["say", "hangup", "completed"]

@@ -133,6 +133,8 @@ class CarrierCall:
             return "worker"
         finally:
             self._line_ms = self.stream.ended_ms
+            for code in self.stream.playout.warnings:
+                self._note("stream-warning", code=code)
         self._note("stream-stopped", by=who, close_code=socket.close_code, line_ms=self._line_ms, at=asyncio.get_running_loop().time())
         if who == "worker" and socket.close_code not in (_NORMAL_CLOSE, _GOING_AWAY):
             await self._silence(BREAK_MS)

@@ -7,6 +7,7 @@ FRAME_BYTES = 160
 SILENCE = b"\xff" * FRAME_BYTES
 # The carrier warns (31931) and drops what lies beyond ten minutes.
 LIMIT_BYTES = 10 * 60 * 8000
+BUFFER_FULL = 31931
 
 
 @dataclass(slots=True)
@@ -17,9 +18,13 @@ class Playout:
     played_bytes: int = 0
     marks: deque[tuple[int, str]] = field(default_factory=deque)
     dropped_bytes: int = 0
+    warnings: list[int] = field(default_factory=list)
+    """Codes of the carrier's own warnings, one each time that a buffer is full which was not."""
 
     def add(self, mulaw: bytes) -> None:
         room = LIMIT_BYTES - len(self.queued)
+        if room < len(mulaw) and room > 0:
+            self.warnings.append(BUFFER_FULL)
         self.queued += mulaw[:room]
         self.dropped_bytes += max(0, len(mulaw) - room)
 
