@@ -1,5 +1,5 @@
 # A thin front: set up, then ask the `aybiza` command. Everything it makes lies in .venv, .cache and .state.
-.PHONY: help setup demo test check bench fuzz chaos simulate up down clean lock
+.PHONY: help setup demo test check bench rival fuzz chaos simulate up down clean lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -28,6 +28,10 @@ bench: setup ## Measure: make bench NAME=log
 
 simulate: setup ## Break everything, by seeds: make simulate SEED=1 STEPS=1000000 WITHOUT= EXHAUSTIVE=
 	@SEED=$(SEED) STEPS=$(STEPS) WITHOUT=$(WITHOUT) EXHAUSTIVE=$(EXHAUSTIVE) $(BIN)/python -m tests.simulator
+
+rival: setup ## The rival of make bench NAME=call, in an environment of its own
+	@test -x .cache/pipecat/bin/python || { python3 -m venv .cache/pipecat && .cache/pipecat/bin/pip install -q --disable-pip-version-check \
+		"pipecat-ai[aws,deepgram,silero,websocket]==1.14.0" uvloop; }
 
 fuzz: setup ## Strange messages on media sockets, by a seed: make fuzz MESSAGES=100000 SEED=1
 	@FUZZ_MESSAGES=$(or $(MESSAGES),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/realtime/test_media_fuzz.py

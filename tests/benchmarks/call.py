@@ -3,9 +3,10 @@
 The product runs as its own processes on a stack of its own; providers (over TLS, at fixed delays) and callers are a process each.
 
     make bench NAME=call                           # 1, 20, 100 and 200 calls
-    CALLS=1,20 SECONDS=60 make bench NAME=call
+    CALLS=1,20 SECONDS=60 RIVAL=1,10 make bench NAME=call
 """
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -25,6 +26,7 @@ from tests.benchmarks.voice.authority import make_authority
 from tests.benchmarks.voice.callers import Task
 from tests.benchmarks.voice.processes import memory_mb, of_stack, used
 from tests.benchmarks.voice.product import running_product
+from tests.benchmarks.voice.providers import KEY
 from tests.benchmarks.voice.scores import Run, doubts, figures
 from tests.benchmarks.voice.terminal import Child, child, tell
 
@@ -86,6 +88,31 @@ async def ours(settings: Settings, calls: int, seconds: float) -> Run:
             return run
 
 
+async def rivals(settings: Settings, calls: int, seconds: float) -> Run:
+    """The rival with so many calls at once, with the same callers and providers."""
+    with tempfile.TemporaryDirectory(prefix="bench-rival-") as name:
+        folder = Path(name)
+        environment = {
+            **os.environ, **make_authority(folder), "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench",
+            "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": "",
+        }  # fmt: skip
+        command = (str(rivals_python(settings)), str(Path(__file__).parent / "voice" / "rival.py"))
+        async with (
+            providers(folder) as (provided, where),
+            child(*command, where["deepgram"], KEY, where["bedrock"], environment=environment, errors=folder / "rival.log") as there,
+        ):
+            listening = await there.told()
+            await asyncio.sleep(5)
+            task = Task(calls=calls, seconds=seconds, ramp_seconds=seconds_of_ramp(calls), socket=listening["socket"])
+            run = await measured(task, provided, {"rival": there.pid}, folder, memory_mb(there.pid))
+            _keep(folder, f"rival-{calls}", run)
+            return run
+
+
+def rivals_python(settings: Settings) -> Path:
+    return settings.cache_dir / "pipecat" / "bin" / "python"
+
+
 def _keep(folder: Path, name: str, run: Run) -> None:
     """With KEEP=folder all that a run noted is kept there, and what its processes said."""
     if kept := os.environ.get("KEEP"):
@@ -114,6 +141,11 @@ def main() -> None:
     settings, seconds = load_settings(), float(os.environ.get("SECONDS", "60"))
     for calls in numbers("CALLS", "1,20,100,200"):
         report("aybiza", uvloop.run(ours(settings, calls, seconds)))
+    if not rivals_python(settings).exists():
+        tell("the rival's environment is not built; type: make rival")
+        return
+    for calls in numbers("RIVAL", "1,10"):
+        report("pipecat", uvloop.run(rivals(settings, calls, seconds)))
 
 
 if __name__ == "__main__":

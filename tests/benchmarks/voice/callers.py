@@ -97,7 +97,7 @@ class Clock:
 
 async def run(task: Task) -> dict[str, Any]:
     """Every call, to its end."""
-    callers_voice, agents_voice = await dictionaries()
+    callers_voice, agents_voice = dictionaries()
     voiced, clock = Voiced(callers_voice, agents_voice), Clock()
     callers = [Caller(number, "CA" + secrets.token_hex(16), voiced, greeted=bool(task.webhook)) for number in range(task.calls)]
     ticking = asyncio.create_task(clock.run())

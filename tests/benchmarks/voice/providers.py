@@ -38,19 +38,19 @@ PAUSED = (
 """Questions in which the caller stops to think after the word of that number."""
 
 
-async def dictionaries() -> tuple[Dictionary, Dictionary]:
+def dictionaries() -> tuple[Dictionary, Dictionary]:
     """All that the callers say, and all that the agent says unless somebody changes its words."""
     callers, agent = Dictionary(CALLERS_VOICE), Dictionary(AGENTS_VOICE)
-    await callers.learn([QUESTION, OVER, YES, *(text for text, _ in PAUSED), " ".join(DIGITS)])
+    callers.learn([QUESTION, OVER, YES, *(text for text, _ in PAUSED), " ".join(DIGITS)])
     own = [each.default for each in fields(Wording) if isinstance(each.default, str)]
-    await agent.learn([REPLY, " ".join(DIGITS), *own, "Hello, you have reached Harbour Dental. You are speaking with an AI assistant."])
-    await agent.learn(["Welcome. Thank you for calling Harbour Dental. One moment, please."])
+    agent.learn([REPLY, " ".join(DIGITS), *own, "Hello, you have reached Harbour Dental. You are speaking with an AI assistant."])
+    agent.learn(["Welcome. Thank you for calling Harbour Dental. One moment, please."])
     return callers, agent
 
 
 async def serve(folder: Path) -> None:
     """Until standard input ends."""
-    callers, agent = await dictionaries()
+    callers, agent = dictionaries()
     house, tls = Provided(asyncio.get_running_loop()), serving_context(folder)
     bedrock = BedrockEmulator(Mind(house))
 

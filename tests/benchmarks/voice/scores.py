@@ -65,6 +65,7 @@ def doubts(run: Run) -> list[str]:
     sent = sum(caller["sent_bytes"] for caller in run.callers)
     received, lost = run.provided["received_bytes"], run.provided["lost_bytes"]
     gaps = sum(caller["gaps"] for caller in run.callers)
+    learnt = run.provided["counters"].get("words-learnt-late", 0)
     ended = sorted({caller["ended"] for caller in run.callers} - {"by the caller"})
     reasons = {
         f"{sent - received} of {sent} bytes did not reach the recogniser": not 0 <= sent - received <= _LAST_BYTES * run.calls,
@@ -72,6 +73,7 @@ def doubts(run: Run) -> list[str]:
         f"{unanswered} of {len(every)} turns were not answered": unanswered > 0,
         f"{uncleared} barge-ins were not cleared": uncleared > 0,
         f"{gaps} gaps inside replies": gaps > 0,
+        f"the voice had to learn {learnt} words": learnt > 0,
         f"calls ended otherwise: {ended}": bool(ended),
         f"the callers were late themselves: p99 {1000 * run.late_p99:.1f} ms": run.late_p99 > _LATE_SECONDS,
         f"others used {run.strangers:.2f} cores": run.strangers > _FOREIGN_CORES,

@@ -1,8 +1,8 @@
 """Speech put together from single spoken words, so that which word sounds where is known to the sample, and can be read off the sound."""
 
-import asyncio
 import random
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,12 +42,17 @@ class Dictionary:
     sounds: dict[str, bytes] = field(default_factory=dict)
     _by_key: dict[bytes, str] = field(default_factory=dict)
 
-    async def learn(self, texts: Iterable[str]) -> None:
+    def learn(self, texts: Iterable[str]) -> None:
         """Have the words of some texts spoken, one run of the voice for each."""
         for text in texts:
-            for word in words_of(text):
-                if word not in self.sounds:
-                    self.put(word, _sounding(await _spoken(word, self.voice)))
+            self.learn_now(text)
+
+    def learn_now(self, text: str) -> int:
+        """How many words were not known: who waits for them waits for the voice."""
+        unknown = [word for word in dict.fromkeys(words_of(text)) if word not in self.sounds]
+        for word in unknown:
+            self.put(word, _sounding(_spoken(word, self.voice)))
+        return len(unknown)
 
     def put(self, word: str, sound: bytes) -> None:
         """Words that begin alike are the same word to a reader: the first keeps its beginning, the other is made one sample later."""
@@ -72,13 +77,11 @@ class Dictionary:
         return self._by_key.get(sound[:_KEY_BYTES])
 
 
-async def _spoken(word: str, voice: str) -> bytes:
+def _spoken(word: str, voice: str) -> bytes:
     # A word by itself is drawn out: as fast as within a sentence.
     with tempfile.NamedTemporaryFile(suffix=".wav") as made:
-        program = await asyncio.create_subprocess_exec(
-            PROGRAM, "-voice", voice, "--setf", f"duration_stretch={_STRETCH}", "-t", word, "-o", made.name
-        )
-        await program.wait()
+        command = [PROGRAM, "-voice", voice, "--setf", f"duration_stretch={_STRETCH}", "-t", word, "-o", made.name]
+        subprocess.run(command, check=True)
         return telephone_sound(made.read())
 
 
