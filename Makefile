@@ -31,7 +31,7 @@ simulate: setup ## Break everything, by seeds: make simulate SEED=1 STEPS=100000
 
 rival: setup ## The rival of make bench NAME=call, in an environment of its own
 	@test -x .cache/pipecat/bin/python || { python3 -m venv .cache/pipecat && .cache/pipecat/bin/pip install -q --disable-pip-version-check \
-		"pipecat-ai[aws,deepgram,silero,websocket]==1.14.0" uvloop; }
+		"pipecat-ai[aws,deepgram,silero,websocket]==1.14.0" fastapi uvicorn uvloop; }
 
 fuzz: setup ## Strange messages on media sockets, by a seed: make fuzz MESSAGES=100000 SEED=1
 	@FUZZ_MESSAGES=$(or $(MESSAGES),100000) FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -q tests/realtime/test_media_fuzz.py

@@ -96,7 +96,7 @@ async def rivals(settings: Settings, calls: int, seconds: float) -> Run:
             **os.environ, **make_authority(folder), "AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench",
             "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": "",
         }  # fmt: skip
-        command = (str(rivals_python(settings)), str(Path(__file__).parent / "voice" / "rival.py"))
+        command = (str(rivals_python(settings)), "-P", str(Path(__file__).parent / "voice" / "rival.py"))
         async with (
             providers(folder) as (provided, where),
             child(*command, where["deepgram"], KEY, where["bedrock"], environment=environment, errors=folder / "rival.log") as there,

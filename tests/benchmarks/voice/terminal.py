@@ -25,6 +25,7 @@ class Child:
     """A process of the bench's."""
 
     process: asyncio.subprocess.Process
+    errors: Path
 
     @property
     def pid(self) -> int:
@@ -35,7 +36,7 @@ class Child:
         assert self.process.stdout is not None
         said = await self.process.stdout.readline()
         if not said:
-            raise RuntimeError("a process of the bench ended too early; its words are in the bench's folder")
+            raise RuntimeError(f"a process of the bench ended too early: {self.errors.read_text(errors='replace')[-2000:]}")
         return said.decode()
 
     async def told(self) -> Any:
@@ -57,7 +58,7 @@ async def child(*command: str, environment: Mapping[str, str] | None = None, err
             *command, env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=file, limit=_LONGEST_LINE
         )
     try:
-        yield Child(process)
+        yield Child(process, errors)
     finally:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
