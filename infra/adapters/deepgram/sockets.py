@@ -98,7 +98,7 @@ class SdkSocket:
         tls = _tls() if self._url.startswith("wss") else None
         self._transport, _ = await ws_connect(
             lambda: self._frames, self._url, ssl_context=tls, extra_headers=self._headers, max_frame_size=_LARGEST_FRAME,
-            max_redirects=0, websocket_handshake_timeout=None,
+            max_redirects=0, read_buffer_init_size=4096, websocket_handshake_timeout=None,
         )  # fmt: skip
 
     async def send(self, data: str | bytes) -> None:

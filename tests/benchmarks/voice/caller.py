@@ -1,5 +1,6 @@
 """One caller of the bench: frames on the carrier's clock, questions and barge-ins by a fixed plan, and what came back, measured."""
 
+import asyncio
 import base64
 import random
 import time
@@ -21,6 +22,8 @@ CYCLE_SECONDS: Final = 12.0
 _AFTER_YES_SECONDS: Final = 5.0
 _BARGE_IN_AFTER_SECONDS: Final = 1.5
 _SPEAKS_AFTER_SECONDS: Final = 0.6
+# Not every server answers a closing frame.
+_CLOSING_SECONDS: Final = 1.0
 _PAUSES_MS: Final = (300, 800)
 
 
@@ -171,7 +174,7 @@ class Caller(WSListener):
                 return
             self._cycle, self._next_at, self._spoken_over = self._cycle + 1, self._next_at + CYCLE_SECONDS, False
             self._ask()
-        elif self._cycle % 2 == 1 and not self._spoken_over:
+        elif self._cycle > 0 and self._cycle % 2 and not self._spoken_over:
             heard_at = self.measured.turns[-1].heard_at
             if heard_at is not None and now > heard_at + _BARGE_IN_AFTER_SECONDS:
                 self._spoken_over, self._barge_in = True, BargeIn(spoke_at=now, measured=self.measuring)
@@ -211,6 +214,7 @@ class Caller(WSListener):
         self._prefix = b""
         if self._transport is not None:
             self._transport.send_close(WSCloseCode.OK)
+            asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._transport.disconnect, False)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         if self._transport is not None:

@@ -100,8 +100,9 @@ async def run(task: Task) -> dict[str, Any]:
     callers_voice, agents_voice = dictionaries()
     voiced, clock = Voiced(callers_voice, agents_voice), Clock()
     callers = [Caller(number, "CA" + secrets.token_hex(16), voiced, greeted=bool(task.webhook)) for number in range(task.calls)]
-    ticking = asyncio.create_task(clock.run())
-    async with aiohttp.ClientSession() as http:
+    # A caller that breaks breaks the bench.
+    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(clock.run(), name="clock")
         for number, caller in enumerate(callers):
             await begin(task, caller, http)
             clock.slots[number % _SLOTS].append(caller)
@@ -118,7 +119,7 @@ async def run(task: Task) -> dict[str, Any]:
             caller.finish()
         while any(caller.open for caller in callers):
             await asyncio.sleep(0.1)
-    ticking.cancel()
+        ticking.cancel()
     lateness = sorted(clock.late[late:late_until])
     return {"late_p99": lateness[int(len(lateness) * 0.99)], "callers": [asdict(caller.measured) for caller in callers]}
 
