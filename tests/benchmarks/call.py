@@ -4,6 +4,7 @@ The product runs as its own processes on a stack of its own; providers (over TLS
 
     make bench NAME=call                           # 1, 20, 100 and 200 calls
     CALLS=1,20 SECONDS=60 RIVAL=1,10 make bench NAME=call
+    CHURN=30 make bench NAME=call                  # half an hour of calls that come and go, hung up by hand
 """
 
 import asyncio
@@ -21,9 +22,10 @@ from typing import Any
 import uvloop
 
 from infra.settings import Settings, load_settings
-from tests.benchmarks.figures import show
+from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.voice.authority import make_authority
 from tests.benchmarks.voice.callers import Task
+from tests.benchmarks.voice.churn import churn
 from tests.benchmarks.voice.processes import memory_mb, of_stack, used
 from tests.benchmarks.voice.product import running_product
 from tests.benchmarks.voice.providers import KEY
@@ -113,6 +115,15 @@ def rivals_python(settings: Settings) -> Path:
     return settings.cache_dir / "pipecat" / "bin" / "python"
 
 
+async def churned(settings: Settings, seconds: float) -> list[Figure]:
+    """The product with calls that come and go."""
+    with tempfile.TemporaryDirectory(prefix="bench-churn-") as name:
+        folder = Path(name)
+        trust = make_authority(folder)
+        async with providers(folder) as (_, where), running_product(settings, folder, where, trust) as product:
+            return await churn(product, folder, seconds)
+
+
 def _keep(folder: Path, name: str, run: Run) -> None:
     """With KEEP=folder all that a run noted is kept there, and what its processes said."""
     if kept := os.environ.get("KEEP"):
@@ -139,6 +150,9 @@ def numbers(name: str, otherwise: str) -> list[int]:
 def main() -> None:
     """A table for people on standard error, a line of JSON for each figure on standard output."""
     settings, seconds = load_settings(), float(os.environ.get("SECONDS", "60"))
+    if minutes := float(os.environ.get("CHURN", "0")):
+        show("call", f"calls that come and go for {minutes:g} minutes", uvloop.run(churned(settings, 60 * minutes)))
+        return
     for calls in numbers("CALLS", "1,20,100,200"):
         report("aybiza", uvloop.run(ours(settings, calls, seconds)))
     if not rivals_python(settings).exists():

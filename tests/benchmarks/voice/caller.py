@@ -170,7 +170,7 @@ class Caller(WSListener):
                 self._next_at = now + len(self._waiting) * 0.02 + _AFTER_YES_SECONDS
         elif now >= self._next_at:
             if self._cycle == self._last_cycle:
-                self._hang_up()
+                self.hang_up()
                 return
             self._cycle, self._next_at, self._spoken_over = self._cycle + 1, self._next_at + CYCLE_SECONDS, False
             self._ask()
@@ -184,7 +184,6 @@ class Caller(WSListener):
     def _ask(self) -> None:
         if self._cycle % 4 == 2:
             text, after = PAUSED[self._cycle // 4 % len(PAUSED)]
-            # The number is three words: what stands behind it comes two later.
             self._say("paused", text.format(self._digits), {after: self._draws.randint(*_PAUSES_MS)})
         else:
             self._say("plain", QUESTION.format(self._digits))
@@ -207,7 +206,8 @@ class Caller(WSListener):
             turn.cut_off = turn.cut_off or (turn.said_at is None and turn.kind == "paused")
         self._ear.audio(now, mulaw)
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Put the phone down, whatever is being said."""
         stop = {"accountSid": "AC" + "0" * 32, "callSid": self.measured.call_sid}
         self._send({"event": "stop", "sequenceNumber": "9", "streamSid": "MZ" + self.measured.call_sid[2:], "stop": stop})
         self.measured.ended = "by the caller"

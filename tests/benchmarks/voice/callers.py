@@ -4,7 +4,9 @@ Reads its task as a line of JSON; says `measuring`, `measured`, and the record, 
 """
 
 import asyncio
+import itertools
 import json
+import random
 import secrets
 import sys
 import time
@@ -30,7 +32,10 @@ _WARM_SECONDS: Final = 32.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """`webhook`: where to ring; or `socket`, for a server that takes media sockets without a ring and does not greet."""
+    """`webhook`: where to ring; or `socket`, for a server that takes media sockets without a ring and does not greet.
+
+    `churn`: calls come and go all the time, hung up by hand at any moment.
+    """
 
     calls: int
     seconds: float
@@ -40,6 +45,7 @@ class Task:
     account_sid: str = ""
     auth_token: str = ""
     number: str = ""
+    churn: bool = False
 
 
 async def ring(task: Task, http: aiohttp.ClientSession, call_sid: str, caller: str) -> Stream:
@@ -124,6 +130,29 @@ async def run(task: Task) -> dict[str, Any]:
     return {"late_p99": lateness[int(len(lateness) * 0.99)], "callers": [asdict(caller.measured) for caller in callers]}
 
 
+async def churned(task: Task) -> dict[str, Any]:
+    """As many calls at once as asked for, each hung up after 2 to 40 seconds and followed by another, for as long as asked for."""
+    voiced, clock, draws = Voiced(*dictionaries()), Clock(), random.Random(1)
+    until, made = time.monotonic() + task.seconds, itertools.count()
+
+    async def one_after_the_other(slot: list[Caller], http: aiohttp.ClientSession) -> None:
+        while time.monotonic() < until:
+            caller = Caller(next(made) % 1000, "CA" + secrets.token_hex(16), voiced, greeted=True)
+            await begin(task, caller, http)
+            slot.append(caller)
+            await asyncio.sleep(draws.uniform(2, 40))
+            caller.hang_up()
+            slot.remove(caller)
+
+    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(clock.run(), name="clock")
+        async with asyncio.TaskGroup() as calling:
+            for number in range(task.calls):
+                calling.create_task(one_after_the_other(clock.slots[number % _SLOTS], http), name=f"line {number}")
+        ticking.cancel()
+    return {"calls": next(made)}
+
+
 def _measure(callers: Sequence[Caller], *, measuring: bool) -> None:
     for caller in callers:
         caller.measuring = measuring
@@ -135,4 +164,5 @@ def _say(document: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _say(uvloop.run(run(msgspec.json.decode(sys.stdin.readline(), type=Task))))
+    wanted = msgspec.json.decode(sys.stdin.readline(), type=Task)
+    _say(uvloop.run(churned(wanted) if wanted.churn else run(wanted)))

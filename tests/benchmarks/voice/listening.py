@@ -140,5 +140,6 @@ def _written(words: Sequence[Word]) -> str:
     if not words:
         return ""
     text = " ".join(word.text for word in words)
-    end = "" if words[-1].text in _OPEN_WORDS else "?" if words[0].text in _QUESTIONS else "."
+    asks = any(word.text in _QUESTIONS for word in words)
+    end = "" if words[-1].text in _OPEN_WORDS else "?" if asks else "."
     return text[0].upper() + text[1:] + end

@@ -53,6 +53,12 @@ class Product:
                 await asyncio.sleep(0.5)
             return {call["id"]: await _pages(http, f"/v1/calls/{call['id']}/timeline") for call in calls}
 
+    async def open_calls(self) -> int:
+        """How many calls the tables take for being under way."""
+        headers = {"Authorization": f"Bearer {self.operator_key}", "Aybiza-Organisation": self.business.organisation_id}
+        async with aiohttp.ClientSession(self.api, headers=headers) as http:
+            return sum(not call["ended_at"] for call in await _pages(http, "/v1/calls"))
+
 
 async def _pages(http: aiohttp.ClientSession, path: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []

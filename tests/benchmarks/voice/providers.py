@@ -27,12 +27,12 @@ from tests.benchmarks.voice.words import Dictionary
 
 KEY = "a key of the bench's"
 CALLERS_VOICE, AGENTS_VOICE = "rms", "slt"
-QUESTION = "When are you open, {0}?"
+QUESTION = "Caller {0}, when are you open?"
 OVER = "And on Sundays please?"
 YES = "Yes please."
 PAUSED = (
-    ("I would like to know when you are open, {0}.", 3),
-    ("Can you tell me when you are open, {0}?", 3),
+    ("Caller {0}, I would like to know when you are open.", 7),
+    ("Caller {0}, can you tell me when you are open?", 7),
     ("My number is {0}, when are you open?", 2),
 )
 """Questions in which the caller stops to think after the word of that number."""
