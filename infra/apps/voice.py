@@ -39,6 +39,7 @@ from realtime.loop import conductor
 from realtime.machine import briefing as briefings
 from realtime.ports import EngineUnavailable
 from realtime.speaking.prepared import Prepared
+from realtime.speaking.pronouncing import spoken
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 
 log = structlog.get_logger()
@@ -126,7 +127,9 @@ async def _speak_ahead(prepared: Prepared, route: Route) -> bool:
     words = briefings.wording(route.configuration, route.organisation_name, route.flags)
     asks = bool(briefings.section(route.configuration, "recording").get("ask", True))
     try:
-        await prepared.prepare(briefings.voice(route.configuration), briefings.said_ahead(words, ask_to_record=asks))
+        said = briefings.pronunciation(route.configuration)
+        texts = [spoken(text, said) for text in briefings.said_ahead(words, ask_to_record=asks)]
+        await prepared.prepare(briefings.voice(route.configuration), texts)
     except EngineUnavailable as unavailable:
         # The call will ask the voice itself, and meet it again.
         log.warning("voice.not_prepared", reason=str(unavailable))

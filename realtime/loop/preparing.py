@@ -66,6 +66,7 @@ class Preparing:
             captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
             destinations=briefings.destinations(configuration), prices=self._prices(models),
             rules=rules(configuration), guardrails=guardrails(configuration), resumable=self.resumable,
+            pronunciation=briefings.pronunciation(configuration),
             ask_to_record=bool(recording.get("ask", True)),
             code_execution=bool(automation.get("code_execution", False)),
         )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 from events.sealing import Sealed
 from realtime.ports import Tool
+from realtime.speaking.pronouncing import alternatives
 from realtime.thinking.guardrails import PLATFORM, Guardrail
 from realtime.thinking.models import OWNERS_RULES, RuleList
 
@@ -117,7 +118,10 @@ _SWITCHES = ("speculation",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wording:
-    """The agent's own sentences, where the model does not choose them. An agent's `wording` replaces any by its name."""
+    """The agent's own sentences, where the model does not choose them. An agent's `wording` replaces any by its name.
+
+    Fillers may be several, with a bar between them, and take turns.
+    """
 
     disclosure: str
     greeting: str
@@ -181,6 +185,7 @@ class Briefing:
     rules: RuleList = OWNERS_RULES
     guardrails: tuple[Guardrail, ...] = PLATFORM
     tools: tuple[Tool, ...] = ()
+    pronunciation: Mapping[str, str] = field(default_factory=dict)
     ask_to_record: bool = True
     code_execution: bool = False
     resumable: bool = False
@@ -246,11 +251,16 @@ def voice(configuration: Mapping[str, Any]) -> str:
     return str(section(configuration, "voice").get("model") or "")
 
 
+def pronunciation(configuration: Mapping[str, Any]) -> Mapping[str, str]:
+    """How words are to be said that the voice says otherwise: the version's `pronunciation`, word by word."""
+    return {word: said for word, said in section(configuration, "pronunciation").items() if word and isinstance(said, str) and said.strip()}
+
+
 def said_ahead(words: Wording, *, ask_to_record: bool = True) -> tuple[str, ...]:
     """What nearly every call says in the same words: worth being spoken before anybody calls."""
     asking = (words.permission_question, words.permission_thanks, words.permission_refused) if ask_to_record else ()
-    waiting = (words.one_tool, words.many_tools, words.thinking, words.please_wait, words.still_working)
-    return (words.disclosure, words.greeting, *asking, words.how_can_i_help, *waiting, words.not_understood)
+    fillers = (*alternatives(words.one_tool), *alternatives(words.many_tools), *alternatives(words.thinking))
+    return (words.disclosure, words.greeting, *asking, words.how_can_i_help, *fillers, words.please_wait, words.still_working)
 
 
 def _greeting(configuration: Mapping[str, Any], flags: Mapping[str, str]) -> str:

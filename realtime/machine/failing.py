@@ -6,6 +6,7 @@ from realtime.machine.effects import ChangeVoice, SetTimer, Speak
 from realtime.machine.signals import Engine, EngineBroke, EngineTaken, Timer, VoiceDelivered
 from realtime.machine.state import Moment
 from realtime.speaking import again, replying
+from realtime.speaking.pronouncing import spoken
 
 _NO_VOICE = "no audio in time"
 # Voices in a row that gave nothing; then the carrier's own speaks for us.
@@ -31,7 +32,7 @@ def _say_again(moment: Moment) -> int:
     for utterance in [each for each in speech.utterances if not each.delivered]:
         if text := again.left_to_say(utterance, per_character):
             characters += len(text)
-            moment.do(Speak(utterance=utterance.id, text=text))
+            moment.do(Speak(utterance=utterance.id, text=spoken(text, moment.state.briefing.pronunciation)))
         else:
             replying.voice_delivered(moment, VoiceDelivered(at_ms=moment.at_ms, utterance=utterance.id))
     if characters:

@@ -186,6 +186,7 @@ class CallState:
     next_request: int = 1
     next_question: int = 1
     reminders: int = 0
+    fillers: int = 0
     misheard: int = 0
     model_failures: int = 0
     voice_since_ms: int = 0

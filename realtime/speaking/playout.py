@@ -32,7 +32,7 @@ class Purpose(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
     """A text on its way to the caller. `samples` counts its audio so far, of which `held` never went out; it sounds, or sounded,
-    from `from_sample` to `until_sample` of call time.
+    from `from_sample` to `until_sample` of call time. `characters`: what the voice was given to say it.
 
     `presumed`: played by the clock alone, no mark said so. `reached`: this much had sounded when playing was paused;
     `resumed_at`: from here on it was played again.
@@ -47,6 +47,7 @@ class Utterance:
     held: int = 0
     reached: int = 0
     resumed_at: int = 0
+    characters: int = 0
     delivered: bool = False
     played_ms: int | None = None
     presumed: bool = False
@@ -108,9 +109,9 @@ class Speech:
         return next((utterance for utterance in self.utterances if utterance.id == utterance_id), None)
 
 
-def said(speech: Speech, text: str, purpose: Purpose, at_ms: int) -> tuple[Speech, Utterance]:
+def said(speech: Speech, text: str, purpose: Purpose, at_ms: int, *, characters: int = 0) -> tuple[Speech, Utterance]:
     """Give a text to the voice; each is delivered for itself, which costs one flush."""
-    utterance = Utterance(id=speech.next_id, text=text, purpose=purpose)
+    utterance = Utterance(id=speech.next_id, text=text, purpose=purpose, characters=characters)
     spoken = replace(
         speech, next_id=speech.next_id + 1, utterances=(*speech.utterances, utterance), flushes=max(0.0, flushes_left(speech, at_ms) - 1),
         flushes_at_ms=at_ms,

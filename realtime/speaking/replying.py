@@ -13,6 +13,7 @@ from realtime.machine.signals import MarkReturned, ModelDone, Timer, VoiceArrive
 from realtime.machine.state import CallState, Ending, Moment, Reply, Round
 from realtime.speaking import pausing, playout
 from realtime.speaking.playout import HeardPart, Purpose, Utterance
+from realtime.speaking.pronouncing import spoken, written
 from realtime.thinking import accounting, conversation, toolruns
 from realtime.thinking.conversation import Exchange
 from realtime.thinking.drafts import Drain
@@ -52,13 +53,15 @@ def begin(moment: Moment, *, latency: Latency | None = None, ending: Ending | No
 def say(moment: Moment, text: str, purpose: Purpose = Purpose.REPLY) -> None:
     """Give a sentence of the reply to the voice. Without a reply, or without a word in it, nothing is said."""
     reply = moment.state.reply
-    if reply is None or not text.strip():
+    if reply is None or not written(text):
         return
     waiting = not moment.state.speech.all_delivered
-    speech, utterance = playout.said(moment.state.speech, text, purpose, moment.at_ms)
+    given = spoken(text, moment.state.briefing.pronunciation)
+    text = written(text)
+    speech, utterance = playout.said(moment.state.speech, text, purpose, moment.at_ms, characters=len(given))
     moment.change(speech=speech, reply=replace(reply, said=(*reply.said, text)))
-    spend_characters(moment, len(text))
-    moment.do(Speak(utterance=utterance.id, text=text))
+    spend_characters(moment, len(given))
+    moment.do(Speak(utterance=utterance.id, text=given))
     if not waiting:
         expect_voice(moment)
 
@@ -75,13 +78,15 @@ def expect_voice(moment: Moment) -> None:
     moment.do(SetTimer(timer=Timer.VOICE, at_ms=moment.at_ms + moment.state.briefing.thresholds.voice_within_ms))
 
 
-def say_filler(moment: Moment, text: str) -> bool:
-    """Something that is no answer; never two in a row. Returns whether it was said."""
-    utterances = moment.state.speech.utterances
-    if utterances and utterances[-1].purpose is Purpose.FILLER:
-        return False
-    say(moment, text, Purpose.FILLER)
-    return True
+def say_filler(moment: Moment, phrases: Sequence[str]) -> str | None:
+    """Something that is no answer, another phrase each time; never two in a row. Returns what was said."""
+    utterances, said = moment.state.speech.utterances, moment.state.fillers
+    if not phrases or (utterances and utterances[-1].purpose is Purpose.FILLER):
+        return None
+    phrase = phrases[said % len(phrases)]
+    moment.change(fillers=said + 1)
+    say(moment, phrase, Purpose.FILLER)
+    return phrase
 
 
 def voice_arrived(moment: Moment, signal: VoiceArrived) -> None:
@@ -118,7 +123,7 @@ def voice_delivered(moment: Moment, signal: VoiceDelivered) -> None:
         return
     moment.change(speech=speech)
     if signal.from_memory:
-        spend_characters(moment, -sum(len(utterance.text) for utterance in whole))
+        spend_characters(moment, -sum(utterance.characters for utterance in whole))
         moment.change(speech=playout.unflushed(speech, len(whole)))
     if speech.all_delivered:
         moment.do(CancelTimer(timer=Timer.VOICE))

@@ -13,6 +13,7 @@ from realtime.machine.signals import Engine, EngineBroke, ModelDone, ModelSaid, 
 from realtime.machine.state import Ending, Moment, Reply, Round
 from realtime.speaking import playout, replying, sentences
 from realtime.speaking.playout import Purpose
+from realtime.speaking.pronouncing import alternatives
 from realtime.thinking import accounting, folding, guarding, questions, speculating, tooling, toolruns
 from realtime.thinking.drafts import Held
 from realtime.thinking.models import Choice
@@ -236,4 +237,4 @@ def filler_due(moment: Moment) -> None:
     if toolruns.waiting(state):
         tooling.slow(moment)
     elif reply.asked and not reply.wrote:
-        replying.say_filler(moment, state.briefing.wording.thinking)
+        replying.say_filler(moment, alternatives(state.briefing.wording.thinking))

@@ -12,6 +12,7 @@ from realtime.machine.signals import Timer, ToolReturned
 from realtime.machine.state import Awaited, Ending, Moment, Pending, ToolRun, ToolStage
 from realtime.ports import Json, Tool, ToolSpec, ToolUse
 from realtime.speaking import replying
+from realtime.speaking.pronouncing import alternatives
 from realtime.thinking import conversation, toolruns
 from realtime.turns.phrases import says_goodbye
 
@@ -165,6 +166,4 @@ def say_filler(moment: Moment) -> str | None:
     runs = [run for run in state.tools if not run.detached]
     words = state.briefing.wording
     own = runs[0].tool.fillers if len(runs) == 1 else ()
-    phrases = own or ((words.many_tools,) if len(runs) > 1 else (words.one_tool,))
-    phrase = phrases[state.talk.turn % len(phrases)]
-    return phrase if replying.say_filler(moment, phrase) else None
+    return replying.say_filler(moment, own or alternatives(words.many_tools if len(runs) > 1 else words.one_tool))
