@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     bedrock_other_regions: str = Field("", pattern=r"^([a-z0-9-]+(=https?://[^\s,]+)?(,[a-z0-9-]+(=https?://[^\s,]+)?)*)?$")
     # Whether the embedded recogniser and voice stand in, where they are installed, when every provider has failed.
     embedded_floor: bool = True
+    # Whether what every call begins with is spoken before anybody calls: characters of the voice once for each worker's start.
+    speak_ahead: bool = True
     # Streams at once that this process may have of what the providers' accounts allow; None: nobody counts. A ring for which there is
     # none left is not taken.
     recogniser_streams: int | None = Field(None, ge=1)

@@ -92,7 +92,9 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         )  # fmt: skip
         await media.start_on(listening)
         stack.callback(media.stop)
-        await stack.enter_async_context(alongside({"prepare engines for agents": lambda: _prepare(engines, prepared, directory)}))
+        await stack.enter_async_context(
+            alongside({"prepare engines for agents": lambda: _prepare(engines, prepared if settings.speak_ahead else None, directory)})
+        )
         yield Voice(worker=worker, engines=engines)
 
 
@@ -104,7 +106,7 @@ def _list_prices() -> RateTable | None:
         return None
 
 
-async def _prepare(engines: Engines, prepared: Prepared, directory: Directory) -> None:
+async def _prepare(engines: Engines, prepared: Prepared | None, directory: Directory) -> None:
     """What is live now, and then each version as it is published, and each number as somebody answers it."""
     await directory.caught_up.wait()
     known: set[str] = set()
@@ -112,7 +114,7 @@ async def _prepare(engines: Engines, prepared: Prepared, directory: Directory) -
     while True:
         for route in directory.routes():
             greeted = (route.version_hash, route.organisation_name, frozenset(route.flags.items()))
-            if greeted not in ahead and await _speak_ahead(prepared, route):
+            if prepared is not None and greeted not in ahead and await _speak_ahead(prepared, route):
                 ahead.add(greeted)
         fresh = {name: each for name, each in directory.configurations().items() if name not in known}
         for version_hash, configuration in fresh.items():

@@ -98,7 +98,7 @@ class TestACallWhoseProvidersFail:
     ) -> None:
         # The recogniser's breaks while the caller speaks; the voice's takes no third sentence.
         faults = Faults(close_listen_after_ms=11_000, most_flushes=2, only_first=1)
-        async with street(providers, stack, tmp_path, hearing=faults) as there:
+        async with street(providers, stack, tmp_path, hearing=faults, speak_ahead=False) as there:
             told = await there.house.talk("broken", "No.", "What time do you close on Fridays?", "Goodbye.", caller="+12025553004")
         assert told.story.call.end_reason == "goodbye"
         assert "four in the afternoon" in told.answers()
