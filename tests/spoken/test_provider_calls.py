@@ -84,6 +84,18 @@ class TestTheDemosCallOverTheProviders:
             assert unheard[-60:] not in context
 
 
+class TestACallHeardByFlux:
+    async def test_has_every_turn_ended_by_it(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
+        async with street(providers, stack, tmp_path, deepgram_model="flux") as there:
+            told = await there.house.talk("flux", "No.", "What time do you close on Fridays?", "Goodbye.", caller="+12025553006")
+        assert told.story.call.end_reason == "goodbye"
+        assert "four in the afternoon" in told.answers()
+        turns = [each.words or "" for each in told.all("caller-turn")]
+        assert len(turns) == 3
+        assert turns[1].startswith("what time do you close on friday")
+        assert told.all("engine-switched") == told.all("engine-failed") == []
+
+
 class TestACallWhoseProvidersFail:
     async def test_says_so_and_ends_when_no_recogniser_is_left(self, providers: Settings, stack: Addresses, tmp_path: Path) -> None:
         faults = Faults(refuse_listen_status=503)
