@@ -16,6 +16,7 @@ from events.calls.control import HangUpOrdered, HoldEndOrdered, HoldOrdered, Tra
 from events.calls.ending import CallEnded, EndedBy, Stage
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.talking import AgentTurn
+from realtime.hearing.marks import TurnMark
 from realtime.machine import effects as do
 from realtime.machine import signals
 from realtime.machine.signals import Engine, Signal, Timer
@@ -25,6 +26,8 @@ from realtime.ports import Message, ToolUse
 from realtime.thinking.drafts import Draft
 from tests.realtime.scene import USAGE, briefing, opened
 
+# Of a recogniser that follows turns, and of one that does not.
+MARKS = (*TurnMark, TurnMark.NONE, TurnMark.NONE)
 WORDS = (
     "", "yes", "yes please", "no", "yes and what are your hours", "hm", "please stop recording", "goodbye", "one two three",
     "I need a slot on friday please.", "no please stop recording me", "don't stop recording",
@@ -204,7 +207,7 @@ class Watchman:
                 self.give(
                     signals.WordsRecognised(
                         at_ms=at, text=text, is_final=final, from_finalize=final and choice % 2 == 0, start_ms=at - 1000, end_ms=at,
-                        confidence=0.5,
+                        confidence=0.5, turn=MARKS[choice % len(MARKS)],
                     )
                 )  # fmt: skip
             case 9 | 10:
