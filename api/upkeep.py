@@ -33,7 +33,8 @@ class Discard(Redrive):
 @router.post("/redrives", status_code=202)
 async def order_redrive(body: Redrive, _: Operator, write: Write) -> Accepted:
     """Fold again, in its order, what is parked of a stream."""
-    return await _ordered(write, OrderRedrive(projection=body.projection, stream=body.stream, because=body.because))
+    order = write.intent.command_id("").hex()
+    return await _ordered(write, OrderRedrive(order=order, projection=body.projection, stream=body.stream, because=body.because))
 
 
 @router.post("/discards", status_code=202)

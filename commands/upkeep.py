@@ -1,7 +1,7 @@
 """Decides about orders to the projections: each is on the log before anything is done, with who gave it and why."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
 from commands.decider import CommandRefused, Decider
@@ -13,8 +13,9 @@ Discarded: TypeAlias = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRedrive:
-    """Fold again what is parked of a stream."""
+    """Fold again what is parked of a stream. The same order given twice is given once."""
 
+    order: str
     projection: str
     stream: str
     because: str
@@ -41,14 +42,24 @@ class ReasonMissing(CommandRefused):
     code = "reason-missing"
 
 
-def decide(command: UpkeepCommand, discarded: frozenset[Discarded]) -> Sequence[UpkeepEvent]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upkeep:
+    """What was ordered so far."""
+
+    orders: frozenset[str] = frozenset()
+    discarded: frozenset[Discarded] = frozenset()
+
+
+def decide(command: UpkeepCommand, upkeep: Upkeep) -> Sequence[UpkeepEvent]:
     if not command.because.strip():
         raise ReasonMissing("say why: the order stays on the log for those who look at it later")
     match command:
         case OrderRedrive():
-            return (RedriveOrdered(projection=command.projection, stream=command.stream, because=command.because),)
+            if command.order in upkeep.orders:
+                return ()
+            return (RedriveOrdered(order=command.order, projection=command.projection, stream=command.stream, because=command.because),)
         case OrderDiscard(topic=topic, partition=partition, offset=offset):
-            if (topic, partition, offset) in discarded:
+            if (topic, partition, offset) in upkeep.discarded:
                 return ()
             named = {"projection": command.projection, "stream": command.stream, "because": command.because}
             return (DiscardOrdered(topic=topic, partition=partition, offset=offset, **named),)
@@ -56,12 +67,12 @@ def decide(command: UpkeepCommand, discarded: frozenset[Discarded]) -> Sequence[
             assert_never(command)
 
 
-def evolve(discarded: frozenset[Discarded], fact: UpkeepEvent) -> frozenset[Discarded]:
+def evolve(upkeep: Upkeep, fact: UpkeepEvent) -> Upkeep:
     if isinstance(fact, DiscardOrdered):
-        return discarded | {(fact.topic, fact.partition, fact.offset)}
-    return discarded
+        return replace(upkeep, discarded=upkeep.discarded | {(fact.topic, fact.partition, fact.offset)})
+    return replace(upkeep, orders=upkeep.orders | {fact.order})
 
 
-UPKEEP: Decider[UpkeepCommand, frozenset[Discarded], UpkeepEvent] = Decider(
-    room="upkeep", category="upkeep", initial=frozenset(), decide=decide, evolve=evolve
+UPKEEP: Decider[UpkeepCommand, Upkeep, UpkeepEvent] = Decider(
+    room="upkeep", category="upkeep", initial=Upkeep(), decide=decide, evolve=evolve
 )

@@ -8,11 +8,15 @@ from events.registry import event
 @event("redrive-ordered", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedriveOrdered:
-    """What is parked of a stream is to be folded again, in its order: what was in its way is mended. `projection` as in `calls.v1`."""
+    """What is parked of a stream is to be folded again, in its order: what was in its way is mended.
+
+    `order` names this order and no other; `projection` is as in `calls.v1`.
+    """
 
     projection: str
     stream: str
     because: str
+    order: str = ""
 
 
 @event("discard-ordered", version=1)

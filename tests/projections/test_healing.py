@@ -70,7 +70,7 @@ async def parked(pool: Pool) -> list[tuple[Any, ...]]:
 
 
 def order(reader: PaperReader) -> None:
-    reader.append(ORDERS, RedriveOrdered(projection=named(FLAGS), stream=str(FLAG), because="the fold is mended"))
+    reader.append(ORDERS, RedriveOrdered(order="o1", projection=named(FLAGS), stream=str(FLAG), because="the fold is mended"))
 
 
 def discard(reader: PaperReader) -> None:
