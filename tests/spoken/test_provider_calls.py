@@ -146,16 +146,6 @@ class TestACallWhoseProvidersFail:
         assert told.story.call.end_reason == "goodbye"
         assert told.all("engine-failed")
 
-    async def test_is_answered_as_if_nothing_were_when_the_model_refuses_what_was_thought_ahead(
-        self, providers: Settings, stack: Addresses, tmp_path: Path
-    ) -> None:
-        refusals = tuple(Rejected() for _ in range(2))
-        async with street(providers, stack, tmp_path, thinking=refusals) as there:
-            told = await there.house.talk("ahead", "No.", "What time do you close on Fridays?", "Goodbye.", caller="+12025553006")
-        assert "four in the afternoon" in told.answers()
-        assert "something went wrong" not in told.answers()
-        assert "used" in [each.entry.reason for each in told.all("answer-speculated")]
-
 
 def said_to_the_model(request: ModelRequest) -> str:
     return " ".join(message.text for message in request.messages if message.role == "assistant")
