@@ -36,7 +36,12 @@ _EXAMPLE = {
 _CONFIGURATION = {
     "requestBody": {
         "required": True,
-        "description": "The configuration itself. `//` comments are left out before it is read.",
+        "description": (
+            "The configuration itself. `//` comments are left out before it is read. What a caller may do on the line stands in it too: "
+            "`keypad.words` (true: keys that are pressed are told to the model), `keypad.capture` (true: the model may have digits keyed "
+            "in that nobody sees but the tool that redeems their reference), `transfer.destinations` (a name to a number in E.164: where "
+            "callers may be put through to), and the caps `max_call_ms`, `max_cost_cents` and `max_hold_ms` under `parameters`."
+        ),
         "content": {"application/json": {"schema": {"type": "object", "title": "AgentConfiguration", "examples": [_EXAMPLE]}}},
     }
 }
