@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     # A name of its own for this process: started again under it within the session, it keeps its partitions; None: it is a new member.
     instance: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
 
+    # Where spans and figures go (OTLP over HTTP, protobuf); None: nobody asks for them.
+    otlp_endpoint: str | None = Field(
+        None, pattern=r"^https?://\S+$", validation_alias=_either("OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    )
+
     # How Kafka's brokers are spoken to: over TLS, held to the machine's authorities or to one's own (PEM), and by which name.
     kafka_tls: bool = False
     kafka_ca_file: Path | None = None

@@ -120,9 +120,9 @@ class CallWorker:
         return self._ports.spool is None or self._ports.spool.accepts_calls
 
     def health(self) -> Mapping[str, int]:
-        """Figures for an operator: calls under way, rings without a stream yet, and everything counted so far."""
-        spool = self._ports.spool
-        return {"live-calls": len(self._live), "ringing": len(self._ringing), **self.counters, **(spool.health() if spool else {})}
+        """Figures for an operator: calls under way, rings without a stream, facts not on the log yet, and all that was counted."""
+        facts, spool = sum(live.facts.waiting for live in self._live.values()), self._ports.spool.health() if self._ports.spool else {}
+        return {"live-calls": len(self._live), "ringing": len(self._ringing), "facts-waiting": facts, **self.counters, **spool}
 
     # --- the webhook's questions ---
 

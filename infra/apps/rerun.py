@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from events.calls.signals import SignalsKept
-from events.sealing import KeyErased
+from events.sealing import KeyErased, KeyRing
 from events.streams import StreamId
 from infra.apps.rerun_words import effect_line, signal_line
 from infra.apps.signals import program, signals_in
@@ -18,8 +18,9 @@ from infra.apps.story import ERASED
 from infra.apps.terminal import VerbFailed, print_json, results
 from infra.apps.timeline import clock
 from projections.calls import CALLS, Call
-from projections.queries import cursor_of
+from projections.queries import JournalRows, cursor_of
 from realtime.rerun.changing import Change, UnknownChange, change_of
+from realtime.rerun.ports import SignalStore
 from realtime.rerun.rerunning import Difference, Outcome, run_again
 from realtime.rerun.runs import Kept, RunBroken, load, understood
 from realtime.rerun.supposing import Supposed, suppose
@@ -30,7 +31,7 @@ _PAGE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """A run of a call, run again. `trouble`: why it could not be; `erased`: because the caller is forgotten, which is no fault."""
+    """A run of a call, run again. `trouble`: why it could not be; `excused`: which is nobody's fault, as where the caller is forgotten."""
 
     call_id: str
     run: str = ""
@@ -39,11 +40,11 @@ class Again:
     proven: int = 0
     same_program: bool = True
     trouble: str = ""
-    erased: bool = False
+    excused: bool = False
 
     @property
     def well(self) -> bool:
-        return self.erased or (not self.trouble and (self.outcome is None or self.outcome.difference is None))
+        return self.excused or (not self.trouble and (self.outcome is None or self.outcome.difference is None))
 
 
 async def rerun(
@@ -65,7 +66,8 @@ async def rerun(
         raise VerbFailed(f"{error}.") from error
     async with read_side() as side:
         found = [await _call(side, call_id)] if call_id is not None else await _newest(side, limit)
-        again = [each for call in found for each in await run_call(side, call, what_if)]
+        store = signals_in(side.state_dir)
+        again = [each for call in found for each in await run_call(store, side.journal, side.key_ring, call, what_if)]
     if json:
         print_json([_plain(each) for each in again])
     else:
@@ -74,23 +76,24 @@ async def rerun(
         raise typer.Exit(1)
 
 
-async def run_call(side: ReadSide, call: Call, change: Change | None = None) -> list[Again]:
+async def run_call(store: SignalStore, journal: JournalRows, keyring: KeyRing, call: Call, change: Change | None = None) -> list[Again]:
     """Every run of a call: one for each media stream that it was held over."""
-    store = signals_in(side.state_dir)
-    facts = await side.journal.stream_events(StreamId(call.tenant, "calls", call.id))
+    facts = await journal.stream_events(StreamId(call.tenant, "calls", call.id))
     told = [recorded.fact for recorded in facts if isinstance(recorded.fact, SignalsKept)]
     try:
-        runs = await load(store, side.key_ring, call.id, told)
-        return [_again(side, call, kept, change) for kept in runs] or [Again(call_id=call.id, trouble="nothing of it was kept")]
+        runs = await load(store, keyring, call.id, told)
+        return [_again(keyring, call, kept, change) for kept in runs] or [
+            Again(call_id=call.id, trouble="nothing of it was kept", excused=True)
+        ]
     except KeyErased:
-        return [Again(call_id=call.id, trouble=ERASED, erased=True)]
+        return [Again(call_id=call.id, trouble=ERASED, excused=True)]
     except (RunBroken, OSError) as error:
         return [Again(call_id=call.id, trouble=str(error))]
 
 
-def _again(side: ReadSide, call: Call, kept: Kept, change: Change | None) -> Again:
+def _again(keyring: KeyRing, call: Call, kept: Kept, change: Change | None) -> Again:
     try:
-        run = understood(kept, side.key_ring)
+        run = understood(kept, keyring)
     except UnknownWord as error:
         return Again(call_id=call.id, run=kept.name, trouble=str(error))
     if change is not None:
@@ -109,7 +112,7 @@ def _show(again: Sequence[Again], *, whole: bool) -> None:
             steps, windows = str(each.outcome.steps), str(each.outcome.windows)
             table.add_row(each.call_id, each.run, steps, windows, str(each.proven), _result(each))
         elif each.trouble:
-            table.add_row(each.call_id, each.run, "", "", "", Text(each.trouble, style="red" if not each.erased else "dim"))
+            table.add_row(each.call_id, each.run, "", "", "", Text(each.trouble, style="dim" if each.excused else "red"))
     if table.row_count:
         results.print(table)
     for each in again:
@@ -118,8 +121,10 @@ def _show(again: Sequence[Again], *, whole: bool) -> None:
         elif each.outcome is not None and each.outcome.difference is not None:
             _show_difference(each, each.outcome.difference)
     if not whole:
-        same = sum(each.well for each in again)
-        results.print(f"{same} of {len(again)} runs are as they were")
+        excused, same = sum(each.excused for each in again), sum(each.well and not each.excused for each in again)
+        results.print(
+            f"{same} of {len(again) - excused} runs are as they were" + (f"; of {excused} calls nothing is left" if excused else "")
+        )
 
 
 def _result(each: Again) -> Text:

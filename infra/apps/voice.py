@@ -29,6 +29,7 @@ from infra.apps.footing import Footing
 from infra.apps.listening import listen
 from infra.apps.signals import kept_signals
 from infra.apps.spooling import running_spool
+from infra.apps.telemetry import running_telemetry
 from infra.settings import Settings
 from projections.directory import Directory, Route
 from realtime.carrier.admission import Door
@@ -70,12 +71,12 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
             addresses=Addresses(public_url=public_url, media_url=media_url), now=lambda: datetime.now(UTC),
             new_call_id=lambda organisation: owners.mint(CALLS.room, organisation, CALLS.category, _new_call_id),
         )  # fmt: skip
-        prepared = Prepared(engines.voice)
+        prepared, seen = Prepared(engines.voice), await stack.enter_async_context(running_telemetry(settings))
         call_engines = conductor.Engines(
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
             telephony=engines.telephony, recordings=footing.recordings,
             prepared=prepared, watch=owners.watch, digits=DigitVault(), prices=_list_prices(),
-            observing=(kept_signals(settings, installation.key_ring),),
+            observing=(kept_signals(settings, installation.key_ring), *seen.observing),
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))
@@ -87,6 +88,7 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
             door=door,
         )  # fmt: skip
         worker = CallWorker(ports, WorkerSettings(name=f"{machine.node()}-{os.getpid()}", drain_within_seconds=settings.drain_seconds))
+        seen.workers.append(worker)
         media = MediaServer(
             worker.accept, path=_MEDIA_PATH, signed=lambda signature: signed(media_url, {}, signature), counters=worker.counters
         )  # fmt: skip

@@ -23,6 +23,7 @@ from events.streams import PLATFORM, StreamId
 from realtime.carrier import twiml
 from realtime.carrier.routes import Route, Routes
 from realtime.carrier.tokens import Tokens
+from realtime.loop.tracing import trace_of
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ class Ringing:
     caller: str
     caller_ref: str
     route: Route
+    rang_at: datetime | None = None
 
     @property
     def subject(self) -> str:
@@ -95,14 +97,14 @@ class Reception:
             return twiml.say_and_hang_up(NOT_NOW), None
 
     async def _ring(self, call_sid: str, caller: str, number: str) -> tuple[str, Ringing | None]:
-        ports = self._ports
+        ports, rang_at = self._ports, self._ports.now()
         number_ref = ports.keyring.reference(PLATFORM, number)
         route = ports.routes.route(number_ref)
         if route is None:
             return await self._nobody(call_sid, number_ref), None
         stream = await self._reserved(call_sid, route.organisation_id)
         caller_ref = ports.keyring.reference(stream.tenant, caller)
-        ringing = Ringing(stream=stream, call_sid=call_sid, caller=caller, caller_ref=caller_ref, route=route)
+        ringing = Ringing(stream=stream, call_sid=call_sid, caller=caller, caller_ref=caller_ref, route=route, rang_at=rang_at)
         receive = ReceiveCall(
             call_sid=call_sid, caller=ports.keyring.seal(ringing.subject, caller), caller_ref=caller_ref,
             number=ports.keyring.seal(stream.tenant, number), number_ref=number_ref, agent_id=route.agent_id,
@@ -178,7 +180,7 @@ class Reception:
         """Send until it is known how it went; the id makes a repeat harmless. Raises CommandRefused or LogUnavailable."""
         order = Order(
             command_id=derived_id("reception", str(stream), what), digest=digest_of(repr(command).encode()), actor="carrier",
-            occurred_at=self._ports.now(), correlation_id=derived_id("call", stream.id),
+            occurred_at=self._ports.now(), correlation_id=trace_of(stream.id), trace_id=trace_of(stream.id),
         )  # fmt: skip
         while True:
             try:

@@ -21,7 +21,7 @@ def begun(disclosure: Disclosure) -> Disclosure:
 
 def spoken(disclosure: Disclosure, played: Utterance) -> tuple[Disclosure, DisclosureSpoken | None]:
     """The fact, the first time that a mark proves the whole sentence to have played."""
-    if played.purpose is not Purpose.DISCLOSURE or played.played_ms is None or disclosure.heard:
+    if played.purpose is not Purpose.DISCLOSURE or played.played_ms is None or not played.samples or disclosure.heard:
         return disclosure, None
     fact = DisclosureSpoken(
         started_ms=played.from_sample // BYTES_PER_MS, heard_ms=played.played_ms, evidence=Evidence.PLAYED, attempt=disclosure.attempts

@@ -109,7 +109,7 @@ class Conductor:
         self._log = log.bind(tenant_id=call.stream.tenant, call_id=call.stream.id)
         watched = Watched(
             stream=call.stream, run=call.stream_sid, state=self.state, hearing=call.hearing, agent_version_hash=call.agent_version_hash,
-            flags=call.flags, witness=lambda fact: facts.note(Witness(fact=fact), essential=False), counters=counters,
+            flags=call.flags, rang_at=call.rang_at, witness=lambda fact: facts.note(Witness(fact=fact), essential=False), counters=counters,
         )  # fmt: skip
         self._observers = [observe(watched) for observe in engines.observing]
         self.stream, self.call_sid, self.stream_sid = call.stream, call.call_sid, call.stream_sid

@@ -29,6 +29,7 @@ from events.recorded import Recorded
 from events.registry import Fact
 from events.sealing import digest_of
 from events.streams import StreamId
+from realtime.loop.tracing import root_of, trace_of
 
 log = structlog.get_logger()
 
@@ -119,7 +120,8 @@ class FactsQueue:
         self._sequence = 0
         self._lost = 0
         self._away = self._spooling = self._refused = False
-        self._correlation = derived_id("call", sender.call.id)
+        # One trace for all that a call does, and a span of its own for what it does over this stream.
+        self._trace, self._span = trace_of(sender.call.id), root_of(sender.call.id, sender.incarnation)
 
     def note(self, command: CallCommand | ConsentCommand, *, essential: bool) -> None:
         """Send it in its turn, however long the log is away."""
@@ -303,6 +305,6 @@ class FactsQueue:
         order = Order(
             command_id=derived_id("call", self._call.id, self._sender.incarnation, str(self._sequence)),
             digest=digest_of(repr(command).encode()), actor=self._sender.actor, occurred_at=self._sender.now(),
-            correlation_id=self._correlation,
+            correlation_id=self._trace, trace_id=self._trace, span_id=self._span,
         )  # fmt: skip
         return _Item(command=command, order=order, sequence=self._sequence, essential=essential)

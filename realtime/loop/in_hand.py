@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 from events.streams import StreamId
@@ -34,6 +35,7 @@ class CallInHand:
     began_ms: int = 0
     agent_version_hash: str = ""
     flags: Mapping[str, str] = field(default_factory=dict)
+    rang_at: datetime | None = None
 
 
 TakesOver: TypeAlias = Callable[[], Awaitable[Past | None]]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from commands.calls.orders import Witnessed
@@ -37,7 +38,9 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A call that is about to run over a media stream, `run`. `witness` puts a fact on its stream without waiting."""
+    """A call that is about to run over a media stream, `run`. `rang_at`: None where it rang
+    elsewhere. `witness` puts a fact on its stream without waiting.
+    """
 
     stream: StreamId
     run: str
@@ -45,6 +48,7 @@ class Watched:
     hearing: vad.Thresholds
     agent_version_hash: str
     flags: Mapping[str, str]
+    rang_at: datetime | None
     witness: Callable[[Witnessed], None]
     counters: Counter[str]
 

@@ -43,7 +43,7 @@ class Preparing:
             language=str(language.get("primary") or "en-US"), voice=briefings.voice(configuration), tools=tools,
             vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
             seal_piece=self._sealing(ringing.subject), began_ms=began_ms, told_at=self.leg_url(ringing.stream),
-            agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags,
+            agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags, rang_at=ringing.rang_at,
         )  # fmt: skip
 
     def _sealing(self, subject: str) -> Seal:

@@ -21,8 +21,9 @@ from realtime.ports import ModelRequest
 Step = tuple[Signal, tuple[Effect, ...]]
 
 _ANSWERS: Final = (
-    signals.ModelSaid | signals.ModelWantsTool | signals.ModelDone | signals.ToolReturned | signals.VoiceArrived | signals.VoiceDelivered
-    | signals.MarkReturned | signals.TimerFired | signals.CommandAccepted | signals.CommandDeclined | signals.LogAway
+    signals.ModelSaid | signals.ModelThought | signals.ModelWantsTool | signals.ModelDone | signals.ToolReturned | signals.VoiceArrived
+    | signals.VoiceDelivered | signals.WordFound | signals.MarkReturned | signals.TimerFired | signals.CommandAccepted
+    | signals.CommandDeclined | signals.LogAway
 )  # fmt: skip
 _SAMPLES_PER_CHARACTER: Final = 520
 # A carrier's way, and a voice's, where this call does not say.
@@ -62,6 +63,8 @@ class Memory:
         self.outcomes: dict[str, deque[tuple[int, Signal]]] = defaultdict(deque)
         self.fired: dict[tuple[signals.Timer, str, int], int] = {}
         self.mark_ms: dict[str, int] = {}
+        self.found: dict[tuple[int, int], int] = {}
+        self._paused = (0, 0)
         self._marks: dict[str, int] = {}
         self._end_ms = 0
         self._requests: dict[int, tuple[int, str]] = {}
@@ -73,7 +76,7 @@ class Memory:
 
     def _told(self, signal: Signal) -> None:
         match signal:
-            case signals.ModelSaid() | signals.ModelWantsTool() | signals.ModelDone():
+            case signals.ModelSaid() | signals.ModelThought() | signals.ModelWantsTool() | signals.ModelDone():
                 self._answered(signal.asked, signal)
             case signals.EngineBroke(engine=signals.Engine.MODEL, asked=asked):
                 self._answered(asked, signal)
@@ -81,6 +84,8 @@ class Memory:
                 self.tools[self.uses[of]] = (self.tools[self.uses[of]][0], signal)
             case signals.MarkReturned(name=name) if signal.at_ms >= self._marks.get(name, signal.at_ms):
                 self.mark_ms[name] = signal.at_ms - self._marks.get(name, signal.at_ms)
+            case signals.WordFound(sample=sample):
+                self.found[self._paused] = sample
             case signals.VoiceDelivered(utterance=utterance) if utterance in self.spoken:
                 self.spoken[utterance].whole_ms = signal.at_ms
             case signals.CommandAccepted(request=request) | signals.CommandDeclined(request=request) | signals.LogAway(request=request):
@@ -107,6 +112,12 @@ class Memory:
                 self._end_ms = (from_sample + samples) // BYTES_PER_MS
                 if utterance in self.spoken:
                     self.spoken[utterance].pieces.append((at_ms, samples))
+            case do.Keep(utterance=utterance) if utterance in self.spoken and isinstance(signal, signals.VoiceArrived):
+                self.spoken[utterance].pieces.append((at_ms, signal.samples))
+            case do.Replay(samples=samples, from_sample=from_sample):
+                self._end_ms = (from_sample + samples) // BYTES_PER_MS
+            case do.PausePlayout(utterance=utterance, sample=sample):
+                self._paused = (utterance, sample)
             case do.SendMark(name=name):
                 self._marks[name] = self._end_ms
             case do.RunTool(use=use):
@@ -187,10 +198,12 @@ class World:
                 self._marks.append(name)
                 played_ms = self.state.speech.playout_end // BYTES_PER_MS + self._memory.mark_ms.get(name, _MARK_MS)
                 self._later(played_ms, f"mark {name}", signals.MarkReturned(at_ms=0, name=name))
+            case do.PausePlayout(utterance=utterance, sample=sample):
+                self._no_marks()
+                found = self._memory.found.get((utterance, sample), sample)
+                self._later(at_ms, "", signals.WordFound(at_ms=0, utterance=utterance, sample=found))
             case do.ClearPlayout():
-                for name in self._marks:
-                    self._forget(f"mark {name}")
-                self._marks.clear()
+                self._no_marks()
             case do.RunTool(use=use):
                 self._run(at_ms, use)
             case do.CancelTool(tool_use_id=of):
@@ -205,6 +218,11 @@ class World:
                 self._commit(at_ms, request, type(command).__name__)
             case _:
                 pass
+
+    def _no_marks(self) -> None:
+        for name in self._marks:
+            self._forget(f"mark {name}")
+        self._marks.clear()
 
     def _ask(self, at_ms: int, asked: int, request: ModelRequest) -> None:
         known = next((one for one in self._unused if one.request == request), None)

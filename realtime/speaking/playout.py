@@ -234,7 +234,8 @@ def heard(speech: Speech, at_ms: int) -> tuple[HeardPart, ...]:
     unplayed = speech.unplayed(at_ms)
     parts: list[HeardPart] = []
     for utterance in reversed(speech.utterances):
-        if utterance.played_ms is not None:
+        # A voice may deliver a text as nothing at all.
+        if utterance.played_ms is not None and utterance.samples:
             parts.append(HeardPart(utterance=utterance, words=utterance.text, exact=not utterance.presumed, samples=utterance.samples))
             continue
         missing = min(unplayed, utterance.samples)

@@ -103,7 +103,7 @@ def keeper_of(scene: Minute, ports: KeepingPorts) -> Keeper:
     briefing = scene.briefing
     watched = Watched(
         stream=stream, run="MZ1", state=replace(scene.state.__class__(briefing=briefing)), hearing=vad.Thresholds(),
-        agent_version_hash="hash", flags={}, witness=lambda _fact: None, counters=Counter(),
+        agent_version_hash="hash", flags={}, rang_at=None, witness=lambda _fact: None, counters=Counter(),
     )  # fmt: skip
     return Keeper(watched, ports)
 
@@ -127,7 +127,7 @@ async def keep(scene: Minute, keeper: Keeper) -> float:
     windows, changes = heard_windows(scene)
     gc.collect()
     began = time.process_time()
-    due, heard_ms, window = 5000, 0, 0
+    due, heard_ms, window = 8000, 0, 0
     for signal, effects in scene.seen:
         while heard_ms < signal.at_ms:
             keeper.heard(heard_ms + 20, frames[heard_ms // 20 % 50])
@@ -136,7 +136,7 @@ async def keep(scene: Minute, keeper: Keeper) -> float:
                 keeper.windows(0, (windows[window],), changes[window])
                 window += 1
         if signal.at_ms >= due:
-            due += 5000
+            due += 8000
             await keeper.keep()
         keeper.given(signal)
         keeper.did(effects)
@@ -145,6 +145,8 @@ async def keep(scene: Minute, keeper: Keeper) -> float:
 
 
 async def main() -> None:
+    # As the product's programs have it.
+    gc.set_threshold(100_000, 50, 1_000)
     keys = keyring()
     with tempfile.TemporaryDirectory() as folder:
         store = SignalFolder(Path(folder))

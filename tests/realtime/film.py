@@ -34,6 +34,7 @@ class Film:
     keys: KeyRing = field(default_factory=keyring)
     store: MemorySignals = field(default_factory=MemorySignals)
     run: str = "MZ1"
+    stream: StreamId = CALL
     told: list[Witnessed] = field(default_factory=list)
     counters: Counter[str] = field(default_factory=Counter)
     signals: list[Signal] = field(default_factory=list)
@@ -41,8 +42,8 @@ class Film:
 
     def __post_init__(self) -> None:
         watched = Watched(
-            stream=CALL, run=self.run, state=self.scene.state, hearing=vad.Thresholds(), agent_version_hash="hash", flags={},
-            witness=self.told.append, counters=self.counters,
+            stream=self.stream, run=self.run, state=self.scene.state, hearing=vad.Thresholds(), agent_version_hash="hash", flags={},
+            rang_at=None, witness=self.told.append, counters=self.counters,
         )  # fmt: skip
         ports = KeepingPorts(store=self.store, keyring=self.keys, program="this one", every_seconds=0.001, told_every=2)
         self.keeper = Keeper(watched, ports)

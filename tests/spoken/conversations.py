@@ -24,7 +24,9 @@ from infra.apps.demo import reach_of
 from infra.apps.demo_business.opening import Business, open_business
 from infra.apps.installation import open_installation
 from infra.apps.platform import Platform, running_platform
+from infra.apps.rerun import run_call
 from infra.apps.ringing import CallersRecord, Line, ring
+from infra.apps.signals import signals_in
 from infra.apps.story import CallStory, Happening
 from infra.local.stack import Addresses
 from infra.settings import Settings
@@ -58,6 +60,7 @@ class House:
     platform: Platform
     business: Business
     folder: Path
+    state_dir: Path
 
     async def talk(self, name: str, *words: str | Line, caller: str) -> Told:
         """One call with these words, each when it is the caller's turn."""
@@ -72,8 +75,11 @@ class House:
         )
 
     async def told(self, name: str, record: CallersRecord) -> Told:
-        """The call's story, and what sounded."""
+        """The call's story, and what sounded. Run again from its signals it does what it did."""
         ear, story = self.folder / name, await tell(reach_of(self.platform), self.business, record)
+        journal, keyring = self.platform.read_side.journal, self.platform.installation.key_ring
+        again = await run_call(signals_in(self.state_dir), journal, keyring, story.call)
+        assert all(each.well and each.proven for each in again), again
         return Told(story=story, said=_heard_in(ear / "said.ulaw"), heard=_heard_in(ear / "heard.ulaw"))
 
     async def talk_all(self, calls: Mapping[str, Sequence[str | Line]]) -> dict[str, Told]:
@@ -93,7 +99,7 @@ async def opened_house(settings: Settings, stack: Addresses, folder: Path) -> As
         platform = await clean_up.enter_async_context(running_platform(settings, stack, installation))
         business = await open_business(platform.url, installation.operator_key)
         assert await platform.read_side.directory.wait_for([Position.parse(each) for each in business.positions], 10)
-        yield House(platform, business, folder)
+        yield House(platform, business, folder, settings.state_dir)
 
 
 async def on_the_log(reader: KafkaLogReader, room: str, wanted: Callable[[Recorded[Fact]], bool]) -> Recorded[Fact]:

@@ -15,10 +15,11 @@ import pytest
 import pytest_asyncio
 
 from commands.calls.deciding import CALLS
-from commands.calls.orders import EndCall
+from commands.calls.orders import EndCall, Witness
 from commands.organisations import ORGANISATIONS, CreateOrganisation, RenameOrganisation
 from events.calls.ending import EndedBy, Stage
 from events.streams import StreamId
+from infra.adapters.signal_folder import SignalFolder
 from infra.apps.installation import operator_key
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
@@ -26,6 +27,7 @@ from realtime.ports import RecordedStretch
 from tests.api.platform import Platform, Tenant, platform
 from tests.api.test_calls import call_under_way, subject_of
 from tests.infra.apps.command import aybiza
+from tests.realtime.film import Film, filmed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -107,6 +109,50 @@ class TestCalls:
             assert (sound.getnchannels(), sound.getnframes()) == (2, 160)
         shown = await desk.types("calls", "show", desk.call.id)
         assert "operator listened: a complaint" in shown.stdout
+
+
+class TestRunningAgain:
+    """After the call was hung up: what is kept of a call, and what the log says of it, is there for as long as its caller's key."""
+
+    async def test_tells_whether_a_call_does_what_it_did(self, desk: Desk) -> None:
+        film = await filmed_at(desk)
+        again = await desk.types("calls", "rerun", film.stream.id)
+        assert again.returncode == 0, again.stderr
+        assert "identical" in again.stdout
+        (told,) = json.loads((await desk.types("calls", "rerun", film.stream.id, "--json")).stdout)
+        assert (told["identical"], told["steps"], told["proven_stretches"], told["run"]) == (True, len(film.signals), 1, "MZ1")
+
+        supposed = await desk.types("calls", "rerun", film.stream.id, "--with", "wording.how_can_i_help=What is it?")
+        assert supposed.returncode == 0, supposed.stderr
+        assert "the agent says “What is it?”" in supposed.stdout
+        misspelt = await desk.types("calls", "rerun", film.stream.id, "--with", "wording.help=What is it?")
+        assert (misspelt.returncode, misspelt.stderr.partition(";")[0]) == (1, "wording.help cannot be changed")
+
+    async def test_finds_what_was_altered(self, desk: Desk) -> None:
+        film = await filmed_at(desk)
+        (name,) = film.store.objects
+        store, content = SignalFolder(desk.state_dir / "signals"), film.store.objects[name]
+        await store.put(name, content[:-1] + bytes([content[-1] ^ 1]))
+        again = await desk.types("calls", "rerun", film.stream.id)
+        assert again.returncode == 1
+        assert "is not the one that the log proves" in again.stdout
+        every = await desk.types("calls", "rerun", "--all")
+        assert every.returncode == 1
+        assert film.stream.id in every.stdout
+
+
+async def filmed_at(desk: Desk) -> Film:
+    """A call that is kept where the verb looks, and told of on its stream."""
+    stream = await call_under_way(desk.running, desk.tenant)
+    film = Film(filmed(desk.running.key_ring), desk.running.key_ring, stream=stream)
+    film.scene.agreed().says("goodbye").hangs_up()
+    await film.keeper.close()
+    for name, content in film.store.objects.items():
+        await SignalFolder(desk.state_dir / "signals").put(name, content)
+    for fact in film.told:
+        committed = await desk.running.do(CALLS, stream, Witness(fact=fact))
+        assert await desk.running.ports.rows.wait_for([committed.position], 20)
+    return film
 
 
 class TestEvents:
