@@ -90,7 +90,7 @@ class Caller(WSListener):
         self._gap = noise(8000, self._draws)
         self._quiet = _frames(self._gap)
         self._ear = Ear(voiced.agent, self._draws)
-        self._reply = words_of(REPLY.format(digits))
+        self._reply = words_of(REPLY)
         self._transport: WSTransport | None = None
         self._prefix, self._stamp, self._began = b"", 0, 0.0
         self._waiting: deque[bytes] = deque()

@@ -10,6 +10,7 @@ from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
 from realtime.audio import BYTES_PER_MS, encode
 from tests.benchmarks.voice.providing import Provided, Socket
+from tests.benchmarks.voice.thinking import number_in
 from tests.benchmarks.voice.words import Dictionary, Reader, Word
 
 RESULT_AFTER_MS: Final = 100
@@ -38,6 +39,8 @@ class Listening(Socket):
         self._told_words = 0
         self._interim_at_ms = 0
         self._odd = b""
+        # Who speaks here, as far as they have said so.
+        self._number: tuple[str, ...] = ()
         self._silence = house.loop.call_later(_PATIENCE_SECONDS, self._nothing_came)
         self.received_bytes = 0
         house.listening.append(self)
@@ -87,6 +90,7 @@ class Listening(Socket):
             received = encode(np.frombuffer(received[: len(received) & ~1], np.int16))
         self.received_bytes += len(received)
         self._heard += self._reader.feed(received)
+        self._number = number_in([word.text for word in self._heard]) or self._number
         if not self._heard:
             return
         now_ms = self.received_bytes // BYTES_PER_MS
@@ -113,7 +117,7 @@ class Listening(Socket):
     def _send_results(self, message: bytes, final: tuple[Word, ...]) -> None:
         self.tell(message)
         if final:
-            self.house.note("final", [word.text for word in final])
+            self.house.note("final", [*self._number, *(word.text for word in final)])
 
     def _results(self, words: tuple[Word, ...], *, is_final: bool, speech_final: bool, from_finalize: bool) -> dict[str, Any]:
         seconds, began = self.received_bytes / 8000, self._segment_bytes / 8000

@@ -13,7 +13,7 @@ from tests.benchmarks.voice.thinking import FIRST_TOKEN_AFTER_MS, REPLY, TOKEN_E
 from tests.benchmarks.voice.words import words_of
 
 RIVAL: Final = "pipecat 1.14, on a machine of this size"
-_TOKENS_OF_FIRST_SENTENCE: Final = len(REPLY.format("one one one").partition(".")[0].split())
+_TOKENS_OF_FIRST_SENTENCE: Final = len(REPLY.partition(".")[0].split())
 TO_SOUND_MS: Final = FIRST_TOKEN_AFTER_MS + (_TOKENS_OF_FIRST_SENTENCE - 1) * TOKEN_EVERY_MS + FIRST_BYTE_AFTER_MS
 FLOOR_MS: Final = RESULT_AFTER_MS + TO_SOUND_MS
 """What the providers alone take from the request for a final to the first sound of the first sentence."""
@@ -96,17 +96,40 @@ def to_first_sound(run: Run) -> list[float]:
     """From a final to the first sound of its answer at the caller, beyond what the providers took, in ms."""
     finals: dict[tuple[str, ...], list[float]] = {}
     for at, what, words in run.provided["notes"]:
-        if what == "final" and (number := number_in(words)):
-            finals.setdefault(number, []).append(at)
+        if what == "final" and number_in(words[:3]):
+            finals.setdefault(tuple(words[:3]), []).append(at)
     found = []
     for caller in run.callers:
         times = finals.get(tuple(caller["number"].split()), [])
         for turn in caller["turns"]:
-            if turn["measured"] and turn["kind"] == "plain" and turn["heard_at"] is not None and turn["said_at"] is not None:
+            if turn["measured"] and turn["kind"] in ("plain", "over") and turn["heard_at"] is not None and turn["said_at"] is not None:
                 place = bisect_left(times, turn["heard_at"]) - 1
                 if place >= 0 and times[place] > turn["said_at"]:
                     found.append(1000 * (turn["heard_at"] - times[place]) - TO_SOUND_MS)
     return found
+
+
+def speculated(run: Run) -> tuple[list[float], list[float]]:
+    """Milliseconds beyond the providers' of the turns for which an answer was thought ahead and used, and of the others."""
+    hits: list[float] = []
+    misses: list[float] = []
+    used = {_number(entries): {entry["turn"] for entry in entries if _is_hit(entry)} for entries in (run.timelines or {}).values()}
+    for caller in run.callers:
+        found = used.get(tuple(caller["number"].split()), set())
+        for number, turn in enumerate(caller["turns"], start=1):
+            if turn["measured"] and turn["heard_at"] is not None and turn["said_at"] is not None and not turn["cut_off"]:
+                beyond = 1000 * (turn["heard_at"] - turn["said_at"]) - FLOOR_MS
+                (hits if number in found else misses).append(beyond)
+    return hits, misses
+
+
+def _number(entries: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    said = (words_of(entry["words"] or "") for entry in entries if entry["kind"] == "caller-turn")
+    return next((number for words in said if (number := number_in(words))), ())
+
+
+def _is_hit(entry: dict[str, Any]) -> bool:
+    return bool(entry["kind"] == "answer-speculated" and entry["reason"] == "used")
 
 
 def heard_truth(run: Run) -> list[int]:
@@ -118,7 +141,7 @@ def heard_truth(run: Run) -> list[int]:
     differences = []
     for caller in run.callers:
         asked = told.get(caller["number"], [])
-        reply = words_of(REPLY.format(caller["number"]))
+        reply = words_of(REPLY)
         for one in caller["barge_ins"]:
             if one["measured"] and one["cleared_at"] is not None:
                 later = [words for at, words in asked if one["cleared_at"] < at < one["cleared_at"] + 6]
@@ -148,12 +171,16 @@ def figures(run: Run) -> list[Figure]:
     clears = [1000 * (one["cleared_at"] - one["spoke_at"]) for one in barge_ins_of(run) if one["cleared_at"] is not None]
     paused, truth, sounds = turns_of(run, "paused"), heard_truth(run), to_first_sound(run)
     cut = sum(turn["cut_off"] for turn in paused)
+    hits, misses = speculated(run)
     voice = run.cpu.get("realtime", run.cpu.get("rival", 0.0))
     found = [
         _figure("cpu_seconds_per_call_minute", voice / minutes, "s", 0.25, 2.4, digits=3),
         _figure("cpu_seconds_per_call_minute_of_the_whole_product", sum(run.cpu.values()) / minutes, "s", None, digits=3),
         _figure("added_turn_latency_p50", at(plain, 50), "ms", 130, 150),
         _figure("added_turn_latency_p95", at(plain, 95), "ms", None),
+        _figure("added_turn_latency_with_a_speculation_used_p50", at(hits, 50), "ms", 20),
+        _figure("added_turn_latency_without_p50", at(misses, 50) if hits else None, "ms", None),
+        _figure("speculations_used", 100 * len(hits) / len(hits + misses) if hits else None, "%", None, better="higher"),
         _figure("added_turn_latency_of_turns_with_a_pause_p50", at(added(run, "paused"), 50), "ms", None),
         _figure("false_cut_offs_at_inner_pauses", 100 * cut / len(paused) if paused else None, "%", 3),
         _figure("final_to_first_sound_p50", at(sounds, 50), "ms", 7, 30),

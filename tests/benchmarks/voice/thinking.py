@@ -11,7 +11,7 @@ from tests.benchmarks.voice.words import words_of
 FIRST_TOKEN_AFTER_MS: Final = 250
 TOKEN_EVERY_MS: Final = 12
 DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-REPLY: Final = "Of course, caller {0}. We open at nine on weekdays, and close at half past four."
+REPLY: Final = "Of course, with pleasure. We open at nine on weekdays, and close at half past four in winter."
 
 
 def number_in(words: list[str]) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ def number_in(words: list[str]) -> tuple[str, ...]:
 
 
 class Mind:
-    """Answers the caller by their number. Notes each request: the caller, then the last words that it takes for heard."""
+    """Notes each request: the caller by their number, then the last words of its own that it takes for heard."""
 
     name = "bench/mind"
     embedded = True
@@ -38,7 +38,7 @@ class Mind:
         heard = [message for message in request.messages if message.role == "assistant"]
         number = next((found for message in reversed(said) if (found := number_in(words_of(message.text)))), ())
         self._house.note("asked", [" ".join(number), *words_of(heard[-1].text if heard else "")])
-        tokens = [f"{word} " for word in REPLY.format(" ".join(number) or "one one one").split()]
+        tokens = [f"{word} " for word in REPLY.split()]
         self._house.counters["questions"] += 1
         for at, token in enumerate(tokens):
             due = began + (FIRST_TOKEN_AFTER_MS + at * TOKEN_EVERY_MS) / 1000

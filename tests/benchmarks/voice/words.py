@@ -19,7 +19,7 @@ QUIET: Final = bytes(sorted({*_CODES, 0x7F}))
 _KEY_BYTES: Final = 24
 # Between two words, after a comma, after a full stop: as people do.
 _GAPS_MS: Final[Mapping[str, int]] = {"": 40, ",": 160, ".": 280, "?": 280, "!": 280, ";": 160, ":": 160}
-_STRETCH: Final = 0.62
+_STRETCH: Final = 0.52
 _WORDS: Final = re.compile(r"([\w'’-]+)([,.?!;:]?)")
 
 
