@@ -64,7 +64,7 @@ async def measured(
     return Run(
         calls=task.calls, seconds=seconds, callers=record["callers"], late_p99=record["late_p99"], provided=noted,
         cpu={name: spent.trees[name] for name in product}, strangers=max(0.0, strangers / seconds), idle_mb=idle_mb, memory_mb=memory,
-        open_at_end=ended["open"],
+        open_at_end=ended["open"], stack_cpu=spent.trees["stack"],
     )  # fmt: skip
 
 

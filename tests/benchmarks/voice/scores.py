@@ -37,6 +37,7 @@ class Run:
     idle_mb: float
     memory_mb: float
     open_at_end: int
+    stack_cpu: float = 0.0
     timelines: dict[str, list[dict[str, Any]]] | None = None
 
 
@@ -170,12 +171,20 @@ def figures(run: Run) -> list[Figure]:
     plain, greetings = added(run, "plain", "over"), [1000 * one["greeting"] for one in run.callers if one["greeting"] is not None]
     clears = [1000 * (one["cleared_at"] - one["spoke_at"]) for one in barge_ins_of(run) if one["cleared_at"] is not None]
     paused, truth, sounds = turns_of(run, "paused"), heard_truth(run), to_first_sound(run)
+    facts = None
+    if run.timelines:
+        lasted_ms = sum(max((entry["at_ms"] or 0 for entry in entries), default=0) for entries in run.timelines.values())
+        facts = 60_000 * sum(map(len, run.timelines.values())) / max(1, lasted_ms)
     cut = sum(turn["cut_off"] for turn in paused)
     hits, misses = speculated(run)
     voice = run.cpu.get("realtime", run.cpu.get("rival", 0.0))
     found = [
         _figure("cpu_seconds_per_call_minute", voice / minutes, "s", 0.25, 2.4, digits=3),
         _figure("cpu_seconds_per_call_minute_of_the_whole_product", sum(run.cpu.values()) / minutes, "s", None, digits=3),
+        _figure(
+            "cpu_seconds_per_call_minute_of_kafka_postgres_redis", run.stack_cpu / minutes if run.timelines else None, "s", None, digits=3
+        ),
+        _figure("facts_per_call_minute", facts, "", None),
         _figure("added_turn_latency_p50", at(plain, 50), "ms", 130, 150),
         _figure("added_turn_latency_p95", at(plain, 95), "ms", None),
         _figure("added_turn_latency_with_a_speculation_used_p50", at(hits, 50), "ms", 20),
