@@ -20,7 +20,7 @@ from tests.benchmarks.voice.providers import KEY
 from tests.benchmarks.voice.terminal import Child, child, tell
 
 _PARTS: Final = ("commands", "realtime", "projections", "processors", "api")
-_READY_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 120.0
 _SETTLE_SECONDS: Final = 30.0
 
 
