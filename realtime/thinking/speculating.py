@@ -66,6 +66,8 @@ def take_up(moment: Moment, request: ModelRequest) -> Draft | None:
     """The draft that answers this question, which from now on is the reply's; its cost is the reply's as well."""
     draft = moment.state.draft
     if draft is None or not _same(draft.request, request):
+        # Another question is put, whoever's it is: two at once are answered for nobody.
+        drop(moment, OTHER_WORDS)
         return None
     dropped = _dropped(moment.state, draft, USED, moment.at_ms, turn=moment.state.talk.turn)
     moment.change(draft=None)
