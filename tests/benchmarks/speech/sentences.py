@@ -78,8 +78,8 @@ KNOWN: Final = _lines(
     """
 )
 
-# By these it was not: written down before anything was measured, and left as they were.
-UNSEEN: Final = _lines(
+# A second set, looked at less: some of its misses led to changes of the text rule too, and lines were added, so it is no clean test either.
+SECOND: Final = _lines(
     """
     I was wondering whether | you could send me the | papers again
     can we move it to | the week after next
