@@ -1,21 +1,20 @@
 """Deepgram's Flux by its own SDK: it follows turns itself, and says with its words when one is likely over, goes on, or is over."""
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
+from infra.adapters.deepgram.connecting import deepgram_client, opened
+from infra.adapters.deepgram.hearing import HearingSocket
 from infra.adapters.deepgram.listen import key_terms
 from realtime.audio import BYTES_PER_MS, RATE_HZ, silence
 from realtime.hearing.marks import TurnMark
-from realtime.ports import EngineFailed, EngineUnsuited, HearingListener, Transcript
+from realtime.ports import EngineUnsuited, HearingListener, Transcript
 
 NAME: Final = "deepgram/flux"
 # The provider asks for pieces of about this length.
 _CHUNK_BYTES: Final = 80 * BYTES_PER_MS
-_MOST_WAITING_BYTES: Final = 10_000 * BYTES_PER_MS
 # It has no sign of life but audio: a muted line is given a little silence, of which no time of the call is made.
 _FILL_AFTER_SECONDS: Final = 4.0
 _FILLING: Final = silence(80)
@@ -33,98 +32,40 @@ _MARKS: Final[Mapping[str, TurnMark]] = {
 }
 
 
-class FluxStream:
-    """One socket: a task that sends and one that reads. Every `finalize` is answered once, by the end of the turn or by nothing said."""
+class FluxStream(HearingSocket):
+    """One call's stream into Flux. Every `finalize` is answered once, by the end of the turn or by nothing said."""
 
     def __init__(self, socket: Any, stack: AsyncExitStack, listener: HearingListener, no_turn_seconds: float, fill_seconds: float) -> None:
-        self._socket = socket
-        self._stack = stack
-        self._listener: HearingListener | None = listener
-        self._no_turn_seconds, self._fill_seconds = no_turn_seconds, fill_seconds
-        self._gathered = bytearray()
-        self._waiting: deque[bytes | None] = deque()
-        self._waiting_bytes = 0
-        self._something = asyncio.Event()
-        self._given_bytes = 0
+        self._no_turn_seconds = no_turn_seconds
         self._filled_ms = 0
         self._in_turn, self._text = False, ""
         self._asked = 0
         self._nothing: asyncio.TimerHandle | None = None
-        self._tasks = (
-            asyncio.create_task(self._send(), name="deepgram-flux-send"),
-            asyncio.create_task(self._read(), name="deepgram-flux-read"),
-        )
-
-    def send(self, mulaw: bytes) -> None:
-        if self._listener is None:
-            return
-        self._gathered += mulaw
-        self._given_bytes += len(mulaw)
-        if len(self._gathered) >= _CHUNK_BYTES:
-            self._hand_over()
-        if self._waiting_bytes > _MOST_WAITING_BYTES:
-            self._fail("the socket takes no audio")
+        super().__init__(NAME, socket, stack, listener, chunk_bytes=_CHUNK_BYTES, quiet_seconds=fill_seconds)
 
     def finalize(self) -> None:
         """End the turn that is under way; where none is, and none begins in a second, nothing was said."""
         if self._listener is None:
             return
         self._asked += 1
-        self._hand_over()
-        if self._in_turn:
-            self._waiting.append(None)
-            self._something.set()
-        elif self._nothing is None:
+        self.hand_over(order=self._in_turn)
+        if not self._in_turn and self._nothing is None:
             self._nothing = asyncio.get_running_loop().call_later(self._no_turn_seconds, self._nothing_said)
 
     async def close(self) -> None:
-        self._listener = None
         self._something_said()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
-        await closed(self._stack)
+        await super().close()
 
-    def _hand_over(self) -> None:
-        if self._gathered:
-            self._waiting.append(bytes(self._gathered))
-            self._waiting_bytes += len(self._gathered)
-            self._gathered.clear()
-            self._something.set()
+    async def keep_alive(self) -> None:
+        self._filled_ms += len(_FILLING) // BYTES_PER_MS
+        await self._socket.send_media(_FILLING)
 
-    async def _send(self) -> None:
-        try:
-            while True:
-                try:
-                    async with asyncio.timeout(self._fill_seconds):
-                        await self._something.wait()
-                except TimeoutError:
-                    self._filled_ms += len(_FILLING) // BYTES_PER_MS
-                    await self._socket.send_media(_FILLING)
-                    continue
-                self._something.clear()
-                while self._waiting:
-                    piece = self._waiting.popleft()
-                    if piece is None:
-                        await self._socket.send_force_end_turn()
-                    else:
-                        self._waiting_bytes -= len(piece)
-                        await self._socket.send_media(piece)
-        except OSError as error:
-            self._fail(str(error))
+    async def ask(self) -> None:
+        await self._socket.send_force_end_turn()
 
-    async def _read(self) -> None:
-        try:
-            async for message in self._socket:
-                match getattr(message, "type", None):
-                    case "TurnInfo":
-                        self._told(message)
-                    case "Error":
-                        self._fail(f"{getattr(message, 'code', '')} {getattr(message, 'description', '')}".strip())
-        except OSError as error:
-            self._fail(str(error))
-        else:
-            self._fail("the provider closed the stream")
+    def told(self, message: Any) -> None:
+        if getattr(message, "type", None) == "TurnInfo":
+            self._told(message)
 
     def _told(self, turn: Any) -> None:
         mark = _MARKS.get(turn.event)
@@ -176,11 +117,6 @@ class FluxStream:
         if self._listener is not None:
             at_ms = self._given_bytes // BYTES_PER_MS
             self._listener(Transcript(text="", is_final=True, from_finalize=True, start_ms=at_ms, end_ms=at_ms, confidence=0.0))
-
-    def _fail(self, reason: str) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener(EngineFailed(engine=NAME, reason=reason))
 
 
 class DeepgramFlux:

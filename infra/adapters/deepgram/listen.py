@@ -1,22 +1,20 @@
 """Deepgram's Nova-3 by its own SDK: telephone audio as it comes, words as they are recognised."""
 
-import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
+from infra.adapters.deepgram.connecting import deepgram_client, opened
+from infra.adapters.deepgram.hearing import HearingSocket
 from realtime.audio import BYTES_PER_MS, RATE_HZ
-from realtime.ports import EngineFailed, HearingListener, Transcript
+from realtime.ports import HearingListener, Transcript
 
 NAME: Final = "deepgram/nova-3"
 _CHUNK_BYTES: Final = 60 * BYTES_PER_MS
 # The provider hangs up after ten seconds without audio.
 KEEP_ALIVE_SECONDS: Final = 4.0
-# A socket that takes no audio for that long has left us.
-_MOST_WAITING_BYTES: Final = 10_000 * BYTES_PER_MS
 _ENDPOINTING_MS: Final = 300
 # Key terms may have 500 tokens together.
 _KEY_TERM_TOKENS: Final = 450
@@ -36,90 +34,27 @@ def key_terms(vocabulary: Sequence[str]) -> list[str]:
     return chosen
 
 
-class ListenStream:
-    """One socket: a task that sends, in pieces of 60 ms, and one that reads. Both end with `close` or when the socket breaks."""
+class ListenStream(HearingSocket):
+    """One call's stream into Nova-3."""
 
     def __init__(self, socket: Any, stack: AsyncExitStack, listener: HearingListener, keep_alive_seconds: float) -> None:
-        self._socket = socket
-        self._stack = stack
-        self._listener: HearingListener | None = listener
-        self._keep_alive_seconds = keep_alive_seconds
-        self._gathered = bytearray()
-        self._waiting: deque[bytes | None] = deque()
-        self._waiting_bytes = 0
-        self._something = asyncio.Event()
-        self._given_bytes = 0
         self._finalizing_ms: deque[int] = deque()
-        self._tasks = (
-            asyncio.create_task(self._send(), name="deepgram-listen-send"),
-            asyncio.create_task(self._read(), name="deepgram-listen-read"),
-        )
-
-    def send(self, mulaw: bytes) -> None:
-        if self._listener is None:
-            return
-        self._gathered += mulaw
-        self._given_bytes += len(mulaw)
-        if len(self._gathered) >= _CHUNK_BYTES:
-            self._hand_over()
-        if self._waiting_bytes > _MOST_WAITING_BYTES:
-            self._fail("the socket takes no audio")
+        super().__init__(NAME, socket, stack, listener, chunk_bytes=_CHUNK_BYTES, quiet_seconds=keep_alive_seconds)
 
     def finalize(self) -> None:
-        if self._listener is None:
-            return
-        self._hand_over()
-        self._finalizing_ms.append(self._given_bytes // BYTES_PER_MS)
-        self._waiting.append(None)
-        self._something.set()
+        if self._listener is not None:
+            self._finalizing_ms.append(self._given_bytes // BYTES_PER_MS)
+            self.hand_over(order=True)
 
-    async def close(self) -> None:
-        self._listener = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
-        await closed(self._stack)
+    async def keep_alive(self) -> None:
+        await self._socket.send_keep_alive()
 
-    def _hand_over(self) -> None:
-        if self._gathered:
-            self._waiting.append(bytes(self._gathered))
-            self._waiting_bytes += len(self._gathered)
-            self._gathered.clear()
-            self._something.set()
+    async def ask(self) -> None:
+        await self._socket.send_finalize()
 
-    async def _send(self) -> None:
-        try:
-            while True:
-                try:
-                    async with asyncio.timeout(self._keep_alive_seconds):
-                        await self._something.wait()
-                except TimeoutError:
-                    await self._socket.send_keep_alive()
-                    continue
-                self._something.clear()
-                while self._waiting:
-                    piece = self._waiting.popleft()
-                    if piece is None:
-                        await self._socket.send_finalize()
-                    else:
-                        self._waiting_bytes -= len(piece)
-                        await self._socket.send_media(piece)
-        except OSError as error:
-            self._fail(str(error))
-
-    async def _read(self) -> None:
-        try:
-            async for message in self._socket:
-                # Dispatch is by name: the SDK builds one message's class for another of the same shape.
-                match getattr(message, "type", None):
-                    case "Results":
-                        self._heard(message)
-                    case "Error":
-                        self._fail(str(getattr(message, "description", "an error without words")))
-        except OSError as error:
-            self._fail(str(error))
-        else:
-            self._fail("the provider closed the stream")
+    def told(self, message: Any) -> None:
+        if getattr(message, "type", None) == "Results":
+            self._heard(message)
 
     def _heard(self, results: Any) -> None:
         best = results.channel.alternatives[0]
@@ -147,11 +82,6 @@ class ListenStream:
             return False
         self._finalizing_ms.popleft()
         return True
-
-    def _fail(self, reason: str) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener(EngineFailed(engine=NAME, reason=reason))
 
 
 class DeepgramListen:
