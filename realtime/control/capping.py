@@ -1,13 +1,14 @@
 """A call may last so long and cost so much: the caller is told before the time is up, and hears why the call ends."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import ROUND_CEILING
 from typing import Final
 
-from commands.calls.orders import Witness
+from commands.calls.orders import Witness, Witnessed
 from commands.rates import RateTable
 from events.calls.ending import EndedBy
 from events.calls.talking import AgentTurn, Spent
+from events.calls.thinking import AnswerAccounted, AnswerSpeculated
 from events.usage import Meter
 from realtime.machine import closing
 from realtime.machine.effects import Note, SetTimer
@@ -53,9 +54,21 @@ def cost(listed: Mapping[str, int], spent: Spent) -> int:
 
 def begin(moment: Moment) -> None:
     """The clock of the call's length runs, to the warning first where there is time for one."""
+    moment.do(SetTimer(timer=Timer.LENGTH, at_ms=moment.at_ms + _warned_ms(moment)))
+
+
+def go_on(moment: Moment, spent: Iterable[Spent], *, warned: bool) -> bool:
+    """The clock runs on since the first answer, and the money is spent; returns whether a warning is due that nobody has heard."""
+    briefing, warned_ms = moment.state.briefing, _warned_ms(moment)
+    longest_ms = briefing.thresholds.max_call_ms
+    moment.change(cost=sum(cost(briefing.prices, each) for each in spent))
+    moment.do(SetTimer(timer=Timer.LENGTH, at_ms=warned_ms if moment.at_ms < warned_ms else max(moment.at_ms, longest_ms)))
+    return warned_ms <= moment.at_ms < longest_ms and not warned
+
+
+def _warned_ms(moment: Moment) -> int:
     longest_ms = moment.state.briefing.thresholds.max_call_ms
-    warned_ms = longest_ms - _WARNED_MS if longest_ms > 2 * _WARNED_MS else longest_ms
-    moment.do(SetTimer(timer=Timer.LENGTH, at_ms=moment.at_ms + warned_ms))
+    return longest_ms - _WARNED_MS if longest_ms > 2 * _WARNED_MS else longest_ms
 
 
 def length_due(moment: Moment) -> None:
@@ -74,20 +87,27 @@ def length_due(moment: Moment) -> None:
 
 
 def look(moment: Moment) -> None:
-    """After each step: what the answers that have just become facts cost, by the list, and the time until here."""
+    """After each step: what has just become a fact costs, by the list, and the time until here. A call ends with an answer of its own."""
     state = moment.state
     most_cents, listed = state.briefing.thresholds.max_cost_cents, state.briefing.prices
     if not most_cents or not listed:
         return
-    answers = [
-        effect.command.fact.spent
-        for effect in moment.effects
-        if isinstance(effect, Note) and isinstance(effect.command, Witness) and isinstance(effect.command.fact, AgentTurn)
-    ]
-    if not answers:
-        return
-    spent = state.cost + sum(cost(listed, each) for each in answers)
+    noted = [effect.command.fact for effect in moment.effects if isinstance(effect, Note) and isinstance(effect.command, Witness)]
+    spent = state.cost + sum(_costs(listed, noted))
     moment.change(cost=spent)
+    if not any(isinstance(fact, AgentTurn) for fact in noted):
+        return
     ends = state.ended is not None or (state.reply is not None and state.reply.ending is not None)
     if not ends and spent + listed[_SECOND] * (moment.at_ms // 1000) >= most_cents * _NANO_PER_CENT:
         closing.say_and_end(moment, state.briefing.wording.cost_is_up, _COST_LIMIT)
+
+
+def _costs(listed: Mapping[str, int], facts: Iterable[Witnessed]) -> Iterator[int]:
+    for fact in facts:
+        match fact:
+            case AgentTurn(spent=spent) | AnswerSpeculated(spent=spent):
+                yield cost(listed, spent)
+            case AnswerAccounted(estimate=estimate, spent=spent):
+                yield cost(listed, spent) - cost(listed, estimate)
+            case _:
+                pass

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from events.calls.control import HangUpOrdered
+from events.calls.control import HangUpOrdered, HoldBegan, HoldEnded, HoldEndOrdered, HoldOrdered
 from events.calls.ending import Stage
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
-from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
-from events.calls.thinking import ToolAnswered, ToolRequested
+from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken, Spent
+from events.calls.thinking import AnswerAccounted, AnswerSpeculated, ToolAnswered, ToolRequested
 from events.sealing import Sealed
 from realtime.consent.disclosure import Disclosure
 from realtime.consent.permission import Permission, Standing
@@ -26,6 +26,7 @@ _UNKNOWN_OUTCOME = (
     "The line broke before there was an answer. It may have been done, and nobody knows yet: do not ask for it again. "
     "Say that it will be checked."
 )
+_COUNTED = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "characters")
 _TIMES = ("at_ms", "ended_ms", "heard_ms", "recognised_ms", "cleared_ms", "to_ms")
 
 
@@ -51,6 +52,9 @@ class Past:
     `open_turn`: the caller's, that nobody has answered; `open_words` are its words, `asked` the tools asked for it, `granted` whether it
     was the yes on which a recording began. `unheard` is what a reply still had to say that we cut ourselves. `in_doubt`: tools that
     may have happened. `consent_version`: on which a recording may go on, 0 for none; `recognised_ms`: audio that was recognised.
+    `held_since_ms`: the caller waits on the line since then, `held_turn` was answered before. `hold_wanted`: the last order about it
+    that nobody has followed.
+    `spent` is what all answers used, one for each model; `time_warned`: the caller has heard that the time is almost over.
     """
 
     version: int = 0
@@ -69,6 +73,11 @@ class Past:
     stopped_version: int = 0
     withdrawn: bool = False
     hang_up_ordered: bool = False
+    held_since_ms: int | None = None
+    held_turn: int = 0
+    hold_wanted: bool | None = None
+    spent: tuple[Spent, ...] = ()
+    time_warned: bool = False
     stage: Stage = Stage.GREETING
     began_ms: int = 0
     last_ms: int = 0
@@ -87,6 +96,7 @@ class _Folding:
     def __init__(self, wording: Wording, unseal: Callable[[Sealed[str]], str]) -> None:
         self.past = Past()
         self._questions = (wording.permission_question, wording.permission_again)
+        self._warning = wording.time_almost_up
         self._unseal = unseal
         self._stopped: tuple[str, int] = ("", 0)
 
@@ -112,13 +122,28 @@ class _Folding:
                 self._answered(fact)
             case RecordingStarted() | RecordingStopOrdered() | RecordingStopped():
                 self._recording(version, fact)
+            case AnswerSpeculated(spent=spent):
+                self._spent(spent)
+            case AnswerAccounted(estimate=estimate, spent=spent):
+                self._spent(spent, instead_of=estimate)
             case HangUpOrdered():
                 self._change(hang_up_ordered=True)
+            case HoldOrdered() | HoldEndOrdered():
+                self._change(hold_wanted=isinstance(fact, HoldOrdered))
+            case HoldBegan(at_ms=at_ms):
+                self._change(held_since_ms=at_ms, held_turn=conversation.answered_turn(self.past.talk), hold_wanted=None)
+            case HoldEnded():
+                self._change(held_since_ms=None, hold_wanted=None)
             case _:
                 return
 
     def _change(self, **parts: Any) -> None:
         self.past = replace(self.past, **parts)
+
+    def _spent(self, spent: Spent, instead_of: Spent | None = None) -> None:
+        of_all = {one.model: one for one in self.past.spent}
+        before = of_all.get(spent.model, Spent(model=spent.model))
+        self._change(spent=tuple((of_all | {spent.model: _total(before, spent, instead_of or Spent())}).values()))
 
     def _stand(self, standing: Standing) -> None:
         self._change(permission=replace(self.past.permission, standing=standing))
@@ -157,6 +182,8 @@ class _Folding:
         doubtful = tuple(one.use for one in mine if one.outcome is None and not one.idempotent)
         talk = conversation.agent_said(self.past.talk, exchanges, heard)
         self._settle_answer()
+        self._spent(fact.spent)
+        self._change(time_warned=self.past.time_warned or self._warning in heard)
         self._change(talk=talk, asked=(), in_doubt=(*self.past.in_doubt, *doubtful), granted=False)
         if not talk.unanswered:
             self._change(open_turn=None, open_words="")
@@ -200,6 +227,11 @@ class _Folding:
                 if reason == "consent-withdrawn":
                     self._change(withdrawn=True)
                     self._stand(Standing.CLOSED)
+
+
+def _total(before: Spent, more: Spent, less: Spent) -> Spent:
+    counts = {name: getattr(before, name) + getattr(more, name) - getattr(less, name) for name in _COUNTED}
+    return replace(before, estimated=before.estimated or more.estimated, **counts)
 
 
 def _arguments(text: str) -> Mapping[str, Any]:

@@ -3,10 +3,10 @@
 from commands.calls.orders import StartRecording
 from events.calls.ending import EndedBy
 from realtime.consent.permission import Standing
+from realtime.control import capping, holding
 from realtime.machine import closing
-from realtime.machine.effects import SetTimer
 from realtime.machine.resuming import Past
-from realtime.machine.signals import MediaResumed, Timer
+from realtime.machine.signals import MediaResumed
 from realtime.machine.state import Awaited, Ending, Life, Moment, Round, Tape
 from realtime.speaking import replying
 from realtime.thinking import asking, conversation, tooling
@@ -22,14 +22,15 @@ _TO_THE_MODEL = (
 def resume(moment: Moment, signal: MediaResumed) -> None:
     """The first step of a call on its second worker."""
     past, briefing = signal.past, moment.state.briefing
-    waiting = past.open_turn is not None or past.unheard
+    waiting = past.open_turn is not None or past.unheard or past.held_since_ms is not None
+    warning = capping.go_on(moment, past.spent, warned=past.time_warned)
+    back = briefing.wording.back if waiting else briefing.wording.back_listening
     doubtful = tuple(one.use for one in past.asked if one.outcome is None and not one.idempotent)
     moment.change(
         life=Life.TALKING, stage=past.stage, talk=past.talk, disclosure=past.disclosure, permission=past.permission,
         tape=Tape(stopped_version=past.stopped_version, withdrawn=past.withdrawn), in_doubt=(*past.in_doubt, *doubtful),
-        turn_words=past.open_words, preface=briefing.wording.back if waiting else briefing.wording.back_listening,
+        turn_words=past.open_words, preface=f"{back} {briefing.wording.time_almost_up}" if warning else back,
     )  # fmt: skip
-    moment.do(SetTimer(timer=Timer.LENGTH, at_ms=max(signal.at_ms, briefing.thresholds.max_call_ms)))
     if past.hang_up_ordered:
         closing.conclude(moment, Ending(reason="hung-up-by-operator", ended_by=EndedBy.OPERATOR, billable=True))
         return
@@ -37,7 +38,14 @@ def resume(moment: Moment, signal: MediaResumed) -> None:
         # Its own place on the log says whether the consent still holds: before that nothing is kept.
         start = StartRecording(caller_ref=briefing.caller_ref, consent_version=past.consent_version, at_ms=signal.at_ms)
         moment.commit(start, Awaited.RECORDING_AGAIN)
-    _go_on(moment, past)
+    if past.held_since_ms is not None:
+        holding.go_on(moment, past.held_since_ms, past.held_turn)
+        if past.hold_wanted is False:
+            holding.end(moment, "ordered")
+    elif past.hold_wanted:
+        holding.begin(moment)
+    else:
+        _go_on(moment, past)
 
 
 def _go_on(moment: Moment, past: Past) -> None:

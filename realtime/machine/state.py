@@ -167,7 +167,10 @@ class Life(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallState:
-    """Everything about one call. Built from a briefing, changed by signals alone. `drafted` counts the drafts of the open turn."""
+    """Everything about one call. Built from a briefing, changed by signals alone. `drafted` counts the drafts of the open turn.
+
+    `held_turn` is the last of the caller's that was answered before they were put on hold.
+    """
 
     briefing: Briefing
     life: Life = Life.WAITING
@@ -205,6 +208,7 @@ class CallState:
     keys_since_ms: int = 0
     transfer: Transferring | None = None
     held: bool = False
+    held_turn: int = 0
     cost: int = 0
     preface: str = ""
     in_doubt: tuple[ToolUse, ...] = ()

@@ -49,6 +49,11 @@ def came_late(talk: Talk, text: str) -> Talk:
     return _told(talk, text)
 
 
+def answered_turn(talk: Talk) -> int:
+    """The last of the caller's turns that has an answer."""
+    return talk.turn - 1 if talk.unanswered and talk.turn else talk.turn
+
+
 def noted(talk: Talk, text: str) -> Talk:
     """Something that the model has to know about the caller's last words, told before them; nothing where they are answered."""
     if not talk.unanswered or talk.messages[-1].tool_outcomes:

@@ -137,6 +137,13 @@ class TestHold:
         scene.tell(signals.FactRecorded, fact=HoldEndOrdered(reason="knows"), version=10)
         assert "is anybody there" in scene.request.messages[-1].text
 
+    def test_answers_afterwards_though_the_caller_was_told_to_wait_since(self) -> None:
+        scene = held().hears_all().says("is anybody there?").wait(2000)
+        scene.wait(21_000).hears_all()
+        assert scene.spoken[-1] == scene.briefing.wording.still_on_hold
+        scene.tell(signals.FactRecorded, fact=HoldEndOrdered(reason="knows"), version=10)
+        assert any("is anybody there" in message.text for message in scene.request.messages)
+
     def test_does_not_forget_the_caller_and_does_not_hang_up_on_them(self) -> None:
         scene = held()
         for _ in range(10):

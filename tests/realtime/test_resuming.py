@@ -1,19 +1,21 @@
 """A call's facts alone say how it goes on with another worker."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from commands.calls.orders import StartRecording
-from events.calls.control import HangUpOrdered
+from events.calls.control import HangUpOrdered, HoldBegan, HoldEnded, HoldEndOrdered, HoldOrdered
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
-from events.calls.thinking import ToolAnswered, ToolRequested
+from events.calls.thinking import AnswerAccounted, AnswerSpeculated, ToolAnswered, ToolRequested
 from realtime.consent.permission import Standing
 from realtime.machine import effects as do
 from realtime.machine import resuming, signals
+from realtime.machine.briefing import Thresholds
 from realtime.machine.resuming import Past
 from realtime.ports import ToolUse
 from tests.realtime.scene import WORDING, Scene, briefing, opened, sealed
@@ -185,6 +187,77 @@ class TestTheCall:
         assert scene.all(do.Leave)
         assert scene.all(do.Finish) == []
         assert [type(fact) for fact in scene.facts[-2:]] == [AgentTurn, CallLeft]
+
+
+class TestTheCaps:
+    """The call had this much: 20 tokens in the turn, 30 dropped, and 10 more than the 20 told, at a tenth of a cent each: 6 cents."""
+
+    SPENT = (
+        *GREETED, said(1, "when are you open"), replace(heard(1, "From nine."), spent=Spent(model="m", output_tokens=20, estimated=True)),
+        AnswerSpeculated(turn=2, attempt=1, outcome="went-on", words=sealed("and"), asked_ms=1, settled_ms=2,
+            spent=Spent(model="m", output_tokens=30)),
+        AnswerAccounted(turn=1, at_ms=1, estimate=Spent(model="m", output_tokens=20), spent=Spent(model="m", output_tokens=30)), RESUMED,
+    )  # fmt: skip
+    LISTED: Mapping[str, int] = {"second": 0, "character": 0, "m/output_tokens": 1_000_000}
+
+    def test_count_the_money_that_was_spent_before(self) -> None:
+        scene = resumed(*self.SPENT, prices=self.LISTED, thresholds=Thresholds(max_cost_cents=6), ask_to_record=False)
+        assert scene.state.cost == 60_000_000
+        scene.hears_all()
+        assert (scene.end.reason, scene.spoken[-1]) == ("cost-limit", scene.briefing.wording.cost_is_up)
+        scene = resumed(*self.SPENT, prices=self.LISTED, thresholds=Thresholds(max_cost_cents=7), ask_to_record=False).hears_all()
+        assert not scene.over
+
+    def test_count_the_time_from_the_first_answer(self) -> None:
+        scene = resumed(*AGREED, RESUMED, thresholds=Thresholds(max_call_ms=120_000, silence_ms=300_000)).hears_all()
+        scene.wait(90_100 - scene.at_ms)
+        assert scene.spoken[-1] == scene.briefing.wording.time_almost_up
+        scene.wait(119_900 - scene.at_ms)
+        assert scene.spoken[-1] == scene.briefing.wording.time_almost_up
+        scene.wait(200)
+        assert scene.spoken[-1] == scene.briefing.wording.time_is_up
+
+    def test_warn_once(self) -> None:
+        words, cap = briefing().wording, Thresholds(max_call_ms=60_400, silence_ms=300_000)
+        scene = resumed(*AGREED, RESUMED, thresholds=cap)
+        assert scene.spoken == [f"{words.back_listening} {words.time_almost_up}"]
+        scene = resumed(*AGREED, heard(1, words.time_almost_up), RESUMED, thresholds=cap)
+        assert scene.spoken == [words.back_listening]
+        scene.hears_all().wait(60_500 - scene.at_ms)
+        assert scene.spoken == [words.back_listening, words.time_is_up]
+        scene = resumed(*AGREED, heard(1, words.time_almost_up, "I have to"), RESUMED, thresholds=cap)
+        assert words.time_almost_up in scene.spoken[0]
+
+
+class TestHold:
+    HELD = (*AGREED, HoldOrdered(reason="asks"), HoldBegan(at_ms=20_000))
+
+    def test_goes_on_for_as_long_as_it_would_have(self) -> None:
+        scene = resumed(*self.HELD, LOST, RESUMED, thresholds=Thresholds(max_hold_ms=60_000)).hears_all()
+        assert scene.spoken == [WORDING.back, WORDING.still_on_hold]
+        assert not scene.fact(HoldBegan)
+        scene.wait(79_900 - scene.at_ms)
+        assert not scene.fact(HoldEnded)
+        scene.wait(200)
+        assert [fact.reason for fact in scene.fact(HoldEnded)] == ["waited-long-enough"]
+
+    def test_keeps_what_the_caller_says_meanwhile(self) -> None:
+        scene = resumed(*self.HELD, said(2, "is anybody there"), RESUMED).hears_all()
+        assert scene.all(do.AskModel) == []
+        scene.tell(signals.FactRecorded, fact=HoldEndOrdered(reason="knows"), version=110)
+        assert scene.spoken[-1] == WORDING.back_from_hold
+        assert any("is anybody there" in message.text for message in scene.request.messages)
+
+    def test_that_was_ordered_and_not_begun_begins(self) -> None:
+        scene = resumed(*AGREED, HoldOrdered(reason="asks"), RESUMED)
+        assert (scene.spoken[-1], len(scene.fact(HoldBegan))) == (WORDING.please_hold, 1)
+
+    def test_is_over_when_it_was_or_when_that_was_ordered(self) -> None:
+        ended = HoldEnded(reason="ordered", at_ms=25_000)
+        scene = resumed(*self.HELD, HoldEndOrdered(reason="knows"), ended, RESUMED)
+        assert (scene.state.held, scene.fact(HoldEnded), scene.spoken) == (False, [], [WORDING.back_listening])
+        scene = resumed(*self.HELD, HoldEndOrdered(reason="knows"), RESUMED)
+        assert (scene.state.held, len(scene.fact(HoldEnded))) == (False, 1)
 
 
 class TestACrashAtAnyFact:
