@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from events.positions import Position
 from events.streams import PLATFORM, topic_of
-from projections.agents import AGENTS, Agent
+from projections.agents import AGENT_VERSIONS, AGENTS, Agent, AgentVersion
 from projections.flags import FLAGS, Flag
 from projections.numbers import NUMBERS, Number
 from projections.organisations import ORGANISATIONS, Organisation
@@ -20,6 +20,8 @@ from projections.runner import Runner
 from projections.table import Key, Table
 
 FOLLOWED: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, FLAGS)
+# Of each agent: a call under way goes on with the version it rang with, whatever was published since.
+_VERSIONS_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Directory:
         self.topic_of = topic_of
         self.caught_up = asyncio.Event()
         self._rows: dict[Table[Any], dict[Key, Any]] = {table: {} for table in FOLLOWED}
+        self._versions: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         self._keys: dict[str, KnownKey] = {}
         self._flags: defaultdict[str, dict[str, Flag]] = defaultdict(dict)
         self._checkpoints: dict[Mark, Checkpoint] = {}
@@ -77,6 +80,11 @@ class Directory:
         """The live versions of all agents, by their hashes."""
         agents: Iterable[Agent] = self._rows[AGENTS].values()
         return {each.live.version_hash: _parsed(each.live.configuration) for each in agents if each.live is not None}
+
+    def configuration(self, organisation_id: str, agent_id: str, version_hash: str) -> Mapping[str, Any] | None:
+        """A version's, live or not; None for one that is not among the agent's latest."""
+        found = self._versions.get((organisation_id, agent_id), {}).get(version_hash)
+        return None if found is None else _parsed(found)
 
     def routes(self) -> Sequence[Route]:
         """Who answers, number by number, as it is now."""
@@ -138,6 +146,8 @@ class Directory:
         for table, changed in writes.rows.items():
             for key, folded in changed.items():
                 self._put(table, key, folded.row)
+        for entry in writes.entries.get(AGENT_VERSIONS, ()):
+            self._keep(entry)
         for step in writes.advances:
             self._checkpoints[step.projection, step.place] = step.reached
             self._reached[step.place] = step.reached.next_offset
@@ -167,6 +177,14 @@ class Directory:
                 if each.revoked_at is None:
                     self._keys[each.key_id] = KnownKey(row.id, each.secret_hash, each.scopes, each.expires_at)
 
+    def _keep(self, entry: AgentVersion) -> None:
+        """The latest come last, and a version that is published again is the latest."""
+        known = self._versions[entry.tenant, entry.id]
+        known.pop(entry.version_hash, None)
+        known[entry.version_hash] = entry.configuration
+        while len(known) > _VERSIONS_KEPT:
+            del known[next(iter(known))]
+
     def _check_goal(self) -> None:
         if all(self._reached.get(place, 0) >= end for place, end in self._goal.items()):
             self.caught_up.set()
@@ -174,7 +192,7 @@ class Directory:
 
 async def follow(reader: LogReader, directory: Directory) -> None:
     """Keep a directory true until cancelled. It is ready to be asked once `caught_up` is set."""
-    runner = Runner(reader, directory, FOLLOWED, topic_of=directory.topic_of)
+    runner = Runner(reader, directory, (*FOLLOWED, AGENT_VERSIONS), topic_of=directory.topic_of)
     directory.must_reach(await reader.end_offsets(runner.topics))
     await runner.run()
 

@@ -1,6 +1,7 @@
 """Who answers a number: what a call has to know of the business, of its agent, and of the flags that are set."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 
@@ -28,3 +29,19 @@ class Routes(Protocol):
 
     def route(self, number_ref: str) -> Route | None:
         """None: nobody owns the number, or its agent has no published version."""
+
+    def configuration(self, organisation_id: str, agent_id: str, version_hash: str) -> Mapping[str, Any] | None:
+        """Of any version; None: it is known no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteOfThen:
+    """A Route as it was when a call rang."""
+
+    organisation_id: str
+    organisation_name: str
+    agent_id: str
+    agent_version: str
+    version_hash: str
+    configuration: Mapping[str, Any]
+    flags: Mapping[str, str]

@@ -24,6 +24,7 @@ from events.streams import StreamId
 from realtime.carrier import twiml
 from realtime.carrier.ports import CallHistory
 from realtime.carrier.reception import ReceptionPorts, Ringing
+from realtime.carrier.routes import Route, RouteOfThen
 from realtime.loop.facts_queue import Accepted, Away, FactsQueue, Outcome
 from realtime.machine import resuming
 from realtime.machine.briefing import Briefing
@@ -113,9 +114,26 @@ class TakingUp:
         if route is None or route.organisation_id != stream.tenant:
             raise NothingToTakeUp("number-unassigned")
         ringing = Ringing(
-            stream=stream, call_sid=received.call_sid, caller=self._opened(received.caller), caller_ref=received.caller_ref, route=route
-        )
+            stream=stream, call_sid=received.call_sid, caller=self._opened(received.caller), caller_ref=received.caller_ref,
+            route=self._as_it_rang(stream, received, route),
+        )  # fmt: skip
         return Returning(ringing=ringing, facts=facts, answered_at=answered.occurred_at, since=since)
+
+    def _as_it_rang(self, stream: StreamId, received: CallReceived, live: Route) -> Route:
+        """What was published or switched since is for calls that ring since."""
+        version_hash = received.agent_version_hash
+        configuration = self.ports.routes.configuration(stream.tenant, received.agent_id, version_hash)
+        if configuration is None:
+            self.counters["resumes-with-another-version"] += 1
+            log.warning(
+                "a call goes on with the live version: the one it rang with is not known any more", stream=str(stream),
+                rang_with=version_hash, live=live.version_hash,
+            )  # fmt: skip
+            return live
+        return RouteOfThen(
+            organisation_id=stream.tenant, organisation_name=live.organisation_name, agent_id=received.agent_id,
+            agent_version=received.agent_version, version_hash=version_hash, configuration=configuration, flags=received.flags,
+        )  # fmt: skip
 
     def document(self, returning: Returning) -> str:
         """Open another media stream for the call."""

@@ -93,6 +93,22 @@ class TestRoute:
             assert await directory.wait_for([gone], 5)
             assert directory.flags(AYB) == {}
 
+    async def test_knows_a_version_that_is_live_no_more(self) -> None:
+        reader = business()
+        # Read as one group: the row of the agent never had the one between.
+        reader.append(AGENT, *(replace(PUBLISHED, label=f"{n}", version_hash=f"{n}" * 64, configuration=f'{{"n":{n}}}') for n in (2, 3)))
+        async with following(reader) as directory:
+            found = [directory.configuration(AYB, "agt_1", f"{n}" * 64) for n in (1, 2, 3, 4)]
+            assert found == [{"greeting": {"text": "hello"}}, {"n": 2}, {"n": 3}, None]
+            assert directory.configuration("AYB-other", "agt_1", "1" * 64) is None
+
+    async def test_knows_the_latest_versions_of_an_agent_only(self) -> None:
+        reader = business()
+        reader.append(AGENT, *(replace(PUBLISHED, label=f"{n}", version_hash=f"{n:064}") for n in range(16)))
+        async with following(reader) as directory:
+            assert directory.configuration(AYB, "agt_1", "1" * 64) is None
+            assert directory.configuration(AYB, "agt_1", f"{0:064}") is not None
+
     async def test_does_not_wait_longer_than_it_is_told(self) -> None:
         async with following(business()) as directory:
             assert not await directory.wait_for([Position("aybiza.flags.v1", 0, 99, FENCE)], 0.05)

@@ -77,9 +77,18 @@ class Desks:
 
     number_ref: str
     desk: Desk
+    former: tuple[Desk, ...] = ()
 
     def route(self, number_ref: str) -> Desk | None:
         return self.desk if number_ref == self.number_ref else None
+
+    def publish(self, desk: Desk, *, forget: bool = False) -> None:
+        self.former = () if forget else (*self.former, self.desk)
+        self.desk = desk
+
+    def configuration(self, organisation_id: str, agent_id: str, version_hash: str) -> Mapping[str, Any] | None:
+        known = [desk for desk in (self.desk, *self.former) if desk.organisation_id == organisation_id and desk.agent_id == agent_id]
+        return next((desk.configuration for desk in known if desk.version_hash == version_hash), None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,6 +105,7 @@ class Office:
     shelf: Shelf
     public_url: str
     address: tuple[str, int]
+    desks: Desks
     media_url: str = ""
     worker: CallWorker = None  # type: ignore[assignment] # set before the office opens
     door: Counter[str] = field(default_factory=Counter)
@@ -159,7 +169,8 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
     signer, keys, log = RequestValidator(AUTH_TOKEN), keys or keyring(), log or MemoryLog()
     office = Office(
         log=log, keys=keys, ears=TextEars(), voice=PlainVoice(), mind=Mind(thoughts), tools=tools or PlainTools(),
-        carrier=Carrier(), shelf=Shelf(), public_url=public_url, address=("127.0.0.1", listening.getsockname()[1]),
+        carrier=Carrier(), shelf=Shelf(), desks=Desks(keys.reference(PLATFORM, NUMBER), desk or Desk()),
+        public_url=public_url, address=("127.0.0.1", listening.getsockname()[1]),
     )  # fmt: skip
     media = MediaServer(
         office.accept, path="/media",
@@ -172,7 +183,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
         recordings=office.shelf, watch=log.watch, observing=(office.keep, *observing),
     )  # fmt: skip
     reception = ReceptionPorts(
-        dispatch=log, routes=Desks(keys.reference(PLATFORM, NUMBER), desk or Desk()), keyring=keys, tokens=Tokens(os.urandom(32)),
+        dispatch=log, routes=office.desks, keyring=keys, tokens=Tokens(os.urandom(32)),
         addresses=Addresses(public_url=public_url, media_url=office.media_url), now=lambda: datetime.now(UTC),
         new_call_id=lambda _organisation: f"call_{uuid7(int(datetime.now(UTC).timestamp() * 1000), secrets.randbits(74)).hex}",
         answer_within_seconds=1.0,

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+import pytest
+
 from commands.calls.deciding import MOST_RESUMES
 from events.calls.ending import CallEnded
 from events.calls.late import LateFact
@@ -72,6 +74,17 @@ class TestACallThatLosesItsStream:
             times = [fact.started_ms for fact in facts if isinstance(fact, AgentTurn) and fact.started_ms is not None]
             assert times == sorted(times)
             assert "resumed" not in notes(call)
+
+    @pytest.mark.parametrize("forgotten", [False, True])
+    async def test_goes_on_with_the_version_it_rang_with_while_that_is_known(self, *, forgotten: bool) -> None:
+        later = replace(SHORT, version_hash="later", configuration={**SHORT.configuration, "wording": {"back": "Later."}})
+        async with open_office(thoughts, desk=SHORT, resumes=True) as office:
+            async with ringing(office, "goodbye") as call:
+                await office.log.until(DisclosureSpoken)
+                office.desks.publish(later, forget=forgotten)
+                call.breaks_off()
+            assert ("Later." in office.voice.spoken, _WORDS.back in office.voice.spoken) == (forgotten, not forgotten)
+            assert office.worker.counters["resumes-with-another-version"] == forgotten
 
     async def test_is_apologised_for_and_ended_when_that_happens_too_often(self) -> None:
         async with open_office(thoughts, desk=SHORT, resumes=True) as office:
