@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     media_url: str | None = Field(None, pattern=r"^wss?://[^/\s?#]+(/[^\s?#]*)?$")
     # Whether a call whose worker is lost is taken up by another, or ended.
     resume_calls: bool = True
+    # How often a voice worker asks the carrier for calls that nobody has any more; oftener where it has just taken over from another.
+    lookout_seconds: float = Field(60.0, ge=1, le=3600)
     # How long a voice worker that is told to stop lets its calls come to their own end, before it hands them over to others.
     drain_seconds: float = Field(30.0, ge=0, le=3600)
     # Where facts of calls wait for a log that is away, on a disk that outlives the process, and how much of it they may take; None: the

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,20 +11,21 @@ import structlog
 from fastapi import APIRouter
 
 from commands.spool.spool import Spool
-from events.calls.ending import EndedBy, Stage
+from events.calls.ending import EndedBy
 from events.streams import StreamId
 from realtime.carrier import twiml
 from realtime.carrier.admission import Door
 from realtime.carrier.media_socket import MediaSocket, StartRefused, Transport
 from realtime.carrier.media_streams import Start
-from realtime.carrier.ports import CallHistory
+from realtime.carrier.moving import lives_for_all_we_know, moving_where_possible
+from realtime.carrier.ports import CallHistory, LiveCarrier
 from realtime.carrier.reception import NOT_NOW, Reception, ReceptionPorts, Ringing
 from realtime.carrier.status import leg_in, was_answered
 from realtime.carrier.streamless import SORRY, Patience, Streamless
 from realtime.carrier.taking_up import TakingUp
 from realtime.carrier.webhook import SignatureCheck, router
 from realtime.loop.conductor import Conductor, Engines
-from realtime.loop.facts_queue import FactsQueue, Sender
+from realtime.loop.facts_queue import FactsQueue
 from realtime.loop.preparing import Preparing
 from realtime.loop.settling import settled
 from realtime.ports import Tools
@@ -52,6 +53,8 @@ class WorkerPorts:
     spool: Spool | None = None
     history: CallHistory | None = None
     others: Callable[[], bool] = lambda: False
+    carrier: LiveCarrier | None = None
+    lives: Callable[[str], Awaitable[bool]] = lives_for_all_we_know
     door: Door = field(default_factory=Door)
 
 
@@ -100,6 +103,7 @@ class CallWorker:
         self._streamless = Streamless(
             self._reception, taking_up, self._spawn, self.counters, addresses=reception.addresses, patience=settings.patience,
         )  # fmt: skip
+        self.moving = moving_where_possible(self._reception, taking_up, ports.carrier, self.counters, self.holds, ports.lives)
         self._preparing = Preparing(
             engines=ports.engines, keyring=reception.keyring, tools=ports.tools, models=ports.models, worker=settings.name,
             leg_url=reception.addresses.leg_url, resumable=taking_up is not None,
@@ -118,6 +122,9 @@ class CallWorker:
     def takes_calls(self) -> bool:
         """Not while the facts of a new call could not be kept, should the log go away."""
         return self._ports.spool is None or self._ports.spool.accepts_calls
+
+    def holds(self, call_id: str) -> bool:
+        return call_id in self._live or call_id in self._ringing or call_id in self._streamless
 
     def health(self) -> Mapping[str, int]:
         """Figures for an operator: calls under way, rings without a stream, facts not on the log yet, and all that was counted."""
@@ -188,6 +195,10 @@ class CallWorker:
         # Whoever has the call says why it ended, and says so first. Where nobody does any more, this is all that is known.
         asyncio.get_running_loop().call_later(self._settings.end_grace_seconds, self._carrier_ended, call_sid)
 
+    async def stream(self, call_id: str, organisation_id: str, fields: Mapping[str, str]) -> None:
+        if self.moving is not None and call_id not in self._ended and not self.draining:
+            self._spawn(self.moving.told(StreamId(organisation_id, "calls", call_id), fields), f"stream of call {call_id}")
+
     async def leg(self, call_id: str, organisation_id: str, fields: Mapping[str, str]) -> str:
         if (told := leg_in(fields)) is not None:
             await self._reception.leg(StreamId(organisation_id, "calls", call_id), told)
@@ -212,7 +223,8 @@ class CallWorker:
             raise StartRefused("call-unknown")
         stream_sid = start.start.stream_sid
         call = self._preparing.in_hand(ringing, stream_sid, began_ms=0 if returning is None else returning.age_ms(ports.now()))
-        facts = FactsQueue(ports.dispatch, self._sender(ringing, stream_sid), self.counters, spool=self._ports.spool)
+        sender = self._reception.sender(ringing, stream_sid, self._settings.name)
+        facts = FactsQueue(ports.dispatch, sender, self.counters, spool=self._ports.spool)
         takes_over = None if returning is None else self._streamless.takes_over(returning, call, facts)
         conductor = Conductor(call, self._ports.engines, facts, socket, self.counters, takes_over)
         task = self._spawn(conductor.run(), f"call {call_id}")
@@ -264,13 +276,6 @@ class CallWorker:
 
     # --- within ---
 
-    def _sender(self, ringing: Ringing, stream_sid: str) -> Sender:
-        consents = StreamId(ringing.stream.tenant, "consents", ringing.caller_ref)
-        return Sender(
-            call=ringing.stream, consents=consents, incarnation=stream_sid, actor=f"worker/{self._settings.name}",
-            now=self._ports.reception.now,
-        )  # fmt: skip
-
     def _call_done(self, call_id: str, task: asyncio.Task[None]) -> None:
         live = self._live.pop(call_id, None)
         if live is not None:
@@ -309,11 +314,7 @@ class CallWorker:
                 live.socket.shut("the carrier's call is over")
                 return
         if not self.draining:
-            self._spawn(self._end_unseen(call_sid), f"end of the carrier's call {call_sid}")
-
-    async def _end_unseen(self, call_sid: str) -> None:
-        if (stream := await self._reception.found(call_sid)) is not None:
-            await self._reception.end(stream, "carrier-reported-end", EndedBy.CARRIER, Stage.CONVERSATION)
+            self._spawn(self._reception.end_unseen(call_sid), f"end of the carrier's call {call_sid}")
 
     def _never_connected(self, call_id: str) -> None:
         if ringing := self._ringing.pop(call_id, None):

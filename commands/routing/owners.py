@@ -147,6 +147,20 @@ class Owners:
             drawn = new_id()
         return drawn
 
+    @property
+    def address(self) -> str:
+        """That of this process, as it stands in its claims."""
+        return self._estate.address
+
+    async def lives(self, address: str) -> bool:
+        """Whether the process at that address answers, and is still the one that it was. Asks it; bounded."""
+        return address == self._estate.address or (self._lines.may_live(address) and await self._lines.lives(address))
+
+    def owns(self, room: str, stream: StreamId) -> bool:
+        """Whether this process decides about the stream."""
+        partition = self._estate.at(room, stream.key)
+        return partition is not None and partition.owner.owns
+
     def ownerships(self) -> Sequence[Ownership]:
         """How every partition stands, for people and metrics."""
         return self._estate.ownerships()

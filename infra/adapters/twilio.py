@@ -90,6 +90,16 @@ class TwilioTelephony:
                 raise TransferRefused(f"carrier-error-{cause.code}") from cause
             raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
 
+    async def move(self, call_sid: str, url: str) -> bool:
+        """Have the live call ask at `url` for its next document. False where it is over. Raises EngineUnavailable."""
+        try:
+            await self._asked(lambda client: client.calls(call_sid).update_async(url=url, method="POST"))
+        except TwilioRestException as cause:
+            if cause.status == _NOT_FOUND or cause.code == _NOT_IN_PROGRESS:
+                return False
+            raise EngineUnavailable(NAME, f"{cause.status}, code {cause.code}") from cause
+        return True
+
     async def standing(self, call_sid: str) -> str | None:
         """The call's state in the carrier's words (`in-progress`, `completed`, …); None where it knows no such call."""
         try:

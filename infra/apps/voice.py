@@ -19,10 +19,11 @@ from events.streams import topic_of
 from infra.adapters.call_history import LogHistory
 from infra.adapters.captured_digits import DigitVault
 from infra.adapters.picows_media import MediaServer
+from infra.adapters.postgres.calls_under_way import PostgresCallsUnderWay
 from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.history import PostgresHistories
 from infra.adapters.rate_tables import read_rate_tables
-from infra.adapters.twilio import SignatureCheck
+from infra.adapters.twilio import SignatureCheck, TwilioTelephony
 from infra.apps.alongside import alongside
 from infra.apps.engines import Engines, opened_engines
 from infra.apps.footing import Footing
@@ -33,7 +34,8 @@ from infra.apps.telemetry import running_telemetry
 from infra.settings import Settings
 from projections.directory import Directory, Route
 from realtime.carrier.admission import Door
-from realtime.carrier.ports import CallHistory
+from realtime.carrier.lookout import Lookout, Watchfulness
+from realtime.carrier.moving import named
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
 from realtime.loop import conductor
@@ -82,12 +84,17 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         spool = await stack.enter_async_context(running_spool(settings, owners))
         door = Door(engines.admission, time.thread_time)
         await stack.enter_async_context(alongside({"look after the load": door.run}))
+        # Without the journal a call's facts are read from the log, from where the call began.
+        pool = await stack.enter_async_context(connected(footing.services.postgres, purpose="history", least=0))
+        history = LogHistory(footing.kafka, PostgresHistories(pool), footing.schemas, footing.schemas.codec)
         ports = WorkerPorts(
             engines=call_engines, reception=reception, tools=engines.tools, models=engines.models, signed=signed, spool=spool,
-            history=await _history(stack, footing) if settings.resume_calls else None, others=lambda: _others(owners),
-            door=door,
+            history=history if settings.resume_calls else None,
+            others=lambda: _others(owners), door=door, lives=owners.lives,
+            carrier=engines.telephony if isinstance(engines.telephony, TwilioTelephony) else None,
         )  # fmt: skip
-        worker = CallWorker(ports, WorkerSettings(name=f"{machine.node()}-{os.getpid()}", drain_within_seconds=settings.drain_seconds))
+        name = named(machine.node(), owners.address, os.getpid())
+        worker = CallWorker(ports, WorkerSettings(name=name, drain_within_seconds=settings.drain_seconds))
         seen.workers.append(worker)
         media = MediaServer(
             worker.accept, path=_MEDIA_PATH, signed=lambda signature: signed(media_url, {}, signature), counters=worker.counters
@@ -97,6 +104,12 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
         await stack.enter_async_context(
             alongside({"prepare engines for agents": lambda: _prepare(engines, prepared if settings.speak_ahead else None, directory)})
         )
+        if worker.moving is not None:
+            lookout = Lookout(
+                moving=worker.moving, under_way=PostgresCallsUnderWay(pool), owns=owners.owns, owned=lambda: _owned(owners),
+                now=reception.now, watchfulness=Watchfulness(every_seconds=settings.lookout_seconds),
+            )  # fmt: skip
+            await stack.enter_async_context(alongside({"look for calls without a worker": lookout.run}))
         yield Voice(worker=worker, engines=engines)
 
 
@@ -141,10 +154,10 @@ async def _speak_ahead(prepared: Prepared, route: Route) -> bool:
     return True
 
 
-async def _history(stack: AsyncExitStack, footing: Footing) -> CallHistory:
-    # Without the journal a call's facts are read from the log, from where the call began.
-    pool = await stack.enter_async_context(connected(footing.services.postgres, purpose="history", least=0))
-    return LogHistory(footing.kafka, PostgresHistories(pool), footing.schemas, footing.schemas.codec)
+def _owned(owners: Owners) -> frozenset[object]:
+    """The partitions of calls that are this process's now."""
+    topic = topic_of(CALLS.room)
+    return frozenset(each.place for each in owners.ownerships() if each.owned and each.place.topic == topic)
 
 
 def _others(owners: Owners) -> bool:

@@ -16,12 +16,16 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 
 class TwilioRestEmulator:
-    """Knows the calls that it was told of. `completed` is called once for each that is ended from here, `redirected` with a document."""
+    """Knows the calls that it was told of. `completed` is called once for each that is ended from here, `redirected` with a document,
+    `sent` with the address at which another one is to be asked for.
+    """
 
     def __init__(
-        self, account_sid: str, auth_token: str, completed: Callable[[str], None], redirected: Callable[[str, str], None] | None = None
-    ) -> None:
+        self, account_sid: str, auth_token: str, completed: Callable[[str], None],
+        redirected: Callable[[str, str], None] | None = None, sent: Callable[[str, str], None] | None = None,
+    ) -> None:  # fmt: skip
         self._account_sid, self._auth_token, self._completed, self._redirected = account_sid, auth_token, completed, redirected
+        self._sent = sent
         self._status: dict[str, str] = {}
         self.account = "active"
         self.numbers: list[dict[str, str]] = []
@@ -60,15 +64,21 @@ class TwilioRestEmulator:
             return _error(400, 20001, "Parameters are sent as a form")
         form, call_sid = await request.post(), request.match_info["call"]
         ends = set(form) == {"Status"} and form["Status"] == "completed"
-        if not ends and set(form) != {"Twiml"}:
+        sends = set(form) == {"Url", "Method"}
+        if not ends and not sends and set(form) != {"Twiml"}:
             return _error(400, 20001, f"Invalid parameters: {', '.join(sorted(form))}")
-        if not ends and len(str(form["Twiml"])) > _LONGEST_DOCUMENT:
+        if sends and not (str(form["Url"]).startswith(("http://", "https://")) and form["Method"] in ("GET", "POST")):
+            return _error(400, 21205, "Url is not a valid URL")
+        if not ends and not sends and len(str(form["Twiml"])) > _LONGEST_DOCUMENT:
             return _error(400, 21624, "Twiml parameter must be 4000 characters or less")
         if self._status[call_sid] != "in-progress":
             return _error(400, 21220, "Call is not in-progress. Cannot redirect.")
         if ends:
             self._status[call_sid] = "completed"
             self._completed(call_sid)
+        elif sends:
+            if self._sent is not None:
+                self._sent(call_sid, str(form["Url"]))
         elif self._redirected is not None:
             self._redirected(call_sid, str(form["Twiml"]))
         return self._call(request)

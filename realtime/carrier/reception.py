@@ -23,6 +23,7 @@ from events.streams import PLATFORM, StreamId
 from realtime.carrier import twiml
 from realtime.carrier.routes import Route, Routes
 from realtime.carrier.tokens import Tokens
+from realtime.loop.facts_queue import Sender
 from realtime.loop.tracing import trace_of
 
 log = structlog.get_logger()
@@ -59,6 +60,10 @@ class Addresses:
     def leg_url(self, call: StreamId) -> str:
         """Where the carrier tells of the leg to whom the caller of this call was put through."""
         return f"{self.public_url}/twilio/leg?call={call.id}&of={call.tenant}"
+
+    def stream_url(self, call: StreamId) -> str:
+        """Where the carrier tells what becomes of a media stream of this call."""
+        return f"{self.public_url}/twilio/stream?call={call.id}&of={call.tenant}"
 
     def next_url(self, call: StreamId, received: Position | None = None) -> str:
         """`received`: from where on the log has anything of the call."""
@@ -112,7 +117,8 @@ class Reception:
         )  # fmt: skip
         received = await self._send(CALLS, stream, receive, "receive")
         token = ports.tokens.issue(stream.id, call_sid, ports.now().timestamp())
-        return twiml.connect(ports.addresses.media_url, token, ports.addresses.next_url(stream, received.position)), ringing
+        at = ports.addresses
+        return twiml.connect(at.media_url, token, at.next_url(stream, received.position), at.stream_url(stream)), ringing
 
     async def _nobody(self, call_sid: str, number_ref: str) -> str:
         self._counters["rings-to-nobody"] += 1
@@ -133,6 +139,11 @@ class Reception:
             return StreamId(held.organisation_id, CALLS.category, held.call_id)
         return StreamId(organisation_id, CALLS.category, call_id)
 
+    def sender(self, ringing: Ringing, stream_sid: str, worker: str) -> Sender:
+        """In whose name the facts of one media stream are sent."""
+        consents = StreamId(ringing.stream.tenant, "consents", ringing.caller_ref)
+        return Sender(call=ringing.stream, consents=consents, incarnation=stream_sid, actor=f"worker/{worker}", now=self._ports.now)
+
     async def never_connected(self, ringing: Ringing, reason: str, ended_by: EndedBy) -> None:
         """A call that rang and has no media stream is over. Where the log is away, the next who asks says so again."""
         await self.end(ringing.stream, reason, ended_by, Stage.RINGING)
@@ -151,6 +162,11 @@ class Reception:
         except (LogUnavailable, CommitInDoubt, TimeoutError, CommandRefused) as cause:
             log.warning("a call of the carrier's is not known", call_sid=call_sid, cause=str(cause))
         return None
+
+    async def end_unseen(self, call_sid: str) -> None:
+        """The carrier's call is over; whoever had it has not said so."""
+        if (stream := await self.found(call_sid)) is not None:
+            await self.end(stream, "carrier-reported-end", EndedBy.CARRIER, Stage.CONVERSATION)
 
     async def leg(self, stream: StreamId, told: NoteTransferLeg) -> None:
         """Put on the log what the carrier tells of a leg; where it is away, the carrier's next word says more."""

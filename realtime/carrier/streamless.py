@@ -61,6 +61,9 @@ class Streamless:
     def resumes(self) -> bool:
         return self._taking_up is not None
 
+    def __contains__(self, call_id: object) -> bool:
+        return call_id in self._waiting
+
     def __len__(self) -> int:
         return len(self._waiting)
 

@@ -139,7 +139,8 @@ class TakingUp:
         """Open another media stream for the call."""
         stream, ports = returning.ringing.stream, self.ports
         token = ports.tokens.issue(stream.id, returning.ringing.call_sid, ports.now().timestamp())
-        return twiml.connect(ports.addresses.media_url, token, ports.addresses.next_url(stream, returning.since))
+        at = ports.addresses
+        return twiml.connect(at.media_url, token, at.next_url(stream, returning.since), at.stream_url(stream))
 
     def fold(self, facts: Sequence[Recorded[Fact]], briefing: Briefing) -> Past:
         """What the call was, in clear."""

@@ -12,14 +12,15 @@ def say_and_hang_up(sentence: str) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?><Response><Say>{escape(sentence[:_LONGEST_SENTENCE])}</Say><Hangup/></Response>'
 
 
-def connect(media_url: str, token: str, next_url: str) -> str:
-    """Open the media stream; when it ends for whatever reason, ask at `next_url` what follows.
+def connect(media_url: str, token: str, next_url: str, told_at: str) -> str:
+    """Open the media stream; when it ends for whatever reason, ask at `next_url` what follows. What becomes of it is told at `told_at`.
 
     The stream's address has no query string (the carrier's error 31920): the token goes as a parameter.
     """
     return (
         '<?xml version="1.0" encoding="UTF-8"?><Response>'
-        f'<Connect><Stream url={quoteattr(media_url)}><Parameter name="token" value={quoteattr(token)}/></Stream></Connect>'
+        f'<Connect><Stream url={quoteattr(media_url)} statusCallback={quoteattr(told_at)} statusCallbackMethod="POST">'
+        f'<Parameter name="token" value={quoteattr(token)}/></Stream></Connect>'
         f'<Redirect method="POST">{escape(next_url)}</Redirect></Response>'
     )
 

@@ -35,6 +35,9 @@ class Answering(Protocol):
     async def over(self, call_sid: str) -> None:
         """The carrier says that its call is over."""
 
+    async def stream(self, call_id: str, organisation_id: str, fields: Mapping[str, str]) -> None:
+        """The carrier tells what became of a media stream."""
+
     async def leg(self, call_id: str, organisation_id: str, fields: Mapping[str, str]) -> str:
         """The carrier tells of the leg to whom a caller was put through, or asks what follows it."""
 
@@ -78,11 +81,10 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
         fields = await form(request)
         if fields is None:
             return _forbidden()
-        call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
-        if not _ID.match(call_id) or not _ID.match(organisation_id):
+        if (call := _call_in(request)) is None:
             return document(twiml.HANG_UP)
         hint = request.query_params.get("at", "")
-        return document(await answering.next(call_id, organisation_id, hint if _HINT.match(hint) else "", again(request)))
+        return document(await answering.next(*call, hint if _HINT.match(hint) else "", again(request)))
 
     @routes.post("/status")
     async def status(request: Request) -> Response:
@@ -94,17 +96,31 @@ def router(answering: Answering, signed: SignatureCheck, public_url: str, counte
             await answering.over(told.call_sid)
         return Response(status_code=204)
 
+    @routes.post("/stream")
+    async def stream(request: Request) -> Response:
+        fields = await form(request)
+        if fields is None:
+            return _forbidden()
+        if (call := _call_in(request)) is not None:
+            await answering.stream(*call, fields)
+        return Response(status_code=204)
+
     @routes.post("/leg")
     async def leg(request: Request) -> Response:
         fields = await form(request)
         if fields is None:
             return _forbidden()
-        call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
-        if not _ID.match(call_id) or not _ID.match(organisation_id):
+        if (call := _call_in(request)) is None:
             return document(twiml.HANG_UP)
-        return document(await answering.leg(call_id, organisation_id, fields))
+        return document(await answering.leg(*call, fields))
 
     return routes
+
+
+def _call_in(request: Request) -> tuple[str, str] | None:
+    """The call and its organisation, as the address that we gave the carrier names them."""
+    call_id, organisation_id = (request.query_params.get(name, "") for name in ("call", "of"))
+    return (call_id, organisation_id) if _ID.match(call_id) and _ID.match(organisation_id) else None
 
 
 def _forbidden() -> Response:

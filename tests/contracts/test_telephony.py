@@ -61,10 +61,37 @@ class TestHangUp:
             await TwilioTelephony(ACCOUNT, TOKEN).hang_up(CALL)
 
 
+class TestMove:
+    async def test_has_the_carrier_ask_at_another_address(self) -> None:
+        sent: list[tuple[str, str]] = []
+        emulator = TwilioRestEmulator(ACCOUNT, TOKEN, lambda _: None, sent=lambda sid, url: sent.append((sid, url)))
+        emulator.begin(CALL)
+        async with emulator.serving() as url, TwilioTelephony(ACCOUNT, TOKEN, base_url=url) as telephony:
+            assert await telephony.move(CALL, "https://voice.example/twilio/voice/next?call=call_1&of=AYB-1")
+        assert sent == [(CALL, "https://voice.example/twilio/voice/next?call=call_1&of=AYB-1")]
+
+    async def test_of_a_call_that_is_over_says_so(self) -> None:
+        async with carrier() as (telephony, emulator, _):
+            emulator.end(CALL)
+            assert not await telephony.move(CALL, "https://voice.example/next")
+            assert not await telephony.move("CA" + "2" * 32, "https://voice.example/next")
+            assert await telephony.standing(CALL) == "completed"
+
+    async def test_with_a_wrong_token_is_unavailable(self) -> None:
+        async with carrier(token="another") as (telephony, _, _):
+            with pytest.raises(EngineUnavailable, match="401, code 20003"):
+                await telephony.move(CALL, "https://voice.example/next")
+
+
 class TestTheEmulatedCarrier:
     @pytest.mark.parametrize(
         ("form", "code"),
-        [({"Status": "busy"}, 20001), ({"Status": "completed", "Url": "http://x"}, 20001), ({}, 20001)],
+        [
+            ({"Status": "busy"}, 20001),
+            ({"Status": "completed", "Url": "http://x"}, 20001),
+            ({}, 20001),
+            ({"Url": "voice/next", "Method": "POST"}, 21205),
+        ],
     )
     async def test_refuses_other_updates(self, form: dict[str, str], code: int) -> None:
         async with carrier() as (_, emulator, completed), emulator.serving() as url, ClientSession() as http:

@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,6 +26,8 @@ from events.streams import PLATFORM
 from infra.adapters.picows_media import MediaServer
 from realtime.carrier.admission import Door
 from realtime.carrier.media_socket import MediaSocket, Transport
+from realtime.carrier.moving import lives_for_all_we_know
+from realtime.carrier.ports import LiveCarrier
 from realtime.carrier.reception import Addresses, ReceptionPorts
 from realtime.carrier.tokens import Tokens
 from realtime.control.ports import CapturedDigits
@@ -162,6 +164,8 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
     resumes: bool = False,
     door: Door | None = None,
     behind: str | None = None,
+    live_carrier: LiveCarrier | None = None,
+    lives: Callable[[str], Awaitable[bool]] = lives_for_all_we_know,
 ) -> AsyncIterator[Office]:
     """The doors are open when it begins, and everything is let go of at its end."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -196,6 +200,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
             models=lambda _configuration: {"default": "model-default", "fast": "model-fast"},
             signed=lambda url, fields, signature: bool(signer.validate(url, dict(fields), signature)), spool=office.spool,
             history=log.history if resumes else None, others=lambda: behind is not None, door=door or Door(),
+            carrier=live_carrier, lives=lives,
         ),
         settings or WorkerSettings(name="office"),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
@@ -18,6 +19,9 @@ from infra.emulators.twilio.twiml import Dial, Hangup, Pause, Redirect, Say, Str
 # The real carrier gives a webhook 15 s, then error 11200.
 _WEBHOOK_SECONDS = 15
 _MOST_DOCUMENTS = 10
+_TOLD = aiohttp.ClientTimeout(total=1.0)
+# Whoever does not close the stream with us is left behind.
+_CLOSING = aiohttp.ClientWSTimeout(ws_close=2.0)
 # From a media stream that broke off to the question what follows: the real carrier takes its time, and the caller hears nothing.
 BREAK_MS = 500
 _NORMAL_CLOSE, _GOING_AWAY = 1000, 1001
@@ -49,7 +53,10 @@ class CarrierCall:
     status_url: str | None = None
     _line_ms: int = 0
     _ended: bool = False
+    asks: bool = True
+    """Whether it goes on with the document after a media stream that broke off; the callbacks about streams come in any case."""
     _document: str | None = None
+    _sent_to: str | None = None
 
     async def place(self) -> None:
         """Ring, follow the documents until the call ends. Errors of ours and theirs are notes; nothing is raised for them."""
@@ -68,6 +75,12 @@ class CarrierCall:
     def redirect(self, document: str) -> None:
         """The carrier's REST side was given another document for the live call: the media stream ends, and it is followed."""
         self._document = document
+        if self.stream is not None:
+            self.stream.hung_up.set()
+
+    def send(self, url: str) -> None:
+        """The carrier's REST side was told where to ask for another document: the media stream ends, whatever its other side does."""
+        self._sent_to = url
         if self.stream is not None:
             self.stream.hung_up.set()
 
@@ -105,6 +118,12 @@ class CarrierCall:
                     return await self._follow(http, await self._dial(http, verb))
                 case Stream():
                     who = await self._connect(http, verb)
+                    await self._tell(http, verb)
+                    if not self.asks and self._sent_to is None and self._document is None and who == "worker":
+                        await self._stands_still()
+                    if self._sent_to is not None and not self._ended:
+                        url, self._sent_to = self._sent_to, None
+                        return url
                     if self._document is not None and not self._ended:
                         document, self._document = self._document, None
                         return await self._follow(http, self._read(document, self.webhook))
@@ -119,9 +138,7 @@ class CarrierCall:
         )  # fmt: skip
         signature = RequestValidator(self.auth_token).compute_signature(verb.url, {})
         try:
-            socket = await http.ws_connect(
-                verb.url, headers={"X-Twilio-Signature": signature}, compress=0, timeout=aiohttp.ClientWSTimeout()
-            )
+            socket = await http.ws_connect(verb.url, headers={"X-Twilio-Signature": signature}, compress=0, timeout=_CLOSING)
         except (aiohttp.ClientError, OSError) as cause:
             self._note("stream-error", code=31921, reason=f"{type(cause).__name__}")
             return "worker"
@@ -139,6 +156,25 @@ class CarrierCall:
         if who == "worker" and socket.close_code not in (_NORMAL_CLOSE, _GOING_AWAY):
             await self._silence(BREAK_MS)
         return who
+
+    async def _tell(self, http: aiohttp.ClientSession, verb: Stream) -> None:
+        if not verb.told_at or self.stream is None:
+            return
+        form = {
+            "CallSid": self.call_sid, "AccountSid": self.account_sid, "StreamSid": self.stream.stream_sid,
+            "StreamEvent": "stream-stopped", "Timestamp": formatdate(usegmt=True),
+        }  # fmt: skip
+        if (last := self.notes[-1])["event"] == "stream-error":
+            form |= {"StreamEvent": "stream-error", "StreamError": str(last["reason"])}
+        signature = RequestValidator(self.auth_token).compute_signature(verb.told_at, form)
+        # It is told once; nothing waits for an answer that does not come.
+        with suppress(aiohttp.ClientError, OSError, TimeoutError):
+            await http.post(verb.told_at, data=form, headers={"X-Twilio-Signature": signature}, timeout=_TOLD)
+
+    async def _stands_still(self) -> None:
+        """The line is open, and nothing happens on it before somebody is told to."""
+        while self._sent_to is None and not self._ended:
+            await self._silence(FRAME_MS)
 
     async def _silence(self, duration_ms: int) -> None:
         """The line without a media stream: the caller hears nothing, and nobody hears the caller."""

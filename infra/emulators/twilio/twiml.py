@@ -24,6 +24,7 @@ class Say:
 class Stream:
     url: str
     parameters: dict[str, str] = field(default_factory=dict)
+    told_at: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ def _verb(element: ET.Element, base_url: str) -> Verb:
             streams = [child for child in element if child.tag == "Stream"]
             if len(streams) != 1 or len(element) != 1:
                 raise TwimlRefused(12200, "<Connect> must hold one <Stream>")
-            return _stream(streams[0])
+            return _stream(streams[0], base_url)
         case "Dial":
             return _dial(element, base_url)
         case other:
@@ -103,7 +104,7 @@ def _dial(element: ET.Element, base_url: str) -> Dial:
     return Dial(number=dialled, action=urljoin(base_url, element.get("action", "")), told_at=told_at, events=events)
 
 
-def _stream(element: ET.Element) -> Stream:
+def _stream(element: ET.Element, base_url: str) -> Stream:
     url = element.get("url", "")
     parts = urlsplit(url)
     loopback = parts.hostname in ("127.0.0.1", "localhost", "::1")
@@ -119,4 +120,5 @@ def _stream(element: ET.Element) -> Stream:
         if len(name) + len(value) > 500:
             raise TwimlRefused(12200, "a <Parameter> has at most 500 characters in name and value")
         parameters[name] = value
-    return Stream(url=url, parameters=parameters)
+    told_at = urljoin(base_url, element.get("statusCallback", "")) if element.get("statusCallback") else ""
+    return Stream(url=url, parameters=parameters, told_at=told_at)
