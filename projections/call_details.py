@@ -4,6 +4,7 @@ from typing import Any, assert_never
 
 from events.calls.control import (
     CallTransferred,
+    CaptureBegan,
     DigitsCaptured,
     HangUpOrdered,
     HoldBegan,
@@ -88,6 +89,8 @@ def details(fact: CallEvent) -> dict[str, Any]:
             return {"at_ms": fact.at_ms}
         case HoldEnded():
             return {"at_ms": fact.at_ms, "reason": fact.reason}
+        case CaptureBegan():
+            return {"at_ms": fact.at_ms, "reason": fact.label}
         case DigitsCaptured():
             return {"at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "reason": f"{fact.label}: {fact.outcome.value}",
                     "count": fact.count}  # fmt: skip

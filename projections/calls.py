@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 from events.calls.control import (
     CallTransferred,
+    CaptureBegan,
     DigitsCaptured,
     HangUpOrdered,
     HoldBegan,
@@ -223,6 +224,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             | InterruptionDismissed()
             | HangUpOrdered()
             | EngineSwitched()
+            | CaptureBegan()
             | DigitsCaptured()
             | SignalsKept()
         ):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
+from events.calls.control import CallTransferred, CaptureBegan, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitched, FactsLost, Stage
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
@@ -85,7 +85,7 @@ class ResumeCall:
 Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
     | AgentInterrupted | InterruptionDismissed | EngineFailure | EngineSwitched | FactsLost | RecordingStopped | SignalsKept | RecordingKept
-    | CallTransferred | TransferFailed | HoldBegan | HoldEnded | DigitsCaptured
+    | CallTransferred | TransferFailed | HoldBegan | HoldEnded | CaptureBegan | DigitsCaptured
     | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded | CallLeft
 )  # fmt: skip
 

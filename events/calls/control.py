@@ -90,6 +90,15 @@ class HoldEnded:
     at_ms: int
 
 
+@event("capture-began", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureBegan:
+    """The agent asks for digits that nobody is to see: from here on keys are sealed. `label` is the agent's."""
+
+    label: str
+    at_ms: int
+
+
 class CaptureOutcome(StrEnum):
     """How the keying-in of digits ended."""
 
@@ -98,6 +107,8 @@ class CaptureOutcome(StrEnum):
     TIMED_OUT = "timed-out"
     NOT_KEPT = "not-kept"
     """They were keyed in, and could not be put where a tool can fetch them."""
+    ABORTED = "aborted"
+    """The call lost its worker meanwhile, and the digits with it; how many there were is not known, and `count` is 0."""
 
 
 @event("digits-captured", version=1)

@@ -2,6 +2,7 @@
 
 from events.calls.control import (
     CallTransferred,
+    CaptureBegan,
     DigitsCaptured,
     HangUpOrdered,
     HoldBegan,
@@ -60,6 +61,7 @@ CallEvent = (
     | HoldEndOrdered
     | HoldBegan
     | HoldEnded
+    | CaptureBegan
     | DigitsCaptured
     | EngineFailure
     | EngineSwitched

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from events.calls.control import CallTransferred, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
+from events.calls.control import CallTransferred, CaptureBegan, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
@@ -59,6 +59,7 @@ class LateFact:
     engine_switched: EngineSwitched | None = None
     call_left: CallLeft | None = None
     call_resumed: CallResumed | None = None
+    capture_began: CaptureBegan | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

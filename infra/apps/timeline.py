@@ -145,6 +145,8 @@ def _ordered(happening: Happening) -> Iterator[tuple[str, RenderableType]]:
         case "recording-kept":
             # Where each piece lies is for the auditor, not for the story.
             return
+        case "capture-began":
+            yield "line", Text(f"keys are sealed: {entry.reason}", style="dim")
         case "digits-captured":
             yield "caller", Text(f"keyed in {entry.count} digits, which are shown nowhere ({entry.reason})")
         case "transfer-ordered" | "hold-ordered" | "hold-end-ordered" | "hang-up-ordered":

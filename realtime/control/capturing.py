@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from events.calls.control import CaptureOutcome, DigitsCaptured
+from events.calls.control import CaptureBegan, CaptureOutcome, DigitsCaptured
 from realtime.audio import BYTES_PER_MS
 from realtime.machine.effects import BeginCapture, CancelTimer, EndCapture, SetTimer
 from realtime.machine.signals import DigitPressed, DigitSealed, DigitsKept, Timer
@@ -70,6 +70,7 @@ def begin(moment: Moment, asked: Wanted) -> bool:
     number = state.next_capture
     capture = Capture(number=number, label=asked.label, pause_ms=asked.pause_ms, started_ms=moment.at_ms)
     moment.change(capture=capture, next_capture=number + 1)
+    moment.note(CaptureBegan(label=asked.label, at_ms=moment.at_ms), essential=True)
     moment.do(
         BeginCapture(capture=number, most=asked.most, terminator=asked.terminator),
         SetTimer(timer=Timer.CAPTURE, at_ms=moment.at_ms + asked.pause_ms),
@@ -120,6 +121,15 @@ def overdue(moment: Moment) -> bool:
     told = f"(The caller did not finish keying in {capture.label}; nothing was kept of it.)"
     moment.change(talk=conversation.came_late(moment.state.talk, told))
     return True
+
+
+def lost(moment: Moment, label: str, since_ms: int, *, settled: bool) -> None:
+    """The worker that had the digits, or their reference, is gone; `settled`: what became of them is on the log."""
+    if not settled:
+        aborted = CaptureOutcome.ABORTED
+        moment.note(DigitsCaptured(label=label, count=0, outcome=aborted, started_ms=since_ms, ended_ms=moment.at_ms), essential=True)
+    told = f"(The line broke over the keying in of {label}; nothing is left of it. Apologise in a few words, and ask for it again.)"
+    moment.change(talk=conversation.came_late(moment.state.talk, told))
 
 
 def _over(moment: Moment, capture: Capture, outcome: CaptureOutcome) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from events.calls.control import HangUpOrdered, HoldBegan, HoldEnded, HoldEndOrdered, HoldOrdered
+from events.calls.control import CaptureBegan, DigitsCaptured, HangUpOrdered, HoldBegan, HoldEnded, HoldEndOrdered, HoldOrdered
 from events.calls.ending import Stage
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
@@ -53,7 +53,8 @@ class Past:
     was the yes on which a recording began. `unheard` is what a reply still had to say that we cut ourselves. `in_doubt`: tools that
     may have happened. `consent_version`: on which a recording may go on, 0 for none; `recognised_ms`: audio that was recognised.
     `held_since_ms`: the caller waits on the line since then, `held_turn` was answered before. `hold_wanted`: the last order about it
-    that nobody has followed.
+    that nobody has followed. `digits`: the label of those that were asked for, while the agent has not answered them, since
+    `digits_since_ms`; `digits_settled`: no more keys were awaited.
     `spent` is what all answers used, one for each model; `time_warned`: the caller has heard that the time is almost over.
     """
 
@@ -76,6 +77,9 @@ class Past:
     held_since_ms: int | None = None
     held_turn: int = 0
     hold_wanted: bool | None = None
+    digits: str = ""
+    digits_since_ms: int = 0
+    digits_settled: bool = False
     spent: tuple[Spent, ...] = ()
     time_warned: bool = False
     stage: Stage = Stage.GREETING
@@ -128,6 +132,10 @@ class _Folding:
                 self._spent(spent, instead_of=estimate)
             case HangUpOrdered():
                 self._change(hang_up_ordered=True)
+            case CaptureBegan(label=label, at_ms=at_ms):
+                self._change(digits=label, digits_since_ms=at_ms, digits_settled=False)
+            case DigitsCaptured(label=label):
+                self._change(digits=label, digits_settled=True)
             case HoldOrdered() | HoldEndOrdered():
                 self._change(hold_wanted=isinstance(fact, HoldOrdered))
             case HoldBegan(at_ms=at_ms):
@@ -183,6 +191,8 @@ class _Folding:
         talk = conversation.agent_said(self.past.talk, exchanges, heard)
         self._settle_answer()
         self._spent(fact.spent)
+        if self.past.digits_settled:
+            self._change(digits="", digits_settled=False)
         self._change(time_warned=self.past.time_warned or self._warning in heard)
         self._change(talk=talk, asked=(), in_doubt=(*self.past.in_doubt, *doubtful), granted=False)
         if not talk.unanswered:

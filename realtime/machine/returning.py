@@ -3,7 +3,7 @@
 from commands.calls.orders import StartRecording
 from events.calls.ending import EndedBy
 from realtime.consent.permission import Standing
-from realtime.control import capping, holding
+from realtime.control import capping, capturing, holding
 from realtime.machine import closing
 from realtime.machine.resuming import Past
 from realtime.machine.signals import MediaResumed
@@ -22,7 +22,7 @@ _TO_THE_MODEL = (
 def resume(moment: Moment, signal: MediaResumed) -> None:
     """The first step of a call on its second worker."""
     past, briefing = signal.past, moment.state.briefing
-    waiting = past.open_turn is not None or past.unheard or past.held_since_ms is not None
+    waiting = past.open_turn is not None or past.unheard or past.digits or past.held_since_ms is not None
     warning = capping.go_on(moment, past.spent, warned=past.time_warned)
     back = briefing.wording.back if waiting else briefing.wording.back_listening
     doubtful = tuple(one.use for one in past.asked if one.outcome is None and not one.idempotent)
@@ -38,6 +38,8 @@ def resume(moment: Moment, signal: MediaResumed) -> None:
         # Its own place on the log says whether the consent still holds: before that nothing is kept.
         start = StartRecording(caller_ref=briefing.caller_ref, consent_version=past.consent_version, at_ms=signal.at_ms)
         moment.commit(start, Awaited.RECORDING_AGAIN)
+    if past.digits:
+        capturing.lost(moment, past.digits, past.digits_since_ms, settled=past.digits_settled)
     if past.held_since_ms is not None:
         holding.go_on(moment, past.held_since_ms, past.held_turn)
         if past.hold_wanted is False:
@@ -55,6 +57,9 @@ def _go_on(moment: Moment, past: Past) -> None:
     elif past.open_turn is not None:
         moment.change(talk=conversation.noted(moment.state.talk, _TO_THE_MODEL))
         listening.take_up(moment, past.open_turn, past.open_words, granted=past.granted)
+    elif past.digits:
+        replying.begin(moment)
+        asking.ask(moment)
     elif past.unheard and past.talk.turn:
         replying.begin(moment)
         replying.say(moment, past.unheard)

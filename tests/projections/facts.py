@@ -4,6 +4,7 @@ from typing import Any
 
 from events.calls.control import (
     CallTransferred,
+    CaptureBegan,
     CaptureOutcome,
     DigitsCaptured,
     HangUpOrdered,
@@ -97,6 +98,7 @@ def whole_call() -> tuple[object, ...]:
         HoldBegan(at_ms=17_100),
         HoldEndOrdered(reason="she knows"),
         HoldEnded(reason="ordered", at_ms=17_200),
+        CaptureBegan(label="card", at_ms=17_300),
         DigitsCaptured(label="card", count=16, outcome=CaptureOutcome.COMPLETE, started_ms=17_300, ended_ms=17_400),
         CallLeft(reason="media-lost", at_ms=16_500),
         CallResumed(

@@ -21,9 +21,9 @@ class TestCall:
     def test_sums_up_what_happened(self) -> None:
         row = CALLS.fold(told(CALL, *whole_call()))
         assert row is not None
-        assert (row.status, row.version, row.turns, row.interruptions) == (CallStatus.ENDED, 33, 3, 1)
+        assert (row.status, row.version, row.turns, row.interruptions) == (CallStatus.ENDED, 34, 3, 1)
         assert (row.disclosed_ms, row.disclosures, row.failures, row.facts_lost) == (2900, 1, 1, 2)
-        assert (row.received_at, row.answered_at, row.ended_at) == (DAY, DAY + timedelta(seconds=1), DAY + timedelta(seconds=30))
+        assert (row.received_at, row.answered_at, row.ended_at) == (DAY, DAY + timedelta(seconds=1), DAY + timedelta(seconds=31))
         assert (row.end_reason, row.ended_by, row.stage, row.billable, row.duration_ms) == (
             "goodbye", EndedBy.AGENT, Stage.CONVERSATION, True, 54_001,
         )  # fmt: skip
@@ -72,7 +72,7 @@ class TestTimeline:
     def test_has_an_entry_for_every_fact_with_its_place_on_the_log(self) -> None:
         history = told(CALL, *whole_call())
         entries = [entry for fact in history for entry in CALL_TIMELINE.entries(fact)]
-        assert [entry.version for entry in entries] == list(range(1, 34))
+        assert [entry.version for entry in entries] == list(range(1, 35))
         assert [entry.position for entry in entries] == [str(fact.position) for fact in history]
         assert [entry.kind for entry in entries][:6] == [
             "call-received", "call-answered", "disclosure-spoken", "agent-turn", "caller-turn", "recording-started",

@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from commands.calls.orders import StartRecording
-from events.calls.control import HangUpOrdered, HoldBegan, HoldEnded, HoldEndOrdered, HoldOrdered
+from events.calls.control import (
+    CaptureBegan,
+    CaptureOutcome,
+    DigitsCaptured,
+    HangUpOrdered,
+    HoldBegan,
+    HoldEnded,
+    HoldEndOrdered,
+    HoldOrdered,
+)
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
@@ -258,6 +267,31 @@ class TestHold:
         assert (scene.state.held, scene.fact(HoldEnded), scene.spoken) == (False, [], [WORDING.back_listening])
         scene = resumed(*self.HELD, HoldEndOrdered(reason="knows"), RESUMED)
         assert (scene.state.held, len(scene.fact(HoldEnded))) == (False, 1)
+
+
+class TestDigits:
+    ASKED = (*AGREED, said(2, "I want to pay"), CaptureBegan(label="card", at_ms=18_000), heard(2, "Key in your card number please."))
+    KEYED = DigitsCaptured(label="card", count=16, outcome=CaptureOutcome.COMPLETE, started_ms=18_000, ended_ms=28_000)
+
+    def test_that_were_being_keyed_in_are_told_as_lost_and_asked_for_again(self) -> None:
+        scene = resumed(*self.ASKED, LOST, RESUMED, captures_digits=True)
+        (fact,) = scene.fact(DigitsCaptured)
+        assert (fact.label, fact.count, fact.outcome, fact.started_ms, fact.ended_ms) == ("card", 0, CaptureOutcome.ABORTED, 18_000, 30_500)
+        assert scene.spoken == [WORDING.back]
+        assert "ask for it again" in scene.request.messages[-1].text
+        again = ToolUse(tool_use_id="c", name="capture_digits", arguments={"label": "card", "digits": 16})
+        scene.model_answers("Key it in once more please.", again)
+        assert scene.all(do.BeginCapture)
+        assert [fact.label for fact in scene.fact(CaptureBegan)] == ["card"]
+
+    def test_whose_reference_went_with_the_worker_are_asked_for_again(self) -> None:
+        scene = resumed(*self.ASKED, self.KEYED, LOST, RESUMED, captures_digits=True)
+        assert not scene.fact(DigitsCaptured)
+        assert "ask for it again" in scene.request.messages[-1].text
+
+    def test_that_were_answered_are_done(self) -> None:
+        scene = resumed(*self.ASKED, self.KEYED, heard(2, "It is paid."), RESUMED, captures_digits=True)
+        assert (scene.fact(DigitsCaptured), scene.all(do.AskModel), scene.spoken) == ([], [], [WORDING.back_listening])
 
 
 class TestACrashAtAnyFact:
