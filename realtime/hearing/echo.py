@@ -76,9 +76,6 @@ class Echo:
         return self._alike(_edged(decode_float(bytes(self._heard[end - window : end]))), _edged(sent))
 
     def _alike(self, heard: Sound, sent: Sound) -> bool:
-        size = 1 << (len(sent) + len(heard) - 1).bit_length()
-        product = np.fft.rfft(sent, size) * np.conj(np.fft.rfft(heard, size))
-        along = np.fft.irfft(product, size)[: len(sent) - len(heard) + 1]
         summed = np.concatenate(([0.0], np.cumsum(np.square(sent, dtype=np.float64))))
         energies = np.maximum(summed[len(heard) :] - summed[: -len(heard)], _LEAST_ENERGY)
         energy = float(np.square(heard, dtype=np.float64).sum())
@@ -87,6 +84,12 @@ class Echo:
         last = _LAST_MS * BYTES_PER_MS
         louder = max(energy, float(np.square(heard[-last:], dtype=np.float64).sum()) * len(heard) / last)
         softer = louder < energies * 10 ** (-self._thresholds.below_db / 10)
+        if not softer.any():
+            # Too loud for an echo of anything: most callers are, and need no comparison of shapes.
+            return False
+        size = 1 << (len(sent) + len(heard) - 1).bit_length()
+        product = np.fft.rfft(sent, size) * np.conj(np.fft.rfft(heard, size))
+        along = np.fft.irfft(product, size)[: len(sent) - len(heard) + 1]
         likeness = np.where(softer, np.abs(along) / np.sqrt(energies * energy), 0.0)
         best = int(likeness.argmax())
         if likeness[best] >= _PLAIN:
