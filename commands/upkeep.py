@@ -7,8 +7,8 @@ from typing import TypeAlias, assert_never
 from commands.decider import CommandRefused, Decider
 from events.upkeep import DiscardOrdered, RedriveOrdered, UpkeepEvent
 
-Discarded: TypeAlias = tuple[str, int, int]
-"""Topic, partition and offset of a fact that a projection leaves out."""
+Discarded: TypeAlias = str
+"""Topic, partition and offset of a fact that a projection leaves out, as one text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ def decide(command: UpkeepCommand, upkeep: Upkeep) -> Sequence[UpkeepEvent]:
                 return ()
             return (RedriveOrdered(order=command.order, projection=command.projection, stream=command.stream, because=command.because),)
         case OrderDiscard(topic=topic, partition=partition, offset=offset):
-            if (topic, partition, offset) in upkeep.discarded:
+            if f"{topic}/{partition}/{offset}" in upkeep.discarded:
                 return ()
             named = {"projection": command.projection, "stream": command.stream, "because": command.because}
             return (DiscardOrdered(topic=topic, partition=partition, offset=offset, **named),)
@@ -69,7 +69,7 @@ def decide(command: UpkeepCommand, upkeep: Upkeep) -> Sequence[UpkeepEvent]:
 
 def evolve(upkeep: Upkeep, fact: UpkeepEvent) -> Upkeep:
     if isinstance(fact, DiscardOrdered):
-        return replace(upkeep, discarded=upkeep.discarded | {(fact.topic, fact.partition, fact.offset)})
+        return replace(upkeep, discarded=upkeep.discarded | {f"{fact.topic}/{fact.partition}/{fact.offset}"})
     return replace(upkeep, orders=upkeep.orders | {fact.order})
 
 

@@ -40,12 +40,17 @@ OWNER = "1764-ab"
 CONSENT = StreamId("AYB-1", "consents", "ref")
 END = EndCall(reason="goodbye", ended_by=EndedBy.AGENT, stage=Stage.CONVERSATION, billable=True, duration_ms=1, recognition_ms=1)
 
+_ROOM_BYTES = 3_000
+
 
 async def left_by_a_crash(
-    *commands: tuple[StreamId, object], share: float = 0.0, checksum: Checksum = sha, in_groups_of: int = 1, segment_bytes: int = 13_000
+    *commands: tuple[StreamId, object], share: float = 0.0, checksum: Checksum = sha, in_groups_of: int = 1, segment_bytes: int = 0
 ) -> MemoryDisk:
-    """A spool of small segments, as it is found after the process kept these and died."""
+    """A spool, as it is found after the process kept these and died: of small segments, with room for some entries behind the schemas."""
     disk = MemoryDisk()
+    if not segment_bytes:
+        (alone,) = (await left_by_a_crash(commands[0], segment_bytes=1 << 20)).files.values()
+        segment_bytes = len(alone) + _ROOM_BYTES
     spool = Spool(disk, WIRE, OWNER, Counter(), limits=SpoolLimits(segment_bytes=segment_bytes), checksum=checksum)
     async with asyncio.TaskGroup() as tasks:
         writing = tasks.create_task(spool.run())
