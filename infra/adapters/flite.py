@@ -7,11 +7,11 @@ import re
 import shutil
 import wave
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import BinaryIO, Final
 
 import numpy as np
 
+from infra.adapters.spawning import ended, spawned
 from realtime.audio import BYTES_PER_MS, FRAME_MS, RATE_HZ, Samples, encode, halved
 from realtime.ports import EngineFailed, EngineUnavailable, VoiceAudio, VoiceFlushed, VoiceListener
 
@@ -90,7 +90,7 @@ async def say(sentence: str, *, voice: str) -> bytes:
 async def _run(*arguments: str, keep: tuple[int, ...]) -> int:
     nothing = asyncio.subprocess.DEVNULL
     try:
-        program = await asyncio.create_subprocess_exec(PROGRAM, *arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=keep)
+        program = await spawned(PROGRAM, *arguments, stdin=nothing, stdout=nothing, stderr=nothing, pass_fds=keep)
     except OSError as error:
         raise EngineUnavailable(NAME, str(error)) from error
     try:
@@ -99,10 +99,7 @@ async def _run(*arguments: str, keep: tuple[int, ...]) -> int:
     except TimeoutError as error:
         raise EngineUnavailable(NAME, f"no speech within {_LONGEST_SECONDS:.0f} s") from error
     finally:
-        if program.returncode is None:
-            with suppress(ProcessLookupError):
-                program.kill()
-            await program.wait()
+        await ended(program)
 
 
 def _file_in_memory() -> BinaryIO:

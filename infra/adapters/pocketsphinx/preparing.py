@@ -20,6 +20,7 @@ from typing import Final
 from infra.adapters.pocketsphinx.bundled import dictionary, read_general_english
 from infra.adapters.pocketsphinx.mixture import Mixture, Recipe, mix, write_arpa
 from infra.adapters.pocketsphinx.spelling import pronounced, spoken
+from infra.adapters.spawning import ended, spawned
 
 RECIPE: Final = Recipe()
 _FORMAT: Final = "2"
@@ -126,7 +127,7 @@ async def prepare(cache: Path, vocabulary: Sequence[str]) -> Prepared:
     folder = _folder(cache, _phrases(vocabulary))
     found = Prepared(model=folder / _MODEL, dictionary=folder / _DICTIONARY)
     if not found.model.exists():
-        builder = await asyncio.create_subprocess_exec(
+        builder = await spawned(
             *(sys.executable, "-m", "infra.adapters.pocketsphinx.preparing", str(cache)),
             stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -134,9 +135,7 @@ async def prepare(cache: Path, vocabulary: Sequence[str]) -> Prepared:
         try:
             _, complaint = await builder.communicate(json.dumps(list(vocabulary)).encode())
         finally:
-            if builder.returncode is None:
-                builder.kill()
-                await builder.wait()
+            await ended(builder)
         if builder.returncode:
             raise PreparingFailed(complaint.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {builder.returncode}")
     return found

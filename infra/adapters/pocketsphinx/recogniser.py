@@ -14,6 +14,7 @@ import msgspec
 from infra.adapters.pocketsphinx.hearing import ENDED_BY_REQUEST, Heard
 from infra.adapters.pocketsphinx.preparing import Prepared, PreparingFailed, prepare
 from infra.adapters.pocketsphinx.worker import Answer, Audio, Close, Finalize, Open, Opened, Order, framed
+from infra.adapters.spawning import spawned
 from realtime.ports import EngineFailed, EngineUnavailable, EngineUnsuited, HearingListener, Transcript
 
 NAME: Final = "pocketsphinx"
@@ -127,7 +128,7 @@ class Recogniser:
             if self._process is not None and self._process.returncode is None and self._reader is not None:
                 return
             try:
-                self._process = await asyncio.create_subprocess_exec(
+                self._process = await spawned(
                     *(sys.executable, "-m", "infra.adapters.pocketsphinx.worker"),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
