@@ -77,8 +77,8 @@ def unheard(_part: str, _words: str) -> None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[House]:
-    """With the demo business open on it."""
+async def opened(settings: Settings, **more: str) -> AsyncIterator[House]:
+    """With the demo business open on it. `more`: what the environment of its platform has besides."""
     async with AsyncExitStack() as stack:
         stack.push_async_callback(stop_stack, settings.state_dir, settings, unheard)
         services = await ensure_stack(settings.state_dir, settings, unheard)
@@ -86,7 +86,7 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         reader = await stack.enter_async_context(open_reader(services.kafka))
         house = House(settings=settings, stack=stack, installation=installation, reader=reader)
         (port,) = free_ports(1)
-        await house.worker("all", f"http://{_HOST}:{port}", port, {})
+        await house.worker("all", f"http://{_HOST}:{port}", port, more)
         await open_business(f"http://{_HOST}:{port}", installation.operator_key)
         yield house
 
