@@ -34,9 +34,9 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    """The environment's settings, with a state folder that only tests use."""
+    """The environment's settings, with a state folder that only tests use: each of the processes that share a run has its own stack."""
     told = load_settings()
-    return told.model_copy(update={"state_dir": told.state_dir / "test"})
+    return told.model_copy(update={"state_dir": told.state_dir / f"test{os.environ.get('PYTEST_XDIST_WORKER', '')}"})
 
 
 @pytest.fixture(scope="session")
