@@ -19,8 +19,11 @@ _ALIKE = 0.8
 
 def repeats_agent(speech: Speech, signal: WordsRecognised, at_ms: int, *, voice_noticed: bool) -> bool:
     """Whether these are words that the agent has said lately."""
-    words = plain_words(signal.text)
-    if not words or (voice_noticed and len(words) < _FEWEST_WORDS) or signal.start_ms > speech.playout_end // BYTES_PER_MS + _COMES_BACK_MS:
+    words, silent_ms = plain_words(signal.text), speech.playout_end // BYTES_PER_MS
+    if not words or signal.start_ms > silent_ms + _COMES_BACK_MS:
+        return False
+    # A voice that begins when the agent is silent is the caller's, who says it after the agent: so many words fit into no echo's tail.
+    if voice_noticed and (len(words) < _FEWEST_WORDS or signal.start_ms > silent_ms):
         return False
     return _within(words, _said(speech, at_ms))
 

@@ -130,6 +130,13 @@ class TestWordsOfTheAgent:
         scene.falls_silent("on weekdays")
         assert turns(scene)[-1].interrupted
 
+    def test_are_the_callers_when_they_are_said_after_the_agent_and_a_voice_was_noticed(self) -> None:
+        scene = talking().hears_all().wait(200)
+        before = len(scene.fact(CallerTurn))
+        scene.starts_speaking().wait(900)
+        scene.falls_silent("from nine to five on weekdays").wait(3000)
+        assert [opened(turn.words) for turn in scene.fact(CallerTurn)[before:]] == ["from nine to five on weekdays"]
+
     def test_let_the_agent_go_on_when_they_are_many(self) -> None:
         scene = talking().starts_speaking().wait(300)
         scene.falls_silent("open from nine to five on").hears_all()
