@@ -24,9 +24,9 @@ class Thresholds:
     `resume_after_ms` after its end the agent goes on if no words have come of it. A sound is the agent's echo that is like what it says
     by `echo_likeness` (1: none is) and softer by `echo_below_db`. `speculations`: at most so many a
     turn; `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
-    Silence since the caller's last sound gives the floor away: after `complete_after_ms` behind words that look complete, `patience_ms`
-    behind others (then what this caller has taught, from `least_patience_ms` to `most_patience_ms`), `open_end_ms` behind an "and" or a
-    "to". `turn_within_ms`: how long a recogniser that judges turns itself is left to.
+    Silence since the caller's last sound gives the floor away: after `complete_after_ms` behind words that look complete (`lone_word_ms`
+    behind a lone yes or no), `patience_ms` behind others (then what this caller has taught, from `least_patience_ms` to
+    `most_patience_ms`), `open_end_ms` behind an "and" or a "to". `turn_within_ms`: how long a recogniser that judges turns itself is left to.
     """
 
     interruption_threshold: float = 0.6
@@ -38,6 +38,7 @@ class Thresholds:
     echo_likeness: float = 0.42
     echo_below_db: float = 10.0
     complete_after_ms: int = 0
+    lone_word_ms: int = 350
     patience_ms: int = 900
     least_patience_ms: int = 500
     most_patience_ms: int = 1500
@@ -80,6 +81,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "echo_likeness": (0.2, 1),
     "echo_below_db": (3, 40),
     "complete_after_ms": (0, 3000),
+    "lone_word_ms": (0, 2000),
     "patience_ms": (0, 5000),
     "least_patience_ms": (0, 5000),
     "most_patience_ms": (200, 8000),

@@ -36,6 +36,8 @@ _ALONE = _set(
     """yes yeah yep yup sure ok okay no nope thanks thank you please bye goodbye hello hi correct right exactly absolutely never mind
     certainly fine not really that's it is that go ahead all"""
 )
+# A whole answer by itself, and as often the beginning of a longer one, with a comma behind it.
+_OPENING = _set("yes yeah yep no nope okay ok well sure hello hi sorry")
 _CLOSING = _set("please thanks goodbye bye")
 _ASKING = _set("what what's when where who which how why do does did can could are is may will would have has")
 _OPENING = _set("hello hi hey and so but well okay ok yes yeah no sorry oh um uh then")
@@ -81,6 +83,12 @@ def trails_off(text: str) -> bool:
         or _UNFINISHED.search(" ".join(words)) is not None
         or (words[0] in _CONDITIONS and len(words) < _SHORTEST_WITH_CONDITION)
     )
+
+
+def begins_as_well(text: str) -> bool:
+    """Whether this is one word that answers, and that a longer answer begins with."""
+    words = plain_words(text)
+    return len(words) == 1 and words[0] in _OPENING
 
 
 def looks_complete(text: str) -> bool:

@@ -9,7 +9,7 @@ from realtime.machine.briefing import Thresholds
 from realtime.machine.effects import CancelTimer, FinalizeHearing, SetTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.turns.patience import Patience
-from realtime.turns.phrases import looks_complete, plain_words, trails_off, without_repetition
+from realtime.turns.phrases import begins_as_well, looks_complete, plain_words, trails_off, without_repetition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +225,10 @@ def _answered(heard: Floor, signal: WordsRecognised, text: str, thresholds: Thre
         return heard, ()
     heard = replace(heard, awaiting_final=False)
     whole, open_end = complete(heard.words), trails_off(heard.words)
-    due_ms = heard.ended_ms + heard.patience.silence_ms(thresholds, whole=whole, open_end=open_end)
+    silence_ms = heard.patience.silence_ms(thresholds, whole=whole, open_end=open_end)
+    if begins_as_well(heard.words):
+        silence_ms = max(silence_ms, thresholds.lone_word_ms)
+    due_ms = heard.ended_ms + silence_ms
     if not heard.finals or due_ms <= signal.at_ms:
         return _over(heard, signal.at_ms, thresholds, complete)
     heard, likely = _likely(heard, "" if open_end and not whole else heard.words)

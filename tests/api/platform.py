@@ -1,9 +1,10 @@
 """The platform in one process for API tests: owners on a real Kafka, projections in a real PostgreSQL, the app on a real socket."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import open_key_ring
+from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.redis import connected as redis_connected
@@ -42,6 +44,7 @@ from infra.apps.recordings import StoredRecordings
 from infra.apps.web import serving
 from infra.local.stack import Addresses
 from projections.feed import Feed
+from projections.queries import RowsUnavailable
 from realtime.ports import RecordedStretch
 from realtime.recording import pieces
 
@@ -126,6 +129,7 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
             )
         )
         await read_side.directory.caught_up.wait()
+        await _built(read_side.rows)
         models = read_side.models
         recordings = RecordingFolder(folder / "recordings")
         client = await stack.enter_async_context(redis_connected(addresses.redis))
@@ -141,6 +145,16 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         yield Platform(
             url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, ports=ports
         )  # fmt: skip
+
+
+async def _built(rows: PostgresRows) -> None:
+    """Returns once there is every table: until then reading is refused, which is no test's subject here."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(RowsUnavailable):
+                await rows.counts()
+                return
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager

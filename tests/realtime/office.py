@@ -206,7 +206,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
     )  # fmt: skip
     web = FastAPI()
     web.include_router(office.worker.router)
-    server = uvicorn.Server(uvicorn.Config(web, log_level="error", lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(web, log_config=None, log_level="error", lifespan="off", ws="none"))
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="web")
     try:
         yield office

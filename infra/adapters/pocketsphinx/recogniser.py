@@ -51,6 +51,7 @@ class Recogniser:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
+        self._closed = False
         self._listeners: dict[int, Listener] = {}
         self._opening: dict[int, asyncio.Future[None]] = {}
         self._preparing: dict[frozenset[str], asyncio.Task[Prepared]] = {}
@@ -118,13 +119,18 @@ class Recogniser:
             task.cancel()
         if preparing:
             await asyncio.wait(preparing)
-        self.kill()
-        if self._reader is not None:
-            await self._reader
-            self._reader = None
+        self._closed = True
+        # One that is being started is ours to end as well.
+        async with self._starting:
+            self.kill()
+            if self._reader is not None:
+                await self._reader
+                self._reader = None
 
     async def _start(self) -> None:
         async with self._starting:
+            if self._closed:
+                raise EngineUnavailable(NAME, "it is closed")
             if self._process is not None and self._process.returncode is None and self._reader is not None:
                 return
             try:
