@@ -26,7 +26,7 @@ class Thresholds:
     turn; `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
     Silence since the caller's last sound gives the floor away: after `complete_after_ms` behind words that look complete (`lone_word_ms`
     behind a lone yes or no), `patience_ms` behind others (then what this caller has taught, from `least_patience_ms` to
-    `most_patience_ms`), `open_end_ms` behind an "and" or a "to". `turn_within_ms`: how long a recogniser that judges turns itself is left to.
+    `most_patience_ms`), `open_end_ms` behind an "and" or a "to". `turn_within_ms`: how long a recogniser that judges turns is left to.
     """
 
     interruption_threshold: float = 0.6
