@@ -14,6 +14,7 @@ class Journal:
 
     name: str = "journal"
     version: int = 1
+    build: int = 1
 
 
 JOURNAL = Journal()

@@ -74,8 +74,13 @@ Mark: TypeAlias = tuple[str, Place]
 
 
 def named(projection: Projection) -> str:
-    """The name of one version of a projection, as its checkpoints have it: `calls.v1`."""
-    return f"{projection.name}.v{projection.version}"
+    """The name of one build of a version of a projection, as its checkpoints have it: `calls.v1`, the next one `calls.v1.b2`."""
+    return f"{projection.name}.v{projection.version}{'' if projection.build == 1 else f'.b{projection.build}'}"
+
+
+def base_of(name: str) -> str:
+    """The version that a build is of: `calls.v1` of `calls.v1.b2`."""
+    return name.partition(".b")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

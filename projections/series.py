@@ -42,6 +42,7 @@ class Series(Generic[R]):
     category: str
     row: type[R]
     entries: Callable[[Recorded[Any]], Sequence[R]]
+    build: int = 1
     columns: tuple[Column, ...] = field(init=False)
 
     def __post_init__(self) -> None:

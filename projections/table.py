@@ -58,7 +58,8 @@ class Table(Generic[R]):
 
     `evolve` is pure: no clock, no draws; None: there is no row (any more). It need not keep `version`: `stamped` does.
     Whose row it is stands in the row's own `organisation_id` where it has one, else it is the stream's tenant.
-    `version` is the fold's: another fold or row is another version, built beside the old one.
+    `version` is the fold's: another fold or row is another version, built beside the old one. `build`: the same version can be built
+    again beside itself.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Table(Generic[R]):
     category: str
     row: type[R]
     evolve: Callable[[R | None, Recorded[Any]], R | None]
+    build: int = 1
     columns: tuple[Column, ...] = field(init=False)
     names_its_organisation: bool = field(init=False)
 

@@ -18,6 +18,7 @@ from infra.adapters.kafka.link import KafkaUnreachable
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.postgres.builds import live_builds
 from infra.adapters.postgres.connections import Pool, PostgresUnreachable, connected
 from infra.adapters.postgres.rebuilding import Album, Picture, drop, picture, rebuilding
 from infra.adapters.postgres.store import PostgresStore
@@ -91,6 +92,7 @@ async def rebuild_and_compare(
     A runner in another process, or in this one, waits meanwhile and then goes on. Raises StoreUnavailable and what the reader raises.
     """
     begun = time.monotonic()
+    projections = await live_builds(stores.pool, projections)
     async with rebuilding(stores.pool) as connection:
         progress("before", "looking at every row")
         before = await picture(connection, projections)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from events.streams import StreamId
 from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.rows import unavailable
-from infra.adapters.postgres.shapes import relation_of
+from infra.adapters.postgres.shapes import view_of
 from projections.calls import CALLS, CallStatus
 from realtime.carrier.ports import UnderWay
 
 _MOST = 10_000
 _SELECT = f"""
-SELECT tenant, id, call_sid, worker, received_at FROM {relation_of(CALLS)} WHERE status <> '{CallStatus.ENDED}'
+SELECT tenant, id, call_sid, worker, received_at FROM {view_of(CALLS)} WHERE status <> '{CallStatus.ENDED}'
 ORDER BY id DESC LIMIT {_MOST}
 """
 _SECONDS = 5.0

@@ -7,12 +7,12 @@ from typing import Any
 import asyncpg
 
 from infra.adapters.postgres.connections import Connection, Pool
-from infra.adapters.postgres.shapes import READ_SIDE, names, relation_of
+from infra.adapters.postgres.shapes import READ_SIDE, names, view_of
 from projections.journal import JOURNAL, JournalEntry, raw_of
-from projections.ports import Mark, Place, Sick
+from projections.ports import Mark, Place, Sick, base_of
 from projections.upkeep import UPKEEP_ORDERS
 
-_ORDERS = relation_of(UPKEEP_ORDERS)
+_ORDERS = view_of(UPKEEP_ORDERS)
 # The last order for each stream counts: whoever gives it knows of those before. One that was carried out stands beside what is left.
 _SICK = f"""
 WITH latest AS (
@@ -21,13 +21,13 @@ WITH latest AS (
 )
 SELECT p.projection, p.topic, p.partition, p.stream, latest.name AS ordered, {", ".join(f"j.{name}" for name in names(JOURNAL).split(", "))}
 FROM {READ_SIDE}.parked p
-JOIN latest ON latest.projection = p.projection AND latest.stream = p.stream AND latest.name <> p.tried_by
-JOIN {relation_of(JOURNAL)} j ON j.topic = p.topic AND j.partition = p.partition AND j."offset" = p."offset"
+JOIN latest ON latest.projection = split_part(p.projection, '.b', 1) AND latest.stream = p.stream AND latest.name <> p.tried_by
+JOIN {view_of(JOURNAL)} j ON j.topic = p.topic AND j.partition = p.partition AND j."offset" = p."offset"
 WHERE p.projection = ANY($1)
 ORDER BY p.projection, p.stream, p.topic, p.partition, p."offset"
 """
 _DISCARDED = f"SELECT projection, topic, partition, \"offset\" FROM {_ORDERS} WHERE kind = 'discard-ordered'"
-_THERE = f"SELECT to_regclass('{_ORDERS}') IS NOT NULL AND to_regclass('{relation_of(JOURNAL)}') IS NOT NULL"
+_THERE = f"SELECT to_regclass('{_ORDERS}') IS NOT NULL AND to_regclass('{view_of(JOURNAL)}') IS NOT NULL"
 _OWN = 5
 _STREAMS = f"""
 SELECT DISTINCT ON (projection, stream)
@@ -57,7 +57,7 @@ async def sick(connection: Connection, marks: Collection[Mark]) -> Sequence[Sick
     return [
         Sick(
             projection=projection, place=place, stream=stream, order=ordered, records=records,
-            discarded=frozenset(discarded[projection, place]),
+            discarded=frozenset(discarded[base_of(projection), place]),
         )
         for (projection, place, stream, ordered), records in found.items()
     ]  # fmt: skip

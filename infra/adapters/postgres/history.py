@@ -12,40 +12,41 @@ from events.admission import Fence
 from events.headers import BrokenHeader
 from events.records import RawRecord
 from infra.adapters.postgres.connections import Pool, raising
-from infra.adapters.postgres.shapes import READ_SIDE, names, relation_of
+from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names, view_of
 from projections.journal import JOURNAL, JournalEntry, entry_of, key_of, raw_of, stream_text
-from projections.ports import named
 
-_RELATION = relation_of(JOURNAL)
+_RELATION = view_of(JOURNAL)
+_LIVE = LIVE.format(JOURNAL.name)
 _ENTRY = names(JOURNAL)
 # One statement each, so that checkpoint and entries are of one moment, even while the journal is thrown away and made anew.
 _REACHED = f"""
 SELECT c.next_offset, c.term, c.claim_id, coalesce((
     SELECT appended_at_ms FROM {_RELATION} WHERE topic = $1 AND partition = $2 ORDER BY topic DESC, partition DESC, "offset" DESC LIMIT 1
 ), 0)
-FROM {READ_SIDE}.checkpoints c WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
+FROM {READ_SIDE}.checkpoints c WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2
 """
 # Stream by stream by the index of streams, whatever the planner thinks of a table that is too young for statistics: what follows
 # an OFFSET is not moved before it.
 _LOAD = f"""
 SELECT c.next_offset, c.term, c.claim_id, 0, found.*
 FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
-    SELECT entry.* FROM unnest($4::text[], $5::bigint[], $6::bigint[]) since (stream, behind, version) CROSS JOIN LATERAL (
-        SELECT {_ENTRY} FROM {_RELATION} j WHERE j.stream = since.stream AND j.version >= since.version AND j.kind IN (0, 4)
+    SELECT entry.* FROM unnest($3::text[], $4::bigint[], $5::bigint[]) since (stream, behind, version) CROSS JOIN LATERAL (
+        SELECT {_ENTRY} FROM {_RELATION} j
+        WHERE j.topic = $1 AND j.stream = since.stream AND j.version >= since.version AND j.kind IN (0, 4)
         ORDER BY j.version, j."offset" OFFSET 0
     ) entry
     WHERE entry."offset" > since.behind AND entry.topic = $1 AND entry.partition = $2
 ) found ON true
-WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
+WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2
 """
 _ANSWERED = f"""
 SELECT c.next_offset, c.term, c.claim_id, 0, found.*
 FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
-    SELECT entry.* FROM (SELECT {_ENTRY} FROM {_RELATION} j WHERE j.stream = $4 AND j.kind IN (0, 4) OFFSET 0) entry
-    WHERE entry.topic = $1 AND entry.partition = $2 AND substring(entry.header FROM 71 FOR 16) = $5
+    SELECT entry.* FROM (SELECT {_ENTRY} FROM {_RELATION} j WHERE j.topic = $1 AND j.stream = $3 AND j.kind IN (0, 4) OFFSET 0) entry
+    WHERE entry.topic = $1 AND entry.partition = $2 AND substring(entry.header FROM 71 FOR 16) = $4
     ORDER BY entry."offset" DESC LIMIT 1
 ) found ON true
-WHERE c.projection = $3 AND c.topic = $1 AND c.partition = $2
+WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2
 """
 _SECONDS = 10.0
 # Checked in one go on the event loop: a few milliseconds' worth.
@@ -81,7 +82,7 @@ class PostgresHistories:
         with raising(HistoryAway):
             try:
                 async with asyncio.timeout(_SECONDS):
-                    found = await self._pool.fetch(sql, *place, named(JOURNAL), *values)
+                    found = await self._pool.fetch(sql, *place, *values)
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as cause:
                 raise HistoryAway("there is no journal yet") from cause
             except asyncpg.PostgresError as cause:

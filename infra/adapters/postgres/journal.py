@@ -11,12 +11,11 @@ from events.records import recorded
 from events.registry import Fact
 from events.streams import StreamId
 from infra.adapters.postgres.rows import unavailable
-from infra.adapters.postgres.shapes import READ_SIDE, names, relation_of
+from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names, view_of
 from infra.adapters.postgres.walls import Asked
 from projections.journal import JOURNAL, JournalEntry, key_of, raw_of
-from projections.ports import named
 
-_SELECT = f"SELECT {names(JOURNAL)} FROM {relation_of(JOURNAL)}"
+_SELECT = f"SELECT {names(JOURNAL)} FROM {view_of(JOURNAL)}"
 _EVENT = int(Kind.EVENT)
 
 
@@ -51,7 +50,7 @@ class PostgresJournal:
         end = f"{tenant}/{category}/~" if tenant is not None else "~"
         last = None if after is None else after if tenant is None else f"{tenant}/{category}/{after}"
         sql = (
-            f"SELECT stream FROM {relation_of(JOURNAL)} WHERE {within[0]} AND stream < $2 AND ($3::text IS NULL OR {by} {beyond} $3) "
+            f"SELECT stream FROM {view_of(JOURNAL)} WHERE {within[0]} AND stream < $2 AND ($3::text IS NULL OR {by} {beyond} $3) "
             f"AND version = 1 AND kind = {_EVENT} ORDER BY {by} {order} LIMIT $4"
         )
         with unavailable():
@@ -60,12 +59,12 @@ class PostgresJournal:
     async def appended_at(self, position: Position) -> datetime | None:
         sql = f"""
             SELECT j.appended_at_ms FROM {READ_SIDE}.checkpoints c CROSS JOIN LATERAL (
-                SELECT appended_at_ms FROM {relation_of(JOURNAL)} WHERE topic = $1 AND partition = $2 AND "offset" <= $3
+                SELECT appended_at_ms FROM {view_of(JOURNAL)} WHERE topic = $1 AND partition = $2 AND "offset" <= $3
                 ORDER BY topic DESC, partition DESC, "offset" DESC LIMIT 1
-            ) j WHERE c.projection = $4 AND c.topic = $1 AND c.partition = $2 AND c.next_offset > $3
+            ) j WHERE c.projection = {LIVE.format(JOURNAL.name)} AND c.topic = $1 AND c.partition = $2 AND c.next_offset > $3
         """
         with unavailable():
-            found = await self._asked.fetchval(sql, position.topic, position.partition, position.offset, named(JOURNAL))
+            found = await self._asked.fetchval(sql, position.topic, position.partition, position.offset)
         return None if found is None else datetime.fromtimestamp(found / 1000, UTC)
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
@@ -73,11 +72,12 @@ class PostgresJournal:
         sql = f"""
             SELECT last.* FROM {READ_SIDE}.checkpoints c CROSS JOIN LATERAL (
                 {_SELECT} j WHERE j.topic = c.topic AND j.partition = c.partition AND kind = {_EVENT}
-                ORDER BY j.topic DESC, j.partition DESC, j."offset" DESC LIMIT $2
+                ORDER BY j.topic DESC, j.partition DESC, j."offset" DESC LIMIT $1
             ) last
-            WHERE c.projection = $1 ORDER BY last.appended_at_ms DESC, last.topic DESC, last.partition DESC, last."offset" DESC LIMIT $2
+            WHERE c.projection = {LIVE.format(JOURNAL.name)}
+            ORDER BY last.appended_at_ms DESC, last.topic DESC, last.partition DESC, last."offset" DESC LIMIT $1
         """
-        return self._decoded((await self._read(sql, named(JOURNAL), limit))[::-1])
+        return self._decoded((await self._read(sql, limit))[::-1])
 
     async def records(self, topic: str, partition: int, *, from_offset: int = 0, limit: int = 1000) -> Sequence[JournalEntry]:
         """Entries as they are kept, of every kind, in order: for proofs, and for loading a stream's state."""

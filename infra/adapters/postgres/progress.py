@@ -13,7 +13,7 @@ from events.positions import Position
 from infra.adapters.postgres.connections import AWAY, Connection, Pool, raising
 from infra.adapters.postgres.shapes import READ_SIDE
 from infra.adapters.postgres.store import CHANNEL
-from projections.ports import Projection, named
+from projections.ports import Projection
 from projections.queries import RowsUnavailable
 from projections.runner import was_cancelled
 
@@ -21,7 +21,8 @@ log = structlog.get_logger()
 
 _REACHED = f"""
 SELECT DISTINCT ON (topic, partition) topic, partition, next_offset, term, claim_id FROM {READ_SIDE}.checkpoints
-WHERE projection = ANY($1) ORDER BY topic, partition, next_offset
+WHERE projection IN (SELECT projection FROM {READ_SIDE}.builds WHERE state = 'live' AND name = ANY($1))
+ORDER BY topic, partition, next_offset
 """
 # A connection can die without a word; who waits asks again this often in any case.
 _LOOK_SECONDS = 1.0
@@ -36,7 +37,7 @@ class Progress:
 
     def __init__(self, pool: Pool, projections: Collection[Projection]) -> None:
         self._pool = pool
-        self._names = [named(projection) for projection in projections]
+        self._names = [projection.name for projection in projections]
         self._reached: Mapping[tuple[str, int], tuple[int, Fence]] = {}
         self._moved = asyncio.Event()
         self._looked = asyncio.Condition()

@@ -83,3 +83,8 @@ async def drop(connection: Connection, projections: Collection[Projection]) -> N
             await connection.execute(f'DROP SCHEMA IF EXISTS "{schema_of(projection)}" CASCADE')
         await connection.execute(f"DELETE FROM {READ_SIDE}.checkpoints WHERE projection = ANY($1)", names)
         await connection.execute(f"DELETE FROM {READ_SIDE}.parked WHERE projection = ANY($1)", names)
+        # What is built now is what readers see, whichever version they saw before.
+        await connection.execute(f"DELETE FROM {READ_SIDE}.builds WHERE projection = ANY($1)", names)
+        await connection.execute(
+            f"UPDATE {READ_SIDE}.builds SET state = 'paused' WHERE name = ANY($1) AND state = 'live'", [each.name for each in projections]
+        )

@@ -11,7 +11,7 @@ from events.admission import Fence
 from events.positions import Position
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.progress import Progress
-from infra.adapters.postgres.shapes import key_of, names, relation, relation_of
+from infra.adapters.postgres.shapes import key_of, names, relation, relation_of, view_of
 from infra.adapters.postgres.walls import Asked
 from projections.columns import Column, Stored
 from projections.ports import Projection, named
@@ -92,31 +92,31 @@ class PostgresRows:
     async def digest(self) -> Mapping[str, str]:
         with unavailable():
             async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-                return {named(each): await digest_of(connection, each) for each in self._projections}
+                return {named(each): await digest_of(connection, each, view_of(each)) for each in self._projections}
 
     async def counts(self) -> Mapping[str, int]:
         """How many rows each projection has. Raises RowsUnavailable."""
         with unavailable():
             async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-                return {named(each): await count_of(connection, each) for each in self._projections}
+                return {named(each): await count_of(connection, each, view_of(each)) for each in self._projections}
 
 
-async def digest_of(connection: Connection, projection: Projection) -> str:
-    """SHA-256 over a projection's rows in key order, in PostgreSQL's binary form of them."""
+async def digest_of(connection: Connection, projection: Projection, relation: str | None = None) -> str:
+    """SHA-256 over a build's rows in key order, in PostgreSQL's binary form of them. `relation`: what to look at instead."""
     digest = hashlib.sha256()
 
     async def take(part: bytes) -> None:
         digest.update(part)
 
     order = ", ".join(f'"{name}"' for name in key_of(projection))
-    sql = f"SELECT {names(projection)} FROM {relation_of(projection)} ORDER BY {order}"
+    sql = f"SELECT {names(projection)} FROM {relation or relation_of(projection)} ORDER BY {order}"
     await connection.copy_from_query(sql, output=take, format="binary", timeout=_WHOLE_SECONDS)
     return digest.hexdigest()
 
 
-async def count_of(connection: Connection, projection: Projection) -> int:
+async def count_of(connection: Connection, projection: Projection, relation: str | None = None) -> int:
     """How many rows it has."""
-    count: int = await connection.fetchval(f"SELECT count(*) FROM {relation_of(projection)}", timeout=_WHOLE_SECONDS)
+    count: int = await connection.fetchval(f"SELECT count(*) FROM {relation or relation_of(projection)}", timeout=_WHOLE_SECONDS)
     return count
 
 

@@ -28,6 +28,8 @@ _JOURNAL = (
     ("topic", "text"), ("partition", "integer"), ("offset", "bigint"), ("stream", "text"), ("version", "bigint"), ("kind", "smallint"),
     ("ce_type", "text"), ("appended_at_ms", "bigint"), ("header", "bytea"), ("value", "bytea"), ("leaf", "bytea"),
 )  # fmt: skip
+PARTED_BY = 'topic, "offset"'
+"""The journal's partitions are ranges of offsets of one topic."""
 # Keys sort by their bytes on every machine, whatever the database's language.
 _COLLATED = frozenset({"tenant", "id", ORGANISATION, "topic", "stream"})
 CHECKPOINTS = f"""
@@ -43,7 +45,19 @@ CREATE TABLE IF NOT EXISTS {READ_SIDE}.parked (
     PRIMARY KEY (projection, topic, partition, "offset")
 );
 ALTER TABLE {READ_SIDE}.parked ADD COLUMN IF NOT EXISTS tried_by text NOT NULL DEFAULT '';
+CREATE TABLE IF NOT EXISTS {READ_SIDE}.builds (
+    projection text COLLATE "C" PRIMARY KEY, name text COLLATE "C" NOT NULL, version integer NOT NULL, build integer NOT NULL,
+    state text NOT NULL, begun_at timestamptz NOT NULL DEFAULT now(), live_since timestamptz
+);
+CREATE INDEX IF NOT EXISTS builds_live ON {READ_SIDE}.builds (name) WHERE state = 'live';
+INSERT INTO {READ_SIDE}.builds (projection, name, version, build, state)
+SELECT DISTINCT ON (split_part(projection, '.v', 1)) projection, split_part(projection, '.v', 1), split_part(projection, '.v', 2)::integer,
+    1, 'live'
+FROM (SELECT DISTINCT projection FROM {READ_SIDE}.checkpoints WHERE NOT EXISTS (SELECT FROM {READ_SIDE}.builds)) before
+ORDER BY split_part(projection, '.v', 1), split_part(projection, '.v', 2)::integer DESC;
 """
+LIVE = f"(SELECT projection FROM {READ_SIDE}.builds WHERE name = '{{}}' AND state = 'live')"
+"""Which build of a projection readers see, as its checkpoints name it: `LIVE.format(name)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +74,23 @@ class SqlColumn:
 
 
 def schema_of(projection: Projection) -> str:
-    """The schema of one version."""
-    return f"p_{projection.name}_v{projection.version}"
+    """The schema of one build of a version."""
+    return f"p_{projection.name}_v{projection.version}{'' if projection.build == 1 else f'_b{projection.build}'}"
 
 
 def relation_of(projection: Projection) -> str:
-    """The relation, as SQL names it."""
+    """The relation of one build, as SQL names it: what its runner writes."""
     return f'"{schema_of(projection)}"."{projection.name}"'
+
+
+def view_schema_of(projection: Projection) -> str:
+    """The schema of what readers of one version ask."""
+    return f"v_{projection.name}_v{projection.version}"
+
+
+def view_of(projection: Projection) -> str:
+    """What readers of a version ask: whichever build of whichever version is live, in this version's columns."""
+    return f'"{view_schema_of(projection)}"."{projection.name}"'
 
 
 def columns_of(projection: Projection) -> Sequence[SqlColumn]:
@@ -93,7 +117,8 @@ def created(projection: Projection) -> str:
     relation = relation_of(projection)
     columns = ", ".join(column.declared() for column in columns_of(projection))
     key = ", ".join(f'"{name}"' for name in key_of(projection))
-    statements = [f'CREATE SCHEMA "{schema_of(projection)}"', f"CREATE TABLE {relation} ({columns}, PRIMARY KEY ({key}))"]
+    parted = f" PARTITION BY RANGE ({PARTED_BY})" if isinstance(projection, Journal) else ""
+    statements = [f'CREATE SCHEMA "{schema_of(projection)}"', f"CREATE TABLE {relation} ({columns}, PRIMARY KEY ({key})){parted}"]
     if isinstance(projection, Journal):
         statements.append(indexed(projection))
     if isinstance(projection, Table):
@@ -124,8 +149,8 @@ class Relation:
         listed = names(projection)
         arrays = ", ".join(f"${n}::{column.type}[]" for n, column in enumerate(columns, start=1))
         changed = ", ".join(f'"{name}" = excluded."{name}"' for name in self.columns if name not in key_of(projection))
-        self.select = f"SELECT {listed} FROM {self.name}"
-        self.keyed = f"{self.select} JOIN unnest($1::text[], $2::text[]) k (tenant, id) USING (tenant, id)"
+        self.select = f"SELECT {listed} FROM {view_of(projection)}"
+        self.keyed = f"SELECT {listed} FROM {self.name} JOIN unnest($1::text[], $2::text[]) k (tenant, id) USING (tenant, id)"
         taken = f"ON CONFLICT (tenant, id) DO UPDATE SET {changed}"
         self.upsert = f"INSERT INTO {self.name} ({listed}) SELECT * FROM unnest({arrays}) {taken}"
         # Many rows go through a table of the connection's own: copied in, they cost the client a third of what arrays do.

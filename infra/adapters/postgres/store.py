@@ -9,11 +9,13 @@ from typing import Any
 import asyncpg
 
 from events.admission import Fence
+from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.healing import sick
+from infra.adapters.postgres.parts import Parts
 from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, indexed, relation, relation_of, schema_of
 from infra.adapters.postgres.walls import OPENED, ensure_reader, walled
-from projections.journal import JOURNAL, Journal
+from projections.journal import Journal
 from projections.ports import (
     Advance,
     Checkpoint,
@@ -33,10 +35,11 @@ from projections.ports import (
 from projections.table import Key, Table
 
 CHANNEL = "read_side"
-# Any two numbers that nobody else takes.
-_OPENING, REBUILDING = 0x61796201, 0x61796202
+# Any number that nobody else takes.
+REBUILDING = 0x61796202
 _FOR_EVER = 3600.0
 _MANY_ROWS = 100
+_TOLD = f", pg_notify('{CHANNEL}', '')"
 # The predicate on epoch and on all that was seen is what makes a batch count once, and keeps a zombie out.
 STEP = f"""
 WITH stepped AS (
@@ -48,7 +51,7 @@ WITH stepped AS (
         AND c.epoch = s.epoch AND c.next_offset = s.seen_offset AND c.term = s.seen_term AND c.claim_id = s.seen_claim
     RETURNING 1
 )
-SELECT count(*), pg_notify('{CHANNEL}', '') FROM stepped
+SELECT count(*){_TOLD} FROM stepped
 """
 _TAKE_OVER = f"""
 UPDATE {READ_SIDE}.checkpoints c SET epoch = c.epoch + 1
@@ -68,11 +71,16 @@ class ShapeChanged(Exception):
 
 
 class PostgresStore:
-    """`projections.ports.Store`. `rebuilding`: this is who rebuilds; everybody else waits at `open` until that is done."""
+    """`projections.ports.Store`. `rebuilding`: this is who rebuilds; everybody else waits at `open` until that is done.
 
-    def __init__(self, pool: Pool, *, rebuilding: bool = False) -> None:
+    `building`: nobody sees yet what is written, and nobody is woken by it.
+    """
+
+    def __init__(self, pool: Pool, *, rebuilding: bool = False, building: bool = False) -> None:
         self._pool = pool
         self._rebuilding = rebuilding
+        self._building = building
+        self._parts = Parts(pool)
 
     async def open(self, marks: Collection[tuple[Projection, Place]], held: Mapping[Mark, int] | None = None) -> Opened:
         """As the port says. Raises ShapeChanged."""
@@ -80,12 +88,14 @@ class PostgresStore:
             async with self._pool.acquire() as connection, connection.transaction():
                 if not self._rebuilding:
                     await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", REBUILDING, timeout=_FOR_EVER)
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", _OPENING)
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING)
                 await ensure_reader(connection)
                 await connection.execute(CHECKPOINTS)
                 await connection.execute(OPENED)
                 for projection in {named(projection): projection for projection, _ in marks}.values():
                     await _make(connection, projection)
+                    await register(connection, projection, building=self._building)
+                await self._parts.opened(connection, {projection for projection, _ in marks})
                 return await _take_over(connection, [(named(projection), place) for projection, place in marks], held)
 
     async def rows(self, table: Table[Any], keys: Collection[Key]) -> Mapping[Key, Any]:
@@ -99,12 +109,13 @@ class PostgresStore:
 
     async def write(self, writes: Writes) -> None:
         with raising(StoreUnavailable), _refusing():
+            await self._parts.ready(writes)
             async with self._pool.acquire() as connection, connection.transaction():
                 # First, so that whoever comes too late waits for nothing and writes nothing.
-                stepped = await connection.fetchval(STEP, *_steps(writes.advances))
+                stepped = await connection.fetchval(STEP.replace(_TOLD, "") if self._building else STEP, *_steps(writes.advances))
                 if stepped != len(writes.advances):
                     raise Superseded(f"{len(writes.advances) - stepped} of {len(writes.advances)} checkpoints are another runner's by now")
-                await _write_all(connection, writes)
+                await _write_all(connection, writes, self._parts.journal)
 
     async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
         with raising(StoreUnavailable):
@@ -122,7 +133,7 @@ class PostgresStore:
                         try:
                             with _refusing():
                                 async with connection.transaction():
-                                    await _write_all(connection, single)
+                                    await _write_all(connection, single, self._parts.journal)
                         except RowsRefused as cause:
                             refused.setdefault((named(projection), key), str(cause))
                 finally:
@@ -195,9 +206,9 @@ def _steps(advances: Sequence[Advance]) -> list[list[Any]]:
     return [list(column) for column in zip(*records, strict=True)]
 
 
-async def _write_all(connection: Connection, writes: Writes) -> None:
+async def _write_all(connection: Connection, writes: Writes, journal: Journal) -> None:
     if writes.journal:
-        await _copy(connection, JOURNAL, [column.name for column in columns_of(JOURNAL)], writes.journal)
+        await _copy(connection, journal, [column.name for column in columns_of(journal)], writes.journal)
     for series, entries in writes.entries.items():
         if entries:
             await _copy(connection, series, relation(series).columns, map(relation(series).values, entries))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from infra.adapters.postgres.connections import Connection, Pool, PostgresUnreachable, connected
-from infra.adapters.postgres.shapes import READ_SIDE, relation_of, schema_of
+from infra.adapters.postgres.shapes import READ_SIDE, relation_of, schema_of, view_of, view_schema_of
 from projections.journal import Journal
 from projections.ports import Projection
 from projections.queries import asked_for
@@ -29,7 +29,7 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$
 """
 _MEMBER = "SELECT pg_has_role(rolname, 'MEMBER') FROM pg_roles WHERE rolname = $1"
-OPENED = f"GRANT USAGE ON SCHEMA {READ_SIDE} TO {READER}; GRANT SELECT ON {READ_SIDE}.checkpoints TO {READER}"
+OPENED = f"GRANT USAGE ON SCHEMA {READ_SIDE} TO {READER}; GRANT SELECT ON {READ_SIDE}.checkpoints, {READ_SIDE}.builds TO {READER}"
 
 
 class Asked(Protocol):
@@ -48,6 +48,11 @@ def walled(projection: Projection) -> str:
         f"ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY; "
         f"CREATE POLICY of_one_organisation ON {relation} FOR SELECT TO {READER} USING ({_visible(projection)})"
     )
+
+
+def seen_by_readers(projection: Projection) -> str:
+    """The statements by which they may ask a version's view. What they see through it is what they may see of the relation."""
+    return f'GRANT USAGE ON SCHEMA "{view_schema_of(projection)}" TO {READER}; GRANT SELECT ON {view_of(projection)} TO {READER}'
 
 
 def _visible(projection: Projection) -> str:

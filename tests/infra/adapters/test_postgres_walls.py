@@ -87,4 +87,4 @@ class TestTheWall:
             asked_for.set(AYB)
             statement = f"SELECT * FROM {relation_of(JOURNAL)} WHERE stream = $1 AND version > 0 AND kind = 0 ORDER BY version"
             plan = await wall.fetch(f"EXPLAIN {statement.replace('$1', chr(39) + 'x' + chr(39))}")
-            assert "journal_by_stream" in "\n".join(each[0] for each in plan)
+            assert "stream_version_idx" in "\n".join(each[0] for each in plan)

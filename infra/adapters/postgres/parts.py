@@ -1,0 +1,78 @@
+"""The parts of what is kept in ranges: each is made before its first row comes, so that an append finds its place and old parts can go."""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable
+
+from infra.adapters.postgres.connections import Connection, Pool
+from infra.adapters.postgres.shapes import relation_of, schema_of
+from projections.journal import JOURNAL, Journal
+from projections.ports import Projection, Writes, named
+
+OFFSETS = 1 << 21
+"""The offsets of a topic that are kept together: those of one Kafka partition; a topic has as many times the rows."""
+_MAKING = 0x61796203
+_LONGEST_NAME = 63
+_KIND = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)"
+
+
+class Parts:
+    """What parts there are, of the builds that a store writes to. A relation of before there were parts goes on without them."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._there: set[str] = set()
+        self._parted: set[str] = set()
+        self.journal = JOURNAL
+
+    async def opened(self, connection: Connection, projections: Collection[Projection]) -> None:
+        """Look which of the relations are kept in parts, and forget what was there: it may have been dropped."""
+        self._there.clear()
+        for projection in projections:
+            if isinstance(projection, Journal):
+                self.journal = projection
+                if await connection.fetchval(_KIND, relation_of(projection)):
+                    self._parted.add(named(projection))
+
+    async def ready(self, writes: Writes) -> None:
+        """Make the parts that are wanted and not there yet. In transactions of their own: nobody who reads or appends waits for them."""
+        if writes.journal and named(self.journal) in self._parted:
+            await self._make(self.journal, _spans(self.journal, writes))
+
+    async def _make(self, projection: Projection, spans: Iterable[tuple[str, str]]) -> None:
+        missing = [span for span in spans if f"{named(projection)} {span[0]}" not in self._there]
+        if not missing:
+            return
+        relation = relation_of(projection)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
+            for name, bounds in missing:
+                part = f'"{schema_of(projection)}"."{name}"'
+                if await connection.fetchval("SELECT to_regclass($1)", part) is None:
+                    # Attached instead of made in its place: that waits for everybody who reads, and everybody then waits for it.
+                    await connection.execute(f"CREATE TABLE {part} (LIKE {relation} INCLUDING DEFAULTS INCLUDING STORAGE)")
+                    await connection.execute(f"ALTER TABLE {relation} ATTACH PARTITION {part} FOR VALUES {bounds}")
+        self._there.update(f"{named(projection)} {name}" for name, _ in missing)
+
+
+def _spans(journal: Journal, writes: Writes) -> Iterable[tuple[str, str]]:
+    """Name and bounds of each part that the checkpoints of the journal go through."""
+    spans = {
+        (step.place.topic, number)
+        for step in writes.advances
+        if step.projection == named(journal)
+        for number in range(step.seen.next_offset // OFFSETS, max(step.reached.next_offset - 1, 0) // OFFSETS + 1)
+    }
+    return [(part_of(topic, number), _bounds(topic, number)) for topic, number in sorted(spans)]
+
+
+def _bounds(topic: str, number: int) -> str:
+    literal = topic.replace("'", "''")
+    return f"FROM ('{literal}', {number * OFFSETS}) TO ('{literal}', {(number + 1) * OFFSETS})"
+
+
+def part_of(topic: str, number: int) -> str:
+    """A part's name: the topic, and which of its ranges. A topic that is too long for a name is known by its hash."""
+    plain = re.sub(r"[^\w.-]", "-", topic)
+    name = f"{plain}/{number}"
+    return name if len(name.encode()) <= _LONGEST_NAME else f"{hashlib.sha256(topic.encode()).hexdigest()[:32]}/{number}"
