@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,7 @@ from api.ports import RecordingsUnavailable
 from api.trace import trace_of
 from commands.decider import CommandRefused, NotFound
 from commands.dispatch import CommandIdReused, CommitInDoubt, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable
+from events.positions import InvalidPosition, Position
 from projections.queries import RowsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -219,6 +221,13 @@ def unavailable(error: RowsUnavailable | RecordingsUnavailable) -> Problem:
     return Problem(READS_UNAVAILABLE, str(error) or READS_UNAVAILABLE.meaning, headers={"Retry-After": "1"})
 
 
+def _positions_of(request: Request) -> Mapping[str, str]:
+    with suppress(InvalidPosition):
+        wanted = ", ".join(str(Position.parse(text)) for text in request.query_params.getlist("min-position"))
+        return {"Aybiza-Position": wanted} if wanted.isascii() and wanted.isprintable() and wanted else {}
+    return {}
+
+
 _BY_STATUS = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 413: BODY_TOO_LARGE, 422: INVALID_REQUEST}
 
 
@@ -237,6 +246,9 @@ def install(app: FastAPI, methods_at: Callable[[str], Iterable[str]]) -> None:
             if problem.kind is METHOD_NOT_ALLOWED:
                 # The framework names the methods of one route; an address may have several.
                 problem.headers["Allow"] = ", ".join(sorted(methods_at(request.scope["path"])))
+            if problem.kind is READS_UNAVAILABLE:
+                # What the caller wants to see is given back, to be asked for again.
+                problem.headers.update(_positions_of(request))
             return render(request.scope["path"], trace_of(request.scope).trace_id.hex(), problem)
 
         app.add_exception_handler(kind, answer)

@@ -51,6 +51,7 @@ _HEAD = struct.Struct(">BBQ16s")
 _FIRST = bytes([VERSION])
 # The actors that were seen, by their length and name as they lie at the header's end.
 _ACTOR_AT = LAYOUT.size - 1
+_VERSION = slice(26, 34)
 _ACTORS: dict[bytes, str] = {}
 _MANY_ACTORS = 10_000
 
@@ -131,6 +132,11 @@ def kind_of(packed: bytes | None) -> Kind | None:
         return _KINDS[fields_of(packed)[0][1]]
     except BrokenHeader:
         return None
+
+
+def version_in(packed: bytes) -> int:
+    """The stream's version in a whole header of ours."""
+    return int.from_bytes(packed[_VERSION], "big")
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from events.admission import Fence
 from events.codec import Codec
-from events.headers import HEADER, ZERO_16, BrokenHeader, Kind, RecordHeader, begins_with, fields_of, heads_of, kind_of
+from events.headers import HEADER, ZERO_16, BrokenHeader, Kind, RecordHeader, begins_with, fields_of, heads_of, kind_of, version_in
 from events.positions import Position
 from events.recorded import EventId, Recorded
 from events.registry import Fact
@@ -120,6 +120,11 @@ def admitted_run(fence: Fence, raws: Sequence[RawRecord], start: int) -> int:
     return len(raws)
 
 
+def version_of(raw: RawRecord) -> int:
+    """The stream's version after an admitted record, told without unpacking its header."""
+    return 0 if raw.packed is None else version_in(raw.packed)
+
+
 def position_of(raw: RawRecord, header: RecordHeader) -> Position:
     """An admitted record's fence is its own term and claim."""
     return Position(raw.topic, raw.partition, raw.offset, Fence(header.term, header.claim_id))
@@ -140,12 +145,13 @@ def recorded(raw: RawRecord, codec: Codec) -> Recorded[Fact]:
     position = make(Position, (raw.topic, raw.partition, raw.offset, make(Fence, (term, claim_id))))
     return make(Recorded, (
         codec.decode(raw.value), StreamId.parse(raw.key), version, position, make(EventId, (commit_id, index)), count, command_id,
-        _EPOCH + timedelta(0, 0, occurred_at_us), _appended_at(raw.timestamp_ms),
+        _EPOCH + timedelta(0, 0, occurred_at_us), appended_at(raw.timestamp_ms),
         None if cause_id == ZERO_16 else EventId(cause_id, cause_index), correlation_id, depth, actor,
     ))  # fmt: skip
 
 
 # All records of a batch have the same.
 @lru_cache(maxsize=1024)
-def _appended_at(timestamp_ms: int) -> datetime:
+def appended_at(timestamp_ms: int) -> datetime:
+    """A record's append time."""
     return _EPOCH + timedelta(milliseconds=timestamp_ms)

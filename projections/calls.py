@@ -308,7 +308,10 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
             return row
 
 
-CALLS = Table(name="calls", version=1, room="calls", category="calls", row=Call, evolve=evolve)
+CALLS = Table(
+    name="calls", version=1, room="calls", category="calls", row=Call, evolve=evolve,
+    unmoved_by=(ModelChosen, ToolRequested, ToolAnswered, AgentTurn, AnswerSpeculated, AnswerAccounted, GuardrailApplied),
+)  # fmt: skip
 CALL_TIMELINE = Series(name="call_timeline", version=1, room="calls", category="calls", row=TimelineEntry, entries=entries)
 LIVE_CALLS = Live(
     table=Table(name="live_calls", version=1, room="calls", category="calls", row=LiveCall, evolve=evolve_live),

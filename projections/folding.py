@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from events.recorded import Recorded
-from events.records import RawRecord
+from events.records import RawRecord, appended_at, version_of
 from events.registry import Fact
+from events.streams import StreamId
 from projections.journal import stream_text
 from projections.ports import Folded, Parked, Place
 from projections.sorting import Wanted
-from projections.table import Key, Table
+from projections.table import BrokenHistory, Key, Table
 
 # What a fold raises when data is not as it takes for granted: poison. Anything else is a bug, and ends the program.
 _POISON = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -42,54 +43,65 @@ def fold(
     `parked`: projection and stream of what waits already. `refused`: rows that the store can never take, with its reason: their
     streams' facts are parked from the first one here.
     """
-    folding = _Folding(rows, parked, refused)
+    folding = Folding(rows, parked, refused)
     for each in wanted:
         folding.take(each)
     return folding.finished()
 
 
-class _Folding:
+class Folding:
+    """A `fold` that is done in pieces: `take` what is wanted, in its order, then `finished`."""
+
     def __init__(
         self, rows: Mapping[Table[Any], Mapping[Key, Any]], parked: set[tuple[str, str]], refused: Mapping[tuple[str, Key], str]
     ) -> None:
         self._rows = rows
         self._parked = set(parked)
         self._refused = refused
-        self._changed: defaultdict[Table[Any], dict[Key, tuple[Any, Recorded[Fact]]]] = defaultdict(dict)
+        self._changed: defaultdict[Table[Any], dict[Key, tuple[Any, Wanted]]] = defaultdict(dict)
         self._outcome = Outcome()
 
     def take(self, each: Wanted) -> None:
+        """One fact for one projection."""
         fact = each.fact
         if self._parked and (each.name, stream_text(each.raw.key)) in self._parked:
             self._park(each, "", behind=True)
-        elif fact is None:
+        elif (stream := each.unmoved if fact is None else fact.stream) is None:
             self._park(each, each.reason, behind=False)
-        elif self._refused and (reason := self._refused.get((each.name, (fact.stream.tenant, fact.stream.id)))):
+        elif self._refused and (reason := self._refused.get((each.name, (stream.tenant, stream.id)))):
             self._park(each, reason, behind=False)
         else:
             try:
-                self._fold(each, fact)
+                self._fold(each, fact, (stream.tenant, stream.id))
             except _POISON as cause:
                 self._park(each, f"{type(cause).__name__}: {cause}", behind=False)
 
-    def _fold(self, each: Wanted, fact: Recorded[Fact]) -> None:
+    def _fold(self, each: Wanted, fact: Recorded[Fact] | None, key: Key) -> None:
         projection = each.projection
         if not isinstance(projection, Table):
-            self._outcome.entries[projection] += projection.entries(fact)
+            if fact is not None:
+                self._outcome.entries[projection] += projection.entries(fact)
             return
-        key = (fact.stream.tenant, fact.stream.id)
         changed = self._changed[projection]
-        row = changed[key][0] if key in changed else self._rows[projection].get(key)
-        changed[key] = (projection.evolve(row, fact), fact)
+        known = changed.get(key)
+        row = self._rows[projection].get(key) if known is None else known[0]
+        if fact is not None:
+            row = projection.evolve(row, fact)
+        elif row is None:
+            raise BrokenHistory(f"{each.raw.ce_type} of {each.unmoved} has no row to stand behind")
+        changed[key] = (row, each)
 
     def _park(self, each: Wanted, reason: str, *, behind: bool) -> None:
         self._parked.add((each.name, stream_text(each.raw.key)))
         self._outcome.parked.append(_parked(each.name, each.raw, reason[:_REASON_CHARACTERS], behind=behind))
 
     def finished(self) -> Outcome:
+        """What all of them brought about."""
         for table, changed in self._changed.items():
             for key, (row, last) in changed.items():
-                self._outcome.rows[table][key] = Folded(table.stamped(row, last.stream, last.version), last.appended_at)
+                raw = last.raw
+                stamped = table.stamped(row, StreamId.parse(raw.key), version_of(raw))
+                self._outcome.rows[table][key] = Folded(stamped, appended_at(raw.timestamp_ms))
         return self._outcome
 
 

@@ -44,8 +44,8 @@ def entry_of(raw: RawRecord, header: RecordHeader) -> JournalEntry:
     packed = header.pack() if raw.packed is None else raw.packed
     leaf = leaf_hash(key=raw.key, timestamp_ms=raw.timestamp_ms, ce_type=raw.ce_type, packed_header=packed, value=raw.value)
     return JournalEntry(
-        raw.topic, raw.partition, raw.offset, stream_text(raw.key), header.version, int(header.kind), _text(raw.ce_type), raw.timestamp_ms,
-        packed, raw.value, leaf,
+        raw.topic, raw.partition, raw.offset, stream_text(raw.key), header.version, int(header.kind), stored_type(raw.ce_type),
+        raw.timestamp_ms, packed, raw.value, leaf,
     )  # fmt: skip
 
 
@@ -69,6 +69,7 @@ def key_of(text: str) -> bytes:
     return bytes.fromhex(text[2:]) if text.startswith("\\x") else text.encode()
 
 
-def _text(ce_type: str) -> str:
+def stored_type(ce_type: str) -> str:
+    """A CloudEvents type as it is stored."""
     # The one character that PostgreSQL's text cannot hold.
     return ce_type.replace("\0", "\N{SYMBOL FOR NULL}")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from events.admission import UNCLAIMED, Fence
 from events.codec import Codec
 from events.records import AdmittedBatch, RawRecord
-from projections.journal import Journal, JournalEntry
+from projections.journal import Journal
 from projections.series import Series
 from projections.table import Key, Table
 
@@ -148,7 +148,7 @@ class Writes:
     advances: Sequence[Advance]
     rows: Mapping[Table[Any], Mapping[Key, Folded]] = field(default_factory=dict)
     entries: Mapping[Series[Any], Sequence[Any]] = field(default_factory=dict)
-    journal: Sequence[JournalEntry] = ()
+    journal: Sequence[RawRecord] = ()
     parked: Sequence[Parked] = ()
     healed: Sequence[tuple[str, str]] = ()
     """Projections' names and streams whose facts are parked no more, but for those in `parked`."""

@@ -62,7 +62,10 @@ class Rows(Protocol):
         """A stream's entries in the order of its facts."""
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
-        """Wait until every projection has seen the positions; False when that was not in time. At once for none."""
+        """Wait until every projection has seen the positions; False when that was not in time. At once for none.
+
+        Raises RowsUnavailable at once where nobody can say, instead of waiting.
+        """
 
     async def progress(self) -> Mapping[tuple[str, int], tuple[int, Fence]]:
         """Up to where every projection has read: next offset and fence by (topic, partition), the slowest one's."""

@@ -12,7 +12,7 @@ from events.admission import Fence
 from events.codec import UnknownSchema
 from events.records import AdmittedBatch
 from events.streams import topic_of
-from projections.folding import Outcome, fold
+from projections.folding import Folding, Outcome, fold
 from projections.ports import (
     Advance,
     Checkpoint,
@@ -31,12 +31,15 @@ from projections.ports import (
 )
 from projections.recent import Before, RecentRows
 from projections.sorting import Plan, Sorted, Sorter, Wanted, decoded, keys_of
+from projections.waiting import Waiting
 
 log = structlog.get_logger()
 E = TypeVar("E", bound=BaseException)
 
-_GROUP_RECORDS = 5_000
-_WAITING_BATCHES = 8
+# What is far behind is written in large groups: a row that changes often is then written seldom.
+_GROUP_RECORDS = 16_000
+# After so many facts others of the process have their turn: the store's connection above all, which else would starve.
+_AT_A_STRETCH = 500
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SCHEMA_SECONDS = 0.1
 _IDLE_SECONDS = 2.0
@@ -117,17 +120,17 @@ class Runner:
         self._checkpoints = dict(opened.checkpoints)
         self._parked = {(name, stream) for name, streams in opened.parked.items() for stream in streams}
         self.waits_for = ""
-        sorted_batches: asyncio.Queue[Sorted | None] = asyncio.Queue(_WAITING_BATCHES)
+        waiting = Waiting(_GROUP_RECORDS)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._sort(sorted_batches, stop_at_end=stop_at_end), name="projections: read and sort")
-            tasks.create_task(self._write(sorted_batches, opened), name="projections: fold and write")
+            tasks.create_task(self._sort(waiting, stop_at_end=stop_at_end), name="projections: read and sort")
+            tasks.create_task(self._write(waiting, opened), name="projections: fold and write")
 
-    async def _sort(self, sorted_batches: asyncio.Queue[Sorted | None], *, stop_at_end: bool) -> None:
+    async def _sort(self, waiting: Waiting, *, stop_at_end: bool) -> None:
         sorter = Sorter(self._plan, self._checkpoints, self._reader.codec, self._stop_at)
         async with aclosing(self._reader.batches(self._plan.topics, _starts(self._checkpoints), stop_at_end=stop_at_end)) as batches:
             async for batch in batches:
-                await sorted_batches.put(await self._sorted(sorter, batch))
-        await sorted_batches.put(None)
+                await waiting.put(await self._sorted(sorter, batch))
+        waiting.end()
 
     async def _sorted(self, sorter: Sorter, batch: AdmittedBatch) -> Sorted:
         while True:
@@ -140,7 +143,7 @@ class Runner:
                 await asyncio.sleep(_SCHEMA_SECONDS)
                 self.waits_for = ""
 
-    async def _write(self, sorted_batches: asyncio.Queue[Sorted | None], opened: Opened) -> None:
+    async def _write(self, waiting: Waiting, opened: Opened) -> None:
         """While the store writes one group, the next is folded."""
         rows = RecentRows(self._store)
         writing: asyncio.Task[bool] | None = None
@@ -150,26 +153,25 @@ class Runner:
             while True:
                 try:
                     async with asyncio.timeout(_IDLE_SECONDS):
-                        first = await sorted_batches.get()
+                        group = await waiting.group()
                 except TimeoutError:
                     if writing is None or writing.done():
                         await self._confirm(opened.epochs)
                         await self._heal(rows, opened.epochs)
                     continue
-                if first is None:
+                if group is None:
                     return
-                group = _gathered(first, sorted_batches)
                 if not group.reached:
                     continue
                 if self._parked and looked_at + _IDLE_SECONDS < loop.time() and (writing is None or writing.done()):
                     looked_at = loop.time()
                     await self._heal(rows, opened.epochs)
                 before = await rows.load(keys_of(group.wanted))
-                outcome = fold(group.wanted, before, self._parked, {})
+                outcome = await _fold(group.wanted, before, self._parked)
                 if writing is not None and await writing:
                     # What it was folded upon is not what was written.
                     before = await rows.load(keys_of(group.wanted))
-                    outcome = fold(group.wanted, before, self._parked, {})
+                    outcome = await _fold(group.wanted, before, self._parked)
                 rows.keep(outcome)
                 self._parked |= outcome.newly_parked()
                 writing = tasks.create_task(self._write_group(group, before, outcome, rows, opened.epochs), name="projections: write")
@@ -247,16 +249,14 @@ class Runner:
         return Writes(advances=advances, rows=outcome.rows, entries=outcome.entries, journal=group.journal, parked=outcome.parked)
 
 
-def _gathered(group: Sorted, sorted_batches: asyncio.Queue[Sorted | None]) -> Sorted:
-    """What came first, and all that is ready behind it."""
-    while group.records < _GROUP_RECORDS and not sorted_batches.empty():
-        following = sorted_batches.get_nowait()
-        if following is None:
-            # The end: to be found again when this is written.
-            sorted_batches.put_nowait(None)
-            break
-        group.add(following)
-    return group
+async def _fold(wanted: Sequence[Wanted], before: Before, parked: set[tuple[str, str]]) -> Outcome:
+    folding = Folding(before, parked, {})
+    for at in range(0, len(wanted), _AT_A_STRETCH):
+        if at:
+            await asyncio.sleep(0)
+        for each in wanted[at : at + _AT_A_STRETCH]:
+            folding.take(each)
+    return folding.finished()
 
 
 def _starts(checkpoints: Mapping[Mark, Checkpoint]) -> Mapping[tuple[str, int], tuple[int, Fence]]:

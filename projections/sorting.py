@@ -3,32 +3,38 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from events.codec import BrokenBody, Codec
 from events.headers import Kind
 from events.recorded import Recorded
 from events.records import AdmittedBatch, RawRecord, recorded
 from events.registry import Fact, UnknownEvent
-from events.streams import InvalidStreamName
-from projections.journal import Journal, JournalEntry, entry_of
+from events.streams import InvalidStreamName, StreamId
+from projections.journal import Journal
 from projections.ports import Checkpoint, Mark, Place, Projection, TopicOf, named
 from projections.series import Series
 from projections.table import Key, Table
 
 _NOTHING = range(0)
+_EVENT = int(Kind.EVENT)
+# Types and categories are few, unless a foreign writer invents them.
+_MOST_KINDS = 10_000
 Foldable: TypeAlias = Table[Any] | Series[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A fact for a projection; `fact` is None where it could not be decoded, and `reason` says why."""
+class Wanted(NamedTuple):
+    """A fact for a projection; `fact` is None where it could not be decoded, and `reason` says why.
+
+    `unmoved`: the stream of a fact that was not decoded, for it changes nothing of the projection's row.
+    """
 
     projection: Foldable
     name: str
     raw: RawRecord
     fact: Recorded[Fact] | None
     reason: str = ""
+    unmoved: StreamId | None = None
 
 
 @dataclass(slots=True)
@@ -37,7 +43,7 @@ class Sorted:
 
     records: int = 0
     wanted: list[Wanted] = field(default_factory=list)
-    journal: list[JournalEntry] = field(default_factory=list)
+    journal: list[RawRecord] = field(default_factory=list)
     reached: dict[Mark, Checkpoint] = field(default_factory=dict)
 
     def add(self, other: "Sorted") -> None:
@@ -52,8 +58,9 @@ def keys_of(wanted: Collection[Wanted]) -> Mapping[Table[Any], set[Key]]:
     """The rows that facts are folded upon."""
     keys: defaultdict[Table[Any], set[Key]] = defaultdict(set)
     for each in wanted:
-        if isinstance(each.projection, Table) and each.fact is not None:
-            keys[each.projection].add((each.fact.stream.tenant, each.fact.stream.id))
+        stream = each.unmoved if each.fact is None else each.fact.stream
+        if stream is not None and isinstance(each.projection, Table):
+            keys[each.projection].add((stream.tenant, stream.id))
     return keys
 
 
@@ -61,7 +68,8 @@ class Plan:
     """Which projections read which topics."""
 
     def __init__(self, projections: Collection[Projection], topic_of: TopicOf, journal_rooms: Collection[str]) -> None:
-        self.by_category: dict[tuple[str, bytes], list[tuple[Foldable, str]]] = {}
+        self._by_category: defaultdict[tuple[str, bytes], list[tuple[Foldable, str]]] = defaultdict(list)
+        self._candidates: dict[tuple[str, bytes, str], Sequence[tuple[Foldable, str, bool]]] = {}
         self.by_topic: defaultdict[str, list[Projection]] = defaultdict(list)
         self.by_name: dict[str, Foldable] = {named(each): each for each in projections if not isinstance(each, Journal)}
         for projection in projections:
@@ -70,12 +78,24 @@ class Plan:
                     self.by_topic[topic_of(room)].append(projection)
             else:
                 topic = topic_of(projection.room)
-                self.by_category.setdefault((topic, projection.category.encode()), []).append((projection, named(projection)))
+                self._by_category[topic, projection.category.encode()].append((projection, named(projection)))
                 self.by_topic[topic].append(projection)
 
     @property
     def topics(self) -> Sequence[str]:
         return sorted(self.by_topic)
+
+    def candidates(self, topic: str, category: bytes, ce_type: str) -> Sequence[tuple[Foldable, str, bool]]:
+        """Who may want an event: the projections of its category, their names, and whether it leaves a row as it is."""
+        asked = (topic, category, ce_type)
+        found = self._candidates.get(asked)
+        if found is None:
+            kind = ce_type.rpartition(".v")[0]
+            found = [(each, name, isinstance(each, Table) and kind in each.unmoved_kinds)
+                     for each, name in self._by_category.get((topic, category), ())]  # fmt: skip
+            if len(self._candidates) < _MOST_KINDS:
+                self._candidates[asked] = found
+        return found
 
     def marks(self, places: Collection[Place]) -> list[tuple[Projection, Place]]:
         """What needs a checkpoint."""
@@ -116,22 +136,35 @@ class Sorter:
         if spans:
             for name in self._journals & spans.keys():
                 span = spans[name]
-                result.journal += [entry_of(raw, raw.header) for raw in batch.records if raw.header is not None and raw.offset in span]
+                result.journal += [raw for raw in batch.records if raw.packed is not None and raw.offset in span]
             for raw in batch.records:
                 self._take(raw, spans, result)
             self._reached |= result.reached
         return result
 
     def _take(self, raw: RawRecord, spans: Mapping[str, range], result: Sorted) -> None:
-        if raw.kind is not Kind.EVENT:
+        if raw.packed is None or raw.packed[1] != _EVENT:
             return
         parts = raw.key.split(b"/")
-        candidates = self._plan.by_category.get((raw.topic, parts[1])) if len(parts) == 3 else None
-        wanting = [each for each in candidates or () if raw.offset in spans.get(each[1], _NOTHING)]
-        if not wanting:
+        if len(parts) != 3:
             return
-        fact, reason = decoded(raw, self._codec)
-        result.wanted += [Wanted(projection, name, raw, fact, reason) for projection, name in wanting]
+        fact, reason = None, None
+        for projection, name, leaves_it in self._plan.candidates(raw.topic, parts[1], raw.ce_type):
+            if raw.offset not in spans.get(name, _NOTHING):
+                continue
+            if leaves_it and (stream := _stream(raw.key)) is not None:
+                result.wanted.append(Wanted(projection, name, raw, None, "", stream))
+                continue
+            if reason is None:
+                fact, reason = decoded(raw, self._codec)
+            result.wanted.append(Wanted(projection, name, raw, fact, reason))
+
+
+def _stream(key: bytes) -> StreamId | None:
+    try:
+        return StreamId.parse(key)
+    except InvalidStreamName:
+        return None
 
 
 def decoded(raw: RawRecord, codec: Codec) -> tuple[Recorded[Fact] | None, str]:

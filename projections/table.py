@@ -1,11 +1,11 @@
 """A row per stream, folded from the stream's facts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from events.recorded import Recorded
-from events.registry import Fact
+from events.registry import Fact, type_of_class
 from events.streams import StreamId
 from projections.columns import Column, Stored, columns_of
 from projections.replacing import replaced
@@ -60,6 +60,8 @@ class Table(Generic[R]):
     Whose row it is stands in the row's own `organisation_id` where it has one, else it is the stream's tenant.
     `version` is the fold's: another fold or row is another version, built beside the old one. `build`: the same version can be built
     again beside itself.
+    `unmoved_by`: facts of which `evolve` gives the very row that it was given, and which follow a row in every history. They are not
+    decoded for it.
     """
 
     name: str
@@ -69,12 +71,15 @@ class Table(Generic[R]):
     row: type[R]
     evolve: Callable[[R | None, Recorded[Any]], R | None]
     build: int = 1
+    unmoved_by: Collection[type] = ()
     columns: tuple[Column, ...] = field(init=False)
     names_its_organisation: bool = field(init=False)
+    unmoved_kinds: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         columns = key_columns(self.name, self.row, (("tenant", Stored.TEXT), ("id", Stored.TEXT), ("version", Stored.INTEGER)))
         object.__setattr__(self, "columns", columns)
+        object.__setattr__(self, "unmoved_kinds", frozenset(type_of_class(each).name for each in self.unmoved_by))
         object.__setattr__(self, "names_its_organisation", any(column.name == ORGANISATION for column in columns))
 
     def organisation(self, row: R) -> str:

@@ -38,7 +38,7 @@ from tests.projections.facts import agent_turn, answered, caller_turn, received
 from tests.projections.log import TestLog, open_log
 from tests.projections.told import AYB
 
-EVENTS = 60_000
+EVENTS = 120_000
 CALLS_ALIVE = 2_000
 _AT_ONCE = 1_000
 _VISIBLE = 300

@@ -10,7 +10,7 @@ from events.records import RawRecord
 from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.history import PostgresHistories
 from infra.adapters.postgres.store import PostgresStore
-from projections.journal import JOURNAL, entry_of
+from projections.journal import JOURNAL
 from projections.ports import Advance, Checkpoint, Writes, named
 from projections.ports import Place as ProjectedPlace
 from tests.commands.ownership.desk import OFF, ON, PLACE, Desk, command_id, stream
@@ -44,12 +44,12 @@ async def journalled(pool: Pool, log: PaperLog, upto: int) -> None:
     store, place = PostgresStore(pool), ProjectedPlace(*log.place)
     mark = (named(JOURNAL), place)
     opened = await store.open([(JOURNAL, place)])
-    entries = [entry_of(raw, raw.header) for raw in log.admitted() if raw.header is not None and raw.offset < upto]
+    records = [raw for raw in log.admitted() if raw.offset < upto]
     step = Advance(
         projection=mark[0], place=place, epoch=opened.epochs[mark], seen=opened.checkpoints[mark],
         reached=Checkpoint(upto, last_fence(log)),
     )  # fmt: skip
-    await store.write(Writes(advances=[step], journal=entries))
+    await store.write(Writes(advances=[step], journal=records))
 
 
 def last_fence(log: PaperLog) -> Fence:

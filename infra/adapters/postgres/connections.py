@@ -39,11 +39,13 @@ async def connected(
     least: int = 1,
     durable: bool = True,
     prepare: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
+    tidy: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
 ) -> AsyncIterator[Pool]:
     """A pool of at most `most` connections. Raises PostgresUnreachable; with none at `least`, only whoever then asks it hears of that.
 
     Not `durable`: a crash of the server may take the last commits, whole ones only. Enough for what is a fold of the log.
-    `prepare` is done once to each connection.
+    `prepare` is done once to each connection, `tidy` to one that is given back (open transactions are rolled back first); None: all that
+    was set on it is forgotten, which costs a round trip.
     """
     settings = {
         "application_name": f"aybiza {purpose}",
@@ -61,6 +63,7 @@ async def connected(
             command_timeout=_COMMAND_SECONDS,
             timeout=_CONNECT_SECONDS,
             init=prepare,
+            reset=tidy,
         )
     except (*AWAY, asyncpg.PostgresError, ValueError) as cause:
         raise PostgresUnreachable(

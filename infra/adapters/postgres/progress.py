@@ -27,6 +27,7 @@ ORDER BY topic, partition, next_offset
 # A connection can die without a word; who waits asks again this often in any case.
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 0.5
+_ANSWER_SECONDS = 5.0
 
 
 class Progress:
@@ -42,6 +43,7 @@ class Progress:
         self._moved = asyncio.Event()
         self._looked = asyncio.Condition()
         self._waiting = 0
+        self._away = ""
 
     async def read(self) -> Mapping[tuple[str, int], tuple[int, Fence]]:
         """Next offset and fence by (topic, partition). Raises RowsUnavailable."""
@@ -56,16 +58,20 @@ class Progress:
         """As `Rows.wait_for`."""
         if self._has_seen(positions):
             return True
+        if self._away:
+            raise RowsUnavailable(self._away)
         self._waiting += 1
         # What was committed before we began to listen is known by looking once.
         self._moved.set()
         try:
             async with asyncio.timeout(timeout_seconds), self._looked:
-                await self._looked.wait_for(lambda: self._has_seen(positions))
+                await self._looked.wait_for(lambda: bool(self._away) or self._has_seen(positions))
         except TimeoutError:
             return False
         finally:
             self._waiting -= 1
+        if not self._has_seen(positions):
+            raise RowsUnavailable(self._away)
         return True
 
     def _has_seen(self, positions: Sequence[Position]) -> bool:
@@ -118,15 +124,24 @@ class Progress:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._moved.wait()
             self._moved.clear()
-            if not self._waiting:
+            if not self._waiting and not self._away:
                 continue
             try:
-                self._reached = await self.read()
-            except RowsUnavailable:
+                with raising(RowsUnavailable):
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        self._reached = await self.read()
+            except RowsUnavailable as cause:
+                # Nobody waits for what cannot come soon: it is said at once, until it answers again.
+                self._away = str(cause)
+                await self._say()
                 await asyncio.sleep(_AGAIN_SECONDS)
-                continue
-            async with self._looked:
-                self._looked.notify_all()
+            else:
+                self._away = ""
+                await self._say()
+
+    async def _say(self) -> None:
+        async with self._looked:
+            self._looked.notify_all()
 
 
 @asynccontextmanager

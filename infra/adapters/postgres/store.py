@@ -11,6 +11,7 @@ import asyncpg
 from events.admission import Fence
 from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.copying import copy_journal
 from infra.adapters.postgres.healing import sick
 from infra.adapters.postgres.parts import Parts
 from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, indexed, relation, relation_of, schema_of
@@ -208,7 +209,7 @@ def _steps(advances: Sequence[Advance]) -> list[list[Any]]:
 
 async def _write_all(connection: Connection, writes: Writes, journal: Journal) -> None:
     if writes.journal:
-        await _copy(connection, journal, [column.name for column in columns_of(journal)], writes.journal)
+        await copy_journal(connection, journal, writes.journal)
     for series, entries in writes.entries.items():
         if entries:
             await _copy(connection, series, relation(series).columns, map(relation(series).values, entries))

@@ -101,7 +101,7 @@ class Wall:
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[Connection]:
         async with self._pool.acquire() as connection:
-            # Forgotten by the pool when the connection goes back.
+            # Each time anew, whatever the connection was asked for before.
             await connection.fetchval(f"SELECT set_config('{_SETTING}', $1, false)", asked_for.get())
             yield connection
 
@@ -114,5 +114,9 @@ async def behind_the_wall(dsn: str, *, most: int) -> AsyncIterator[Wall]:
         await ensure_reader(connection)
         await connection.execute(f"SET ROLE {READER}")
 
-    async with connected(dsn, purpose="asked", most=most, prepare=become_reader) as pool:
+    async with connected(dsn, purpose="asked", most=most, prepare=become_reader, tidy=_leave_as_it_is) as pool:
         yield Wall(pool)
+
+
+async def _leave_as_it_is(connection: Connection) -> None:
+    """Nothing was set on it but whose rows are asked for, which the next one says for himself."""

@@ -1,0 +1,64 @@
+"""From an HTTP request to the confirmed answer of a command, at 200 requests a second: `make bench NAME=command`."""
+
+import logging
+
+import structlog
+import uvloop
+
+from tests.benchmarks.figures import Figure, show
+from tests.benchmarks.served import Served, at, at_rate, must, served, told
+
+RATE, SECONDS, WARM_UP_SECONDS = 200.0, 15.0, 4.0
+_RIVAL = "eventsourcing in process, without HTTP, measured elsewhere"
+
+
+async def commanded(house: Served, keys: list[str], rate: float, seconds: float) -> list[float]:
+    """Each request changes a flag of its own. The keys take turns, for a key's quota is 50 changes a second."""
+
+    async def ask(number: int) -> None:
+        headers = {"Authorization": f"Bearer {keys[number % len(keys)]}"}
+        body = {"enabled": number % 2 == 0, "variant": "on", "description": ""}
+        async with house.http.put(f"/v1/flags/flag-{number % 500}", json=body, headers=headers) as answer:
+            await must(answer)
+
+    return await at_rate(rate, seconds, ask)
+
+
+async def keys_of(house: Served, count: int) -> list[str]:
+    """So many keys of the organisation."""
+    keys = []
+    for number in range(count):
+        async with house.http.post(f"/v1/organisations/{house.organisation_id}/api-keys", json={"label": f"bench {number}"}) as answer:
+            keys.append((await (await must(answer)).json())["key"])
+    return keys
+
+
+async def measure() -> list[Figure]:
+    async with served("api", "projections") as house:
+        keys = await keys_of(house, 8)
+        # A broker and its owners that have just started are slow for some seconds.
+        await commanded(house, keys, RATE / 2, WARM_UP_SECONDS)
+        cpu = house.cpu_seconds()
+        taken = await commanded(house, keys, RATE, SECONDS)
+        each = (house.cpu_seconds() - cpu) / len(taken) * 1e6
+        told("asked", f"{len(taken)} requests, the longest {taken[-1]:.1f} ms")
+    return [
+        Figure(
+            figure="command_over_http_p50_at_200_per_second", value=at(taken, 50), unit="ms", better="lower", target=3,
+            reference=_RIVAL, reference_value=1.7,
+        ),
+        Figure(
+            figure="command_over_http_p99_at_200_per_second", value=at(taken, 99), unit="ms", better="lower", target=10,
+            reference=_RIVAL, reference_value=5,
+        ),
+        Figure(figure="cpu_per_command_of_the_api_process", value=round(each), unit="us", better="lower"),
+    ]  # fmt: skip
+
+
+async def main() -> None:
+    show("command", "HTTP request to confirmed answer, acks=all, one API process that owns the partitions", await measure())
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    uvloop.run(main())
