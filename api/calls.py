@@ -1,6 +1,7 @@
 """Routes of calls: what was said and heard, fact by fact, its recording, and what can be done in a call under way."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -75,7 +76,7 @@ class Latency(Wire):
 
 
 class Spent(Wire):
-    """What an answer used."""
+    """What an answer used. `elsewhere`: of the characters, those that a voice was given that stood in for the call's own, by its name."""
 
     model: str
     input_tokens: int
@@ -84,6 +85,7 @@ class Spent(Wire):
     cache_write_tokens: int
     characters: int
     estimated: bool
+    elsewhere: Mapping[str, int] = Field(default_factory=dict)
 
 
 class TimelineEntry(Wire):

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
     bedrock_endpoint_url: str | None = Field(None, pattern=r"^https?://\S+$")
     # Where Bedrock is asked next when it fails: other regions, with commas between; an address of one's own as `region=https://…`.
     bedrock_other_regions: str = Field("", pattern=r"^([a-z0-9-]+(=https?://[^\s,]+)?(,[a-z0-9-]+(=https?://[^\s,]+)?)*)?$")
+    # Who speaks where Deepgram's voices cannot: Amazon Polly, with the credentials that Bedrock has, or nobody. Its voices by language,
+    # where they are not to be the usual ones, as JSON: {"en": "Matthew"}. An agent that wants one of them names it polly/Matthew.
+    second_voice: Literal["polly", "none"] = "polly"
+    polly_region: str | None = Field(None, pattern=r"^[a-z0-9-]+$")
+    polly_endpoint_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    polly_voices: Mapping[str, str] = Field(default_factory=dict)
     # Whether the embedded recogniser and voice stand in, where they are installed, when every provider has failed.
     embedded_floor: bool = True
     # Whether what every call begins with is spoken before anybody calls: characters of the voice once for each worker's start.

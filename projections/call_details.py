@@ -17,6 +17,7 @@ from events.calls.control import (
 )
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
 from events.calls.every import CallEvent
+from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
@@ -67,6 +68,9 @@ def details(fact: CallEvent) -> dict[str, Any]:
         case InterruptionDismissed():
             return {"turn": fact.turn, "at_ms": fact.speech_started_ms, "ended_ms": fact.resumed_ms, "reason": fact.why.value,
                     "words": fact.words}  # fmt: skip
+        case LanguageChanged() | VoiceChanged():
+            chosen = fact.name or "usual" if isinstance(fact, VoiceChanged) else f"instead of {fact.instead_of}, by the {fact.by.value}"
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "engine": fact.voice, "reason": f"{fact.language}: {chosen}"}
         case RecordingStarted():
             return {"at_ms": fact.at_ms, "consent_version": fact.consent_version}
         case RecordingStopped():

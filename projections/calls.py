@@ -21,6 +21,7 @@ from events.calls.control import (
 )
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitched, FactsLost, Stage
 from events.calls.every import CallEvent
+from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
@@ -227,6 +228,8 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             | CaptureBegan()
             | DigitsCaptured()
             | SignalsKept()
+            | LanguageChanged()
+            | VoiceChanged()
         ):
             return row
         case TransferOrdered() | CallTransferred() | TransferFailed() | TransferLegChanged():

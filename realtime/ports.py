@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from realtime.hearing.marks import TurnMark
 
 Json: TypeAlias = Any
+SEVERAL = ","
 
 
 class EngineUnavailable(Exception):
@@ -56,6 +57,7 @@ class Transcript:
     """Words recognised so far. Interims replace each other; finals are to be joined.
 
     Times count from this stream's first byte. `settled_ms`, of finals: what was said before it is not told again; None: as `end_ms`.
+    `languages`, of finals: how many words are of which language (BCP 47), where that is told; words of which it is not are in none.
     """
 
     text: str
@@ -66,6 +68,7 @@ class Transcript:
     confidence: float
     settled_ms: int | None = None
     turn: TurnMark = TurnMark.NONE
+    languages: tuple[tuple[str, int], ...] = ()
 
 
 HearingListener: TypeAlias = Callable[[Transcript | EngineFailed], None]
@@ -93,7 +96,7 @@ class SpeechToText(Protocol):
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> HearingStream:
         """Open a stream for one call; `vocabulary`: phrases of the business. Raises EngineUnavailable.
 
-        The listener is called on the event loop.
+        `language`: a BCP 47 tag, or several with `SEVERAL` between, of which each word may be. The listener is called on the event loop.
         """
 
 

@@ -113,7 +113,9 @@ def lines_of(engines: CallAnswered, used: Used, end: End) -> tuple[UsageLine, ..
             for meter, name in _TOKENS:
                 provider = f"{engines.model_provider}/{each.model}"
                 add(turn, meter, provider, getattr(each, name), purpose=purpose, is_estimate=each.estimated)
-            add(turn, Meter.SYNTHESIS_CHARACTERS, engines.voice, each.characters, purpose=purpose)
+            here = each.characters - sum(each.elsewhere.values())
+            for voice, characters in ((engines.voice, here), *each.elsewhere.items()):
+                add(turn, Meter.SYNTHESIS_CHARACTERS, voice, characters, purpose=purpose)
     return tuple(
         UsageLine(
             turn=turn, meter=meter, provider=provider, quantity=Decimal(quantity),

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from events.calls.control import CallTransferred, CaptureBegan, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EndedBy, EngineFailure, EngineSwitched, FactsLost, Stage
+from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
@@ -86,7 +87,7 @@ Witnessed: TypeAlias = (
     DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
     | AgentInterrupted | InterruptionDismissed | EngineFailure | EngineSwitched | FactsLost | RecordingStopped | SignalsKept | RecordingKept
     | CallTransferred | TransferFailed | HoldBegan | HoldEnded | CaptureBegan | DigitsCaptured
-    | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded | CallLeft
+    | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded | CallLeft | LanguageChanged | VoiceChanged
 )  # fmt: skip
 
 

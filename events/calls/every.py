@@ -14,6 +14,7 @@ from events.calls.control import (
     TransferOrdered,
 )
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
+from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
@@ -47,6 +48,8 @@ CallEvent = (
     | AgentTurn
     | AgentInterrupted
     | InterruptionDismissed
+    | LanguageChanged
+    | VoiceChanged
     | RecordingStarted
     | RecordingStopped
     | RecordingStopOrdered

@@ -1,6 +1,7 @@
 """What was said in a call, and what of it was heard. Times in `_ms` count from the moment the media stream started."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from events.registry import event
@@ -60,7 +61,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What an answer used: tokens as the provider counted them, characters given to the voice."""
+    """What an answer used: tokens as the provider counted them, characters given to voices.
+
+    `elsewhere`: of the characters, those that another provider's voice was given than the one with which the call was answered.
+    """
 
     model: str = ""
     input_tokens: int = 0
@@ -69,6 +73,7 @@ class Spent:
     cache_write_tokens: int = 0
     characters: int = 0
     estimated: bool = False
+    elsewhere: Mapping[str, int] = field(default_factory=dict)
 
 
 @event("agent-turn", version=1)

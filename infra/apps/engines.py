@@ -16,6 +16,7 @@ from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import Flite
 from infra.adapters.model_catalogues import read_model_catalogues
 from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
+from infra.adapters.polly import open_polly
 from infra.adapters.scripted_model.model import ScriptedModel
 from infra.adapters.silero import SileroVoiceActivity
 from infra.adapters.twilio import TwilioTelephony
@@ -118,7 +119,18 @@ async def _providers(stack: AsyncExitStack, settings: Settings) -> _Set:
     floor = floor_of(settings, stack)
     listen = DeepgramFlux if settings.deepgram_model == "flux" else DeepgramListen
     hearing = recogniser_rungs(settings, key, listen(key, base_url=settings.deepgram_base_url), floor)
-    speaking = voice_rungs(settings, key, DeepgramSpeak(key, base_url=settings.deepgram_base_url), floor)
+    polly = (
+        await stack.enter_async_context(
+            open_polly(
+                region=settings.polly_region or settings.bedrock_region,
+                endpoint_url=settings.polly_endpoint_url,
+                voices=settings.polly_voices,
+            )
+        )
+        if settings.second_voice == "polly"
+        else None
+    )
+    speaking = voice_rungs(settings, key, DeepgramSpeak(key, base_url=settings.deepgram_base_url), floor, polly)
     thinking = await model_rungs(settings, bedrock, catalogue_in_force(read_model_catalogues(), datetime.now(UTC).date()), stack)
 
     async def prepare(_configuration: Mapping[str, Any]) -> None:

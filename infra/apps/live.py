@@ -8,6 +8,7 @@ from rich.text import Text
 from events import consents
 from events.admission import UNCLAIMED
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched
+from events.calls.languages import LanguageChanged
 from events.calls.recording import RecordingStarted, RecordingStopped
 from events.calls.ringing import CallReceived, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
@@ -70,6 +71,8 @@ def sentence(fact: Fact, key_ring: KeyRing) -> Text | None:
             return _line(fact.at_ms, "fault", f"{fact.engine}: {fact.reason}")
         case EngineSwitched():
             return _line(fact.at_ms, "fault", f"{fact.engine} takes over as {fact.kind}: {fact.reason}")
+        case LanguageChanged():
+            return _line(fact.at_ms, "line", f"the agent goes on in {fact.language}, chosen by the {fact.by.value}")
         case CallEnded():
             return _line(fact.duration_ms, "line", f"the call ends: {fact.reason}, by the {fact.ended_by.value}")
         case consents.ConsentGranted():

@@ -60,12 +60,16 @@ def recogniser_rungs(settings: Settings, key: str, first: SpeechToText, floor: F
     return rungs
 
 
-def voice_rungs(settings: Settings, key: str, first: TextToSpeech, floor: Floor) -> list[Rung[TextToSpeech]]:
-    """The first, the same provider elsewhere, the floor; below it the carrier's own voice says that we will call back."""
+def voice_rungs(
+    settings: Settings, key: str, first: TextToSpeech, floor: Floor, second: TextToSpeech | None = None
+) -> list[Rung[TextToSpeech]]:
+    """The first, the same provider elsewhere, the second provider, the floor; below it the carrier's own voice says that we call back."""
     rungs: list[Rung[TextToSpeech]] = [Rung(name=first.name, engine=first, within_seconds=_SOCKET_SECONDS)]
     for url in settings.deepgram_elsewhere:
         engine = DeepgramSpeak(key, base_url=url)
         rungs.append(Rung(name=_at(engine.name, url), engine=engine, within_seconds=_SOCKET_SECONDS))
+    if second is not None:
+        rungs.append(Rung(name=second.name, engine=second, within_seconds=_SOCKET_SECONDS))
     if floor.voice is not None:
         rungs.append(Rung(name="flite", engine=floor.voice, within_seconds=_SOCKET_SECONDS))
     return rungs

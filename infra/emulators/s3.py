@@ -6,20 +6,16 @@ Sources: docs.aws.amazon.com/AmazonS3/latest/API (PutObject, GetObject) and "Sig
 import base64
 import hashlib
 import hmac
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-_AUTHORIZATION: Final = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<day>\d{8})/(?P<region>[^/]+)/s3/aws4_request, "
-    r"SignedHeaders=(?P<signed>[a-z0-9;-]+), Signature=(?P<signature>[0-9a-f]{64})\Z"
-)
+from infra.emulators import sigv4
+
 # Without these under the signature somebody on the way could change what is meant.
 _MUST_BE_SIGNED: Final = {"host", "x-amz-content-sha256", "x-amz-date"}
 
@@ -106,8 +102,8 @@ class S3Emulator:
         return web.Response(body=body, headers={"x-amz-checksum-sha256": checksum} if wanted else {})
 
     def _authorise(self, request: web.Request, body: bytes) -> None:
-        given = _AUTHORIZATION.match(request.headers.get("Authorization", ""))
-        if given is None or given["key"] != self.access_key or given["region"] != self.region:
+        given = sigv4.authorization(request)
+        if given is None or (given["key"], given["region"], given["service"]) != (self.access_key, self.region, "s3"):
             raise _Refused(403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
         signed = given["signed"].split(";")
         ours = {name for name in map(str.lower, request.headers) if name.startswith("x-amz-")}
@@ -116,17 +112,5 @@ class S3Emulator:
         payload = request.headers["x-amz-content-sha256"]
         if payload != hashlib.sha256(body).hexdigest():
             raise _Refused(400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
-        if not hmac.compare_digest(self._signature(request, given["day"], signed, payload), given["signature"]):
+        if not hmac.compare_digest(sigv4.signature(request, given, payload, self.secret_key), given["signature"]):
             raise _Refused(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
-
-    def _signature(self, request: web.Request, day: str, signed: list[str], payload: str) -> str:
-        headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed)
-        query = "&".join(sorted(f"{quote(k, safe='-_.~')}={quote(v, safe='-_.~')}" for k, v in request.query.items()))
-        path = quote(request.path, safe="/-_.~")
-        canonical = "\n".join([request.method, path, query, headers, ";".join(signed), payload])
-        scope = f"{day}/{self.region}/s3/aws4_request"
-        to_sign = "\n".join(["AWS4-HMAC-SHA256", request.headers["x-amz-date"], scope, hashlib.sha256(canonical.encode()).hexdigest()])
-        key = f"AWS4{self.secret_key}".encode()
-        for part in (day, self.region, "s3", "aws4_request"):
-            key = hmac.digest(key, part.encode(), "sha256")
-        return hmac.digest(key, to_sign.encode(), "sha256").hex()

@@ -144,7 +144,8 @@ class TakingUp:
 
     def fold(self, facts: Sequence[Recorded[Fact]], briefing: Briefing) -> Past:
         """What the call was, in clear."""
-        return resuming.fold(((each.version, each.fact) for each in facts), briefing.wording, self._opened)
+        others = [tongue.wording for tongue in briefing.tongues.values() if tongue.wording != briefing.wording]
+        return resuming.fold(((each.version, each.fact) for each in facts), briefing.wording, self._opened, others)
 
     async def take_over(self, returning: Returning, briefing: Briefing, stream_sid: str, queue: FactsQueue, at_ms: int) -> Past | None:
         """The call is this stream's from here: returns what it was up to there, None where it is another's, or over.

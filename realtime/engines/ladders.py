@@ -38,6 +38,7 @@ E_co = TypeVar("E_co", covariant=True)
 S = TypeVar("S")
 
 _NOT_THE_FIRST = "the first choice cannot serve this call now"
+_THE_FIRST_AGAIN = "the first choice serves again"
 # Asked, and silent for as long: what is closed then was given up because it hung.
 _HUNG_SECONDS = 1.0
 
@@ -76,9 +77,12 @@ class OfARung(Protocol):
     def engine(self) -> str: ...
 
 
-def left_alone(stream: object, wanted: str) -> str | None:
-    """Why a stream is not of the engine that is wanted; None where it is."""
-    return None if engine_of(stream, wanted) == wanted else _NOT_THE_FIRST
+def changed_because(stream: object, before: str, wanted: str) -> str:
+    """Why a stream is of another engine than the one before it, though that did not break; empty where it is not."""
+    engine = engine_of(stream, wanted)
+    if engine == before:
+        return ""
+    return _THE_FIRST_AGAIN if engine == wanted else _NOT_THE_FIRST
 
 
 def engine_of(stream: object, otherwise: str) -> str:
@@ -223,7 +227,17 @@ class VoiceLadder:
         self.name, self.embedded = rungs[0].name, rungs[0].engine.embedded
 
     async def connect(self, *, voice: str, listener: VoiceListener) -> VoiceStream:
-        rung = choose(self._rungs, _now())
+        left = list(self._rungs)
+        while True:
+            rung = choose(left, _now())
+            left.remove(rung)
+            try:
+                return await self._open(rung, voice, listener)
+            except EngineUnsuited:
+                if not left:
+                    raise
+
+    async def _open(self, rung: Rung[TextToSpeech], voice: str, listener: VoiceListener) -> VoiceStream:
         watched = _Watched(rung)
 
         def delivered(told: VoiceAudio | VoiceFlushed | EngineFailed) -> None:

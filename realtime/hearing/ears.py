@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from realtime.audio import BYTES_PER_MS, duration_ms, silence
-from realtime.engines.ladders import engine_of, left_alone
-from realtime.engines.reaching import Tries
+from realtime.engines.ladders import changed_because, engine_of
+from realtime.engines.renewing import Renewing
 from realtime.hearing import vad
 from realtime.hearing.contours import Contour
 from realtime.hearing.echo import Echo
 from realtime.hearing.unsettled import Unsettled
 from realtime.machine import signals
-from realtime.ports import ActivityStream, EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript, VoiceActivity
+from realtime.ports import ActivityStream, EngineFailed, EngineUnsuited, HearingStream, SpeechToText, Transcript, VoiceActivity
 
 Give = Callable[[signals.Signal], None]
 Noticed = Callable[[int, Sequence[tuple[int, float]], Sequence[vad.SpeechChange]], None]
@@ -53,45 +53,53 @@ class Ears:
         self._next_ms = 0
         self._skipped_ms = 0
         self._unsettled = Unsettled()
-        self._tries = Tries()
         self._asked = 0
         self._speaking = False
         self._words_open = False
         self._unanswered: asyncio.TimerHandle | None = None
-        self._stream: HearingStream | None = None
-        self._number = 0
+        self._streams: Renewing[HearingStream] = Renewing("recogniser", self._reach, self._take, self._broke)
         self._began_at_ms = 0
         self._engine = recogniser.name
-        self._lost = asyncio.Event()
-        self._letting_go: set[asyncio.Task[None]] = set()
-        self._lost_because = ""
-        self._broken = False
+        self._language = self._served = ""
+        self._vocabulary: Sequence[str] = ()
         self.heard_bytes = 0
 
     async def keep(self, *, language: str, vocabulary: Sequence[str]) -> None:
         """Reach the recogniser, and again whenever its stream is lost, until it cannot be reached: then EngineBroke."""
-        while not self._broken:
-            await self.connect(language=language, vocabulary=vocabulary)
-            await self._lost.wait()
+        self._listen_for(language, vocabulary)
+        await self._streams.keep()
 
     async def connect(self, *, language: str, vocabulary: Sequence[str]) -> None:
         """Reach the recogniser and give it what nobody has settled yet. A failure becomes a signal."""
-        while not self._broken:
-            # Also lets what is being closed say first how it went.
-            await asyncio.sleep(self._tries.pause_seconds)
-            self._number += 1
-            number = self._number
-            self._lost.clear()
-            try:
-                stream = await self._recogniser.connect(language=language, vocabulary=vocabulary, listener=partial(self._heard, number))
-            except EngineUnavailable as cause:
-                self._failed(cause.engine, cause.reason)
-                continue
-            if number == self._number:
-                self._take(stream)
-                return
-            # It broke before it was ours.
-            self._let_go(stream)
+        self._listen_for(language, vocabulary)
+        await self._streams.connect()
+
+    def change_language(self, language: str) -> None:
+        """Hear this language from now on: a stream of it is given what nobody has settled yet. Where there is none, all stays as it was."""
+        if language != self._language and not self._streams.broken:
+            self._language = language
+            self._expect(answered=True)
+            self._streams.renew()
+
+    def _listen_for(self, language: str, vocabulary: Sequence[str]) -> None:
+        # A call that goes on with another worker may have changed it before anything was reached.
+        self._language, self._vocabulary = self._language or language, vocabulary
+
+    async def _reach(self, number: int) -> HearingStream:
+        try:
+            return await self._connected(number)
+        except EngineUnsuited:
+            if self._served in ("", self._language):
+                raise
+            self._language = self._served
+            return await self._connected(number)
+
+    async def _connected(self, number: int) -> HearingStream:
+        language = self._language
+        stream = await self._recogniser.connect(language=language, vocabulary=self._vocabulary, listener=partial(self._heard, number))
+        if self._streams.serves(number):
+            self._served = language
+        return stream
 
     def frame(self, at_ms: int, mulaw: bytes) -> bytes:
         """A frame that begins at `at_ms`; returns what was made of it: lost ones before it as silence, repeated ones nothing."""
@@ -110,25 +118,21 @@ class Ears:
         self._activity.feed(mulaw)
         self._contour.feed(self._next_ms, mulaw)
         self._unsettled.add(mulaw)
-        if self._stream is not None:
-            self._send(mulaw)
+        self._send(mulaw)
         return mulaw
 
     def finalize(self) -> None:
         """Ask the recogniser for its last word on what it was given."""
         self._asked += 1
-        if self._stream is not None:
-            self._stream.finalize()
+        if self._streams.stream is not None:
+            self._streams.stream.finalize()
             self._expect()
 
     async def close(self) -> None:
         """Hear nothing more."""
-        self._broken = True
         self._expect(answered=True)
         self._activity.close()
-        self._let_go()
-        if self._letting_go:
-            await asyncio.wait(self._letting_go)
+        await self._streams.close()
 
     @property
     def heard_ms(self) -> int:
@@ -137,10 +141,11 @@ class Ears:
 
     def _take(self, stream: HearingStream) -> None:
         before, self._engine = self._engine, engine_of(stream, self._recogniser.name)
-        reason = self._lost_because or left_alone(stream, self._recogniser.name)
-        self._stream, self._began_at_ms = stream, self._unsettled.from_ms
-        audio, self._lost_because = self._unsettled.audio(), ""
-        if reason and not self._broken:
+        lost, self._streams.lost_because = self._streams.lost_because, ""
+        reason = lost or changed_because(stream, before, self._recogniser.name)
+        self._began_at_ms = self._unsettled.from_ms
+        audio = self._unsettled.audio()
+        if reason and not self._streams.broken:
             self._give(
                 signals.EngineTaken(
                     at_ms=self._now_ms(), engine=signals.Engine.RECOGNISER, name=self._engine, instead_of=before, reason=reason,
@@ -156,9 +161,9 @@ class Ears:
             self._expect()
 
     def _send(self, mulaw: bytes) -> None:
-        if self._stream is not None and not self._broken:
+        if self._streams.stream is not None and not self._streams.broken:
             self.heard_bytes += len(mulaw)
-            self._stream.send(mulaw)
+            self._streams.stream.send(mulaw)
 
     def _expect(self, *, answered: bool = False) -> None:
         """Wait for an answer from now on, or no longer."""
@@ -166,7 +171,7 @@ class Ears:
             self._unanswered.cancel()
             self._unanswered = None
         elif not answered and self._unanswered is None:
-            self._unanswered = asyncio.get_running_loop().call_later(self._answers_within_seconds, self._hangs, self._number)
+            self._unanswered = asyncio.get_running_loop().call_later(self._answers_within_seconds, self._hangs, self._streams.number)
 
     def _hangs(self, number: int) -> None:
         self._unanswered = None
@@ -200,12 +205,12 @@ class Ears:
         return 0.0 if probability >= self._thresholds.stop_probability and echo.explains(self._call_ms(end_ms)) else probability
 
     def _heard(self, number: int, heard: Transcript | EngineFailed) -> None:
-        if number != self._number or self._broken:
+        if not self._streams.serves(number):
             return
         if isinstance(heard, EngineFailed):
             self._lose(number, heard.engine, heard.reason)
             return
-        self._tries.worked()
+        self._streams.worked()
         self._words_open = bool(heard.text) and not heard.is_final
         if heard.is_final:
             self._settled(heard)
@@ -218,7 +223,7 @@ class Ears:
                 signals.WordsRecognised(
                     at_ms=self._now_ms(), text=heard.text, is_final=heard.is_final, from_finalize=heard.from_finalize,
                     start_ms=self._call_ms(start_ms), end_ms=self._call_ms(end_ms), confidence=heard.confidence,
-                    turn=heard.turn,
+                    turn=heard.turn, languages=heard.languages,
                 )
             )  # fmt: skip
 
@@ -230,25 +235,9 @@ class Ears:
 
     def _lose(self, number: int, engine: str, reason: str) -> None:
         """The stream is of no use any more; whoever keeps us opens another."""
-        if number == self._number and not self._broken:
-            # What it still says is nobody's.
-            self._number += 1
+        if self._streams.serves(number):
             self._expect(answered=True)
-            self._let_go()
-            self._failed(engine, reason)
-            self._lost.set()
+            self._streams.lose(engine, reason)
 
-    def _let_go(self, stream: HearingStream | None = None) -> None:
-        if stream is None:
-            stream, self._stream = self._stream, None
-        if stream is not None:
-            task = asyncio.get_running_loop().create_task(stream.close(), name="let go of a recogniser")
-            self._letting_go.add(task)
-            task.add_done_callback(self._letting_go.discard)
-
-    def _failed(self, engine: str, reason: str) -> None:
-        self._lost_because = reason
-        if not self._tries.failed(engine) and not self._broken:
-            self._broken = True
-            self._lost.set()
-            self._give(signals.EngineBroke(at_ms=self._now_ms(), engine=signals.Engine.RECOGNISER, name=engine, reason=reason))
+    def _broke(self, engine: str, reason: str) -> None:
+        self._give(signals.EngineBroke(at_ms=self._now_ms(), engine=signals.Engine.RECOGNISER, name=engine, reason=reason))

@@ -7,7 +7,6 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol, assert_never, cast
 
 import structlog
@@ -91,8 +90,8 @@ class Conductor:
         echo = Echo(EchoThresholds(likeness=limits.echo_likeness, below_db=limits.echo_below_db))
         self._ears = Ears(engines.recogniser, engines.activity, call.hearing, self.give, self.now_ms, self._windows)
         self._ears.echo = echo
-        prepared = None if engines.prepared is None else partial(engines.prepared.take, call.voice)
-        self._mouth = Mouth(engines.voice, self.give, self.now_ms, prepared)
+        prepared = None if engines.prepared is None else engines.prepared.take
+        self._mouth = Mouth(engines.voice, self.give, self.now_ms, prepared, first=call.voice)
         self._shelving = Shelving(
             engines.recordings, call.seal_piece, lambda fact: facts.note(Witness(fact=fact), essential=True), counters,
             call_id=call.stream.id, stream_sid=call.stream_sid,
@@ -126,7 +125,7 @@ class Conductor:
             looking = [tasks.create_task(observer.run(), name="observer") for observer in self._observers]
             forget = self._engines.watch(self._call.stream, self._recorded)
             connecting = (
-                tasks.create_task(self._mouth.keep(voice=self._call.voice), name="voice"),
+                tasks.create_task(self._mouth.keep(), name="voice"),
                 tasks.create_task(self._ears.keep(language=self._call.language, vocabulary=self._call.vocabulary), name="recogniser"),
             )
             try:
@@ -224,12 +223,10 @@ class Conductor:
         match effect:
             case do.Play() | do.Keep() | do.PausePlayout() | do.Replay() | do.ClearPlayout():
                 self._playing.perform(effect, audio)
-            case do.Speak(utterance=utterance, text=text):
-                self._mouth.speak(utterance, text)
-            case do.ClearVoice():
-                self._mouth.clear()
-            case do.ChangeVoice(reason=reason):
-                self._mouth.change(reason)
+            case do.Speak() | do.UseVoice() | do.ClearVoice() | do.ChangeVoice():
+                self._mouth.perform(effect)
+            case do.HearLanguage(language=language):
+                self._ears.change_language(language)
             case do.SendMark(name=name):
                 self._line.mark(name)
             case do.FinalizeHearing():

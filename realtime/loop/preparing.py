@@ -13,9 +13,10 @@ from realtime.loop.conductor import Engines
 from realtime.loop.in_hand import CallInHand
 from realtime.machine import briefing as briefings
 from realtime.machine.briefing import Briefing
-from realtime.ports import Tools
+from realtime.ports import SEVERAL, Tools
 from realtime.recording import pieces
 from realtime.recording.shelving import Seal
+from realtime.speaking import tongues
 from realtime.thinking.guardrails import guardrails
 from realtime.thinking.models import rules
 
@@ -36,11 +37,11 @@ class Preparing:
         """The call over this media stream. `began_ms`: how old it is."""
         configuration = ringing.route.configuration
         tools = self.tools(ringing.stream.tenant, configuration)
-        language = briefings.section(configuration, "language")
+        briefing = self._briefing(ringing, tools)
         vocabulary = configuration.get("vocabulary")
         return CallInHand(
-            briefing=self._briefing(ringing, tools), stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
-            language=str(language.get("primary") or "en-US"), voice=briefings.voice(configuration), tools=tools,
+            briefing=briefing, stream=ringing.stream, call_sid=ringing.call_sid, stream_sid=stream_sid,
+            language=tongues.heard_language(configuration, briefing.tongues), voice=briefings.voice(configuration), tools=tools,
             vocabulary=tuple(map(str, vocabulary)) if isinstance(vocabulary, list) else (), hearing=_hearing(configuration),
             seal_piece=self._sealing(ringing.subject), began_ms=began_ms, told_at=self.leg_url(ringing.stream),
             agent_version_hash=ringing.route.version_hash, flags=ringing.route.flags, rang_at=ringing.rang_at,
@@ -55,18 +56,22 @@ class Preparing:
         models = self.models(configuration)
         automation, recording = briefings.section(configuration, "automation"), briefings.section(configuration, "recording")
         subject, keypad = ringing.subject, briefings.section(configuration, "keypad")
+        wording = briefings.wording(configuration, route.organisation_name, route.flags)
+        pronunciation = briefings.pronunciation(configuration)
+        spoken = tongues.tongues(configuration, wording, pronunciation)
         return Briefing(
             call_id=ringing.stream.id, caller_ref=ringing.caller_ref, caller=keyring.seal(subject, ringing.caller),
             worker=self.worker, recogniser=engines.recogniser.name, model_provider=engines.model.name, voice=engines.voice.name,
             embedded=engines.recogniser.embedded or engines.model.embedded or engines.voice.embedded,
             system_prompt=briefings.system_prompt(configuration), thresholds=briefings.thresholds(configuration),
-            wording=briefings.wording(configuration, route.organisation_name, route.flags), models=models,
+            wording=wording, models=models,
             seal=lambda text: keyring.seal(subject, text), tools=tuple(tools.offered()) if automation.get("tools_enabled", True) else (),
             digits_as_words=bool(keypad.get("words", False)),
             captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
             destinations=briefings.destinations(configuration), prices=self._prices(models),
             rules=rules(configuration), guardrails=guardrails(configuration), resumable=self.resumable,
-            pronunciation=briefings.pronunciation(configuration),
+            pronunciation=pronunciation, language=next(iter(spoken)), tongues=spoken, voices=briefings.voices(configuration),
+            hears_all=SEVERAL in tongues.heard_language(configuration, spoken),
             ask_to_record=bool(recording.get("ask", True)),
             code_execution=bool(automation.get("code_execution", False)),
         )  # fmt: skip

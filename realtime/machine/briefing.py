@@ -27,6 +27,7 @@ class Thresholds:
     Silence since the caller's last sound gives the floor away: after `complete_after_ms` behind words that look complete (`lone_word_ms`
     behind a lone yes or no), `patience_ms` behind others (then what this caller has taught, from `least_patience_ms` to
     `most_patience_ms`), `open_end_ms` behind an "and" or a "to". `turn_within_ms`: how long a recogniser that judges turns is left to.
+    The agent goes on in the caller's language when it is that of `language_share` of a turn's words, once there were `language_words`.
     """
 
     interruption_threshold: float = 0.6
@@ -45,6 +46,8 @@ class Thresholds:
     open_end_ms: int = 1600
     final_within_ms: int = 1500
     turn_within_ms: int = 4000
+    language_share: float = 0.6
+    language_words: int = 3
     filler_after_ms: int = 300
     thinking_filler_after_ms: int = 2500
     first_token_within_ms: int = 3000
@@ -88,6 +91,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "open_end_ms": (200, 8000),
     "final_within_ms": (200, 5000),
     "turn_within_ms": (1000, 15_000),
+    "language_share": (0.5, 1),
+    "language_words": (1, 50),
     "filler_after_ms": (0, 10_000),
     "thinking_filler_after_ms": (500, 60_000),
     "first_token_within_ms": (300, 20_000),
@@ -114,7 +119,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
-_SHARES = frozenset({"temperature", "interruption_threshold", "echo_likeness", "echo_below_db"})
+_SHARES = frozenset({"temperature", "interruption_threshold", "echo_likeness", "echo_below_db", "language_share"})
 _SWITCHES = ("speculation",)
 
 
@@ -165,10 +170,22 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tongue:
+    """A language (BCP 47) that the agent speaks: by which voice of its provider's, in which words of its own, said how."""
+
+    language: str
+    voice: str
+    wording: Wording
+    pronunciation: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Briefing:
     """`seal` hides the caller's words under the caller's key; equal texts give equal boxes. `models`: logical name to provider's id.
 
-    `digits_as_words`: keys that the caller presses are told to the model. `destinations`: where callers may be put through to, by name.
+    `wording` and `pronunciation` are of `language`, which is spoken now; `tongues` has all, the first one first, `voices` those of other
+    names. `hears_all`: the recogniser tells the languages apart. `digits_as_words`: keys that the caller presses are told to the model.
+    `destinations`: where callers may be put through to, by name.
     """
 
     call_id: str
@@ -188,6 +205,10 @@ class Briefing:
     guardrails: tuple[Guardrail, ...] = PLATFORM
     tools: tuple[Tool, ...] = ()
     pronunciation: Mapping[str, str] = field(default_factory=dict)
+    language: str = "en-US"
+    tongues: Mapping[str, Tongue] = field(default_factory=dict)
+    voices: Mapping[str, str] = field(default_factory=dict)
+    hears_all: bool = False
     ask_to_record: bool = True
     code_execution: bool = False
     resumable: bool = False
@@ -251,6 +272,11 @@ def destinations(configuration: Mapping[str, Any]) -> Mapping[str, str]:
 def voice(configuration: Mapping[str, Any]) -> str:
     """The provider's name of the agent's voice; empty: the usual one."""
     return str(section(configuration, "voice").get("model") or "")
+
+
+def voices(configuration: Mapping[str, Any]) -> Mapping[str, str]:
+    """The provider's names of the agent's other voices, by the agent's: `voice.others`."""
+    return {name: str(model) for name, model in section(section(configuration, "voice"), "others").items() if name and model}
 
 
 def pronunciation(configuration: Mapping[str, Any]) -> Mapping[str, str]:

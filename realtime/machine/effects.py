@@ -18,6 +18,20 @@ class Speak:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UseVoice:
+    """What is spoken from here on is spoken by this voice of its provider's."""
+
+    voice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HearLanguage:
+    """Have the recogniser expect another language; no word is lost by it."""
+
+    language: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClearVoice:
     """Have the voice forget what it has not delivered."""
 
@@ -203,6 +217,8 @@ class Leave:
 
 Effect = (
     Speak
+    | UseVoice
+    | HearLanguage
     | ClearVoice
     | ChangeVoice
     | Play

@@ -1,11 +1,13 @@
 """What the caller notices of an engine that broke or hangs: at most a word twice, never a word less."""
 
+from dataclasses import replace
+
 from events.calls.ending import EngineSwitched
 from realtime.machine import closing
 from realtime.machine.effects import ChangeVoice, SetTimer, Speak
 from realtime.machine.signals import Engine, EngineBroke, EngineTaken, Timer, VoiceDelivered
 from realtime.machine.state import Moment
-from realtime.speaking import again, replying
+from realtime.speaking import again, estimating, replying
 from realtime.speaking.pronouncing import spoken
 
 _NO_VOICE = "no audio in time"
@@ -15,6 +17,11 @@ _MOST_VOICES = 3
 
 def engine_taken(moment: Moment, signal: EngineTaken) -> None:
     """Another engine does the work. What the lost voice had not given is said again by it."""
+    if signal.engine is Engine.VOICE:
+        if signal.name != signal.instead_of:
+            # How fast the other one speaks, it has yet to show.
+            moment.change(speech=replace(moment.state.speech, pace=estimating.SAMPLES_PER_UNIT))
+        moment.change(voice_engine=signal.name)
     repeated = _say_again(moment) if signal.engine is Engine.VOICE else 0
     moment.note(
         EngineSwitched(

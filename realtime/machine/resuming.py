@@ -1,12 +1,13 @@
 """What a call was, told by its own facts alone: from it another worker goes on where the lost one stopped, asking nothing twice."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from events.calls.control import CaptureBegan, DigitsCaptured, HangUpOrdered, HoldBegan, HoldEnded, HoldEndOrdered, HoldOrdered
 from events.calls.ending import Stage
+from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken, Spent
@@ -55,6 +56,7 @@ class Past:
     `held_since_ms`: the caller waits on the line since then, `held_turn` was answered before. `hold_wanted`: the last order about it
     that nobody has followed. `digits`: the label of those that were asked for, while the agent has not answered them, since
     `digits_since_ms`; `digits_settled`: no more keys were awaited.
+    `language` is spoken, where it was changed, with the agent's `voice_name`.
     `spent` is what all answers used, one for each model; `time_warned`: the caller has heard that the time is almost over.
     """
 
@@ -80,6 +82,8 @@ class Past:
     digits: str = ""
     digits_since_ms: int = 0
     digits_settled: bool = False
+    language: str = ""
+    voice_name: str = ""
     spent: tuple[Spent, ...] = ()
     time_warned: bool = False
     stage: Stage = Stage.GREETING
@@ -88,19 +92,22 @@ class Past:
     recognised_ms: int = 0
 
 
-def fold(facts: Iterable[tuple[int, Any]], wording: Wording, unseal: Callable[[Sealed[str]], str]) -> Past:
-    """The call that these facts (each with its version, in order, none missing) tell of. `unseal` opens what was sealed."""
-    folding = _Folding(wording, unseal)
+def fold(facts: Iterable[tuple[int, Any]], wording: Wording, unseal: Callable[[Sealed[str]], str], others: Iterable[Wording] = ()) -> Past:
+    """The call that these facts (each with its version, in order, none missing) tell of. `unseal` opens what was sealed.
+
+    `others`: the words of the agent's other languages.
+    """
+    folding = _Folding((wording, *others), unseal)
     for version, fact in facts:
         folding.take(version, fact)
     return folding.past
 
 
 class _Folding:
-    def __init__(self, wording: Wording, unseal: Callable[[Sealed[str]], str]) -> None:
+    def __init__(self, wordings: Sequence[Wording], unseal: Callable[[Sealed[str]], str]) -> None:
         self.past = Past()
-        self._questions = (wording.permission_question, wording.permission_again)
-        self._warning = wording.time_almost_up
+        self._questions = [question for each in wordings for question in (each.permission_question, each.permission_again)]
+        self._warnings = [each.time_almost_up for each in wordings]
         self._unseal = unseal
         self._stopped: tuple[str, int] = ("", 0)
 
@@ -142,6 +149,8 @@ class _Folding:
                 self._change(held_since_ms=at_ms, held_turn=conversation.answered_turn(self.past.talk), hold_wanted=None)
             case HoldEnded():
                 self._change(held_since_ms=None, hold_wanted=None)
+            case LanguageChanged() | VoiceChanged():
+                self._change(language=fact.language, voice_name=fact.name if isinstance(fact, VoiceChanged) else "")
             case _:
                 return
 
@@ -193,7 +202,7 @@ class _Folding:
         self._spent(fact.spent)
         if self.past.digits_settled:
             self._change(digits="", digits_settled=False)
-        self._change(time_warned=self.past.time_warned or self._warning in heard)
+        self._change(time_warned=self.past.time_warned or any(warning in heard for warning in self._warnings))
         self._change(talk=talk, asked=(), in_doubt=(*self.past.in_doubt, *doubtful), granted=False)
         if not talk.unanswered:
             self._change(open_turn=None, open_words="")

@@ -8,7 +8,7 @@ from realtime.machine import closing
 from realtime.machine.resuming import Past
 from realtime.machine.signals import MediaResumed
 from realtime.machine.state import Awaited, Ending, Life, Moment, Round, Tape
-from realtime.speaking import replying
+from realtime.speaking import replying, tongues
 from realtime.thinking import asking, conversation, tooling
 from realtime.turns import listening
 
@@ -21,7 +21,9 @@ _TO_THE_MODEL = (
 
 def resume(moment: Moment, signal: MediaResumed) -> None:
     """The first step of a call on its second worker."""
-    past, briefing = signal.past, moment.state.briefing
+    past = signal.past
+    tongues.go_on(moment, past.language, past.voice_name)
+    briefing = moment.state.briefing
     waiting = past.open_turn is not None or past.unheard or past.digits or past.held_since_ms is not None
     warning = capping.go_on(moment, past.spent, warned=past.time_warned)
     back = briefing.wording.back if waiting else briefing.wording.back_listening

@@ -96,7 +96,10 @@ class SpeechStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordsRecognised:
-    """The recogniser's words for the stretch from `start_ms` to `end_ms`. Interims replace each other; finals are joined."""
+    """The recogniser's words for the stretch from `start_ms` to `end_ms`. Interims replace each other; finals are joined.
+
+    `languages`: how many of a final's words are of which language, where the recogniser tells.
+    """
 
     at_ms: int
     text: str
@@ -106,6 +109,7 @@ class WordsRecognised:
     end_ms: int
     confidence: float
     turn: TurnMark = TurnMark.NONE
+    languages: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

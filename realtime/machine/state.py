@@ -156,6 +156,15 @@ class Transferring:
     done: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaning:
+    """The caller's last turns were of another language: so many words of it, not enough yet."""
+
+    language: str = ""
+    words: int = 0
+    of_words: int = 0
+
+
 class Life(Enum):
     """`CLOSING`: over for the caller, and waiting for a tool that must not be cut off."""
 
@@ -169,7 +178,8 @@ class Life(Enum):
 class CallState:
     """Everything about one call. Built from a briefing, changed by signals alone. `drafted` counts the drafts of the open turn.
 
-    `held_turn` is the last of the caller's that was answered before they were put on hold.
+    `held_turn` is the last of the caller's that was answered before they were put on hold. `voice_engine` speaks instead of the briefing's,
+    by the agent's `voice_name`. `heard_languages` counts the open turn's words.
     """
 
     briefing: Briefing
@@ -194,6 +204,10 @@ class CallState:
     model_failures: int = 0
     voice_since_ms: int = 0
     voices_tried: int = 0
+    voice_engine: str = ""
+    voice_name: str = ""
+    heard_languages: tuple[tuple[str, int], ...] = ()
+    leaning: Leaning = field(default_factory=Leaning)
     owing_since_ms: int | None = None
     watched_until_ms: int | None = None
     apologies: int = 0

@@ -190,7 +190,9 @@ def mark_returned(speech: Speech, name: str, at_ms: int) -> tuple[Speech, tuple[
     marked = speech.named(int(number))
     if marked is None or not marked.delivered or marked.played_ms is not None:
         return speech, ()
-    if marked.until_sample // BYTES_PER_MS > at_ms + _CLOCK_SLACK_MS:
+    # What is kept since a pause never went out, whatever the carrier says.
+    unsent = marked.samples and not marked.until_sample
+    if unsent or marked.until_sample // BYTES_PER_MS > at_ms + _CLOCK_SLACK_MS:
         return speech, ()
     return _played(speech, marked.id, at_ms)
 

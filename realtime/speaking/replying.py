@@ -67,9 +67,15 @@ def say(moment: Moment, text: str, purpose: Purpose = Purpose.REPLY) -> None:
 
 
 def spend_characters(moment: Moment, count: int) -> None:
-    """Given to the voice, which counts them."""
-    if (reply := moment.state.reply) is not None:
-        moment.change_reply(spent=replace(reply.spent, characters=reply.spent.characters + count))
+    """Given to the voice, which counts them: the one with which the call was answered, or who has taken its place."""
+    state, reply = moment.state, moment.state.reply
+    if reply is None:
+        return
+    elsewhere, provider = dict(reply.spent.elsewhere), state.voice_engine.partition("@")[0]
+    # What stands in at no price, the embedded floor, has no account of its own.
+    if "/" in provider and provider != state.briefing.voice:
+        elsewhere[provider] = elsewhere.get(provider, 0) + count
+    moment.change_reply(spent=replace(reply.spent, characters=reply.spent.characters + count, elsewhere=elsewhere))
 
 
 def expect_voice(moment: Moment) -> None:

@@ -11,7 +11,7 @@ from realtime.machine.effects import RunTool, SetTimer
 from realtime.machine.signals import Timer, ToolReturned
 from realtime.machine.state import Awaited, Ending, Moment, Pending, ToolRun, ToolStage
 from realtime.ports import Json, Tool, ToolSpec, ToolUse
-from realtime.speaking import replying
+from realtime.speaking import replying, tongues
 from realtime.speaking.pronouncing import alternatives
 from realtime.thinking import conversation, toolruns
 from realtime.turns.phrases import says_goodbye
@@ -37,7 +37,7 @@ _NOT_ON_RECORD = "This cannot be done now, because it cannot be put on record. I
 
 def offered(briefing: Briefing) -> tuple[ToolSpec, ...]:
     """Every tool that the model may ask for: the call's own, the line's, and the agent's."""
-    return (WITHDRAW, END_CALL, *requests.offered(briefing), *(tool.spec for tool in briefing.tools))
+    return (WITHDRAW, END_CALL, *requests.offered(briefing), *tongues.offered(briefing), *(tool.spec for tool in briefing.tools))
 
 
 def request(moment: Moment, use: ToolUse, faults: str = "") -> None:
@@ -56,10 +56,13 @@ def request(moment: Moment, use: ToolUse, faults: str = "") -> None:
         toolruns.outcome(moment, use, {"status": "the call ends after these words"}, failed=False)
     elif requests.request(moment, use):
         return
-    elif tool is None:
+    elif tool is None and not tongues.asked_for(state, use):
         toolruns.outcome(moment, use, _UNKNOWN, failed=True)
     elif faults:
         toolruns.outcome(moment, use, f"The arguments do not fit: {faults}. It was not run. Correct them, or ask the caller.", failed=True)
+    elif tool is None:
+        told, failed = tongues.request(moment, use)
+        toolruns.outcome(moment, use, told, failed=failed)
     elif not tool.idempotent and any((one.use.name, one.use.arguments) == (use.name, use.arguments) for one in state.tools):
         toolruns.outcome(moment, use, _UNDER_WAY, failed=False)
     elif not tool.idempotent and any((one.name, one.arguments) == (use.name, use.arguments) for one in state.in_doubt):

@@ -8,7 +8,7 @@ from realtime.consent.permission import Standing
 from realtime.machine.effects import CancelTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.machine.state import Moment, Pending
-from realtime.speaking import replying
+from realtime.speaking import replying, tongues
 from realtime.thinking import asking, conversation, speculating
 from realtime.turns import interrupting, turn_taking
 from realtime.turns.back_channels import is_back_channel
@@ -30,6 +30,8 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
     if isinstance(signal, WordsRecognised) and interrupting.own_words(moment, signal):
         # The recogniser's last word may be waited for.
         signal = replace(signal, text="")
+    if isinstance(signal, WordsRecognised) and signal.languages:
+        tongues.heard(moment, signal)
     talks = replying.agent_talks(moment.state, signal.at_ms)
     ours = _answers_us if moment.state.permission.standing is Standing.ASKED else _needs_no_more
     listed = moment.state.briefing.wording.back_channels if talks else ""
@@ -91,6 +93,7 @@ def _turn_over(moment: Moment, over: TurnOver) -> None:
         ended_ms=max(over.started_ms, over.ended_ms), recognised_ms=over.recognised_ms, confidence=over.confidence,
     )  # fmt: skip
     moment.note(turn, essential=True)
+    tongues.turned(moment)
     moment.do(CancelTimer(timer=Timer.SILENCE))
     _follow(moment, turn, over.words)
 

@@ -123,7 +123,7 @@ async def speaking(recogniser: Recogniser, faults: Faults) -> AsyncIterator[tupl
     telling = Telling()
     async with deepgram_emulator(recogniser=recogniser, api_key=KEY, faults=faults) as address:
         mouth = Mouth(DeepgramSpeak(KEY, base_url=address), telling, lambda: 0)
-        keeping = asyncio.create_task(mouth.keep(voice=""))
+        keeping = asyncio.create_task(mouth.keep())
         try:
             yield mouth, telling
         finally:

@@ -12,6 +12,7 @@ from infra.emulators.deepgram.server import deepgram_emulator
 from infra.emulators.deepgram.speaking import MOST_FLUSHES
 from realtime.audio import BYTES_PER_MS, level_dbfs, silence
 from realtime.ports import EngineFailed, EngineUnavailable, TextToSpeech, VoiceAudio, VoiceFlushed
+from tests.contracts.polly import spoken_by_polly
 from tests.contracts.spoken import VOCABULARY, Ears, Mouth, wrong_words
 
 KEY = "a key of the tests"
@@ -19,10 +20,14 @@ VOICE = "aura-2-orion-en"
 LONG = "We are open from Monday to Friday. On Saturday we are open until noon. On Sunday we are closed, and there is nobody here at all."
 
 
-@pytest.fixture(params=["flite", "deepgram"])
-async def engine(request: pytest.FixtureRequest, recogniser: Recogniser) -> AsyncIterator[TextToSpeech]:
+@pytest.fixture(params=["flite", "deepgram", "polly"])
+async def engine(request: pytest.FixtureRequest, recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[TextToSpeech]:
     if request.param == "flite":
         yield Flite()
+        return
+    if request.param == "polly":
+        async with spoken_by_polly(monkeypatch) as (polly, _):
+            yield polly
         return
     async with deepgram_emulator(recogniser=recogniser, api_key=KEY) as address:
         yield DeepgramSpeak(KEY, base_url=address)

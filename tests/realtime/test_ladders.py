@@ -209,7 +209,7 @@ class TestAVoiceThatIsLost:
         first.unreachable = True
         given: list[signals.Signal] = []
         mouth = Mouth(VoiceLadder([rung("first", first), rung("second", second)]), lambda signal, _: given.append(signal), lambda: 7)
-        keeping = asyncio.create_task(mouth.keep(voice=""))
+        keeping = asyncio.create_task(mouth.keep())
         mouth.speak(1, "hello")
         async with asyncio.timeout(5):
             while not given:
@@ -228,7 +228,7 @@ class TestAVoiceThatIsLost:
         voice = PlainVoice()
         given: list[tuple[signals.Signal, bytes]] = []
         mouth = Mouth(voice, lambda signal, audio: given.append((signal, audio)), lambda: 7)
-        keeping = asyncio.create_task(mouth.keep(voice=""))
+        keeping = asyncio.create_task(mouth.keep())
         mouth.speak(1, "hello")
         async with asyncio.timeout(5):
             while not voice.spoken:

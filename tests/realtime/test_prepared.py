@@ -106,11 +106,8 @@ class TestPrepared:
 def mouth(voice: Any, prepared: Prepared | None) -> tuple[Mouth, list[tuple[Signal, bytes]]]:
     given: list[tuple[Signal, bytes]] = []
 
-    def take(text: str) -> tuple[bytes, bool] | None:
-        return None if prepared is None else prepared.take("v", text)
-
     give: Callable[[Signal, bytes], None] = lambda signal, audio: given.append((signal, audio))  # noqa: E731
-    return Mouth(voice, give, lambda: 7, take), given
+    return Mouth(voice, give, lambda: 7, None if prepared is None else prepared.take, first="v"), given
 
 
 class TestMouth:
@@ -137,7 +134,7 @@ class TestMouth:
         said.speak(1, "one")
         said.speak(2, "two")
         assert given == []
-        await said.connect(voice="v")
+        await said.connect()
         assert voice.texts == ["one", "two"]
         for _ in range(10):
             await asyncio.sleep(0)

@@ -42,6 +42,8 @@ def anything(draw: random.Random, hint: Any, at_ms: int, name: str = "") -> Any:
         return draw.choice(list(hint))
     if origin is Literal:
         return draw.choice(of)
+    if origin is tuple and of[-1] is not Ellipsis:
+        return tuple(anything(draw, each, at_ms) for each in of)
     if origin in (tuple, Sequence, list):
         return tuple(anything(draw, of[0], at_ms) for _ in range(draw.randrange(3)))
     if origin in (Mapping, dict):

@@ -61,6 +61,13 @@ class TestRecordUsage:
             (1, Meter.SYNTHESIS_CHARACTERS, "deepgram/aura-2"): 9,
         }
 
+    def test_charges_characters_to_the_voice_that_said_them(self) -> None:
+        mixed = (*HISTORY[:3], agent_turn(1, **SPENT | {"elsewhere": {"polly/neural": 4}}), HISTORY[-1])
+        lines = command(due_after(*told(CALL, *mixed))).lines
+        assert {line.provider: line.quantity for line in lines if line.meter is Meter.SYNTHESIS_CHARACTERS and line.turn == 1} == {
+            "deepgram/aura-2": 5, "polly/neural": 4,
+        }  # fmt: skip
+
     def test_sums_what_one_turn_asked_of_one_model_twice(self) -> None:
         twice = (*HISTORY[:-1], agent_turn(1, **SPENT, estimated=True), HISTORY[-1])
         (line,) = [line for line in command(due_after(*told(CALL, *twice))).lines if line.meter is Meter.MODEL_OUTPUT_TOKENS]

@@ -10,7 +10,7 @@ from deepgram.speak.v1.types import SpeakV1Text
 
 from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
 from realtime.audio import RATE_HZ
-from realtime.ports import EngineFailed, VoiceAudio, VoiceFlushed, VoiceListener
+from realtime.ports import EngineFailed, EngineUnsuited, VoiceAudio, VoiceFlushed, VoiceListener
 
 log = structlog.get_logger()
 
@@ -143,6 +143,9 @@ class DeepgramSpeak:
         self._client = deepgram_client(api_key, base_url)
 
     async def connect(self, *, voice: str, listener: VoiceListener) -> SpeakStream:
+        """Raises EngineUnsuited for a voice of another provider's (`polly/Joanna`)."""
+        if "/" in voice:
+            raise EngineUnsuited(NAME, f"{voice} is not a voice of this provider's")
         connection = self._client.speak.v1.connect(model=voice or DEFAULT_VOICE, encoding="mulaw", sample_rate=RATE_HZ, mip_opt_out=True)
         stack = AsyncExitStack()
         return SpeakStream(await opened(NAME, connection, stack), stack, listener)

@@ -8,7 +8,8 @@ from typing import Final
 class Faults:
     """A status instead of a handshake; a socket that breaks, or goes dumb, after so much audio or sound; fewer flushes than others have.
 
-    `only_first`: how many sockets of each kind it befalls; None: all. What breaks in the middle closes with `close_code` and its reason.
+    `only_first`: how many sockets of each kind it befalls, and `afterwards` what befalls the others; None: all, and nothing. What breaks in
+    the middle closes with `close_code` and its reason.
     """
 
     refuse_listen_status: int | None = None
@@ -21,6 +22,7 @@ class Faults:
     close_code: int = 1011
     close_reason: str = "NET-0000: Deepgram has not transmitted a text frame to the client within the timeout window."
     only_first: int | None = None
+    afterwards: "Faults | None" = None
 
 
 NO_FAULTS: Final = Faults()

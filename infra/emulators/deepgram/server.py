@@ -31,7 +31,9 @@ class _Server:
     def _fault(self, kind: str) -> Faults:
         """What befalls the next socket of a kind."""
         self._opened[kind] += 1
-        return self._faults if self._faults.only_first is None or self._opened[kind] <= self._faults.only_first else NO_FAULTS
+        if self._faults.only_first is None or self._opened[kind] <= self._faults.only_first:
+            return self._faults
+        return self._faults.afterwards or NO_FAULTS
 
     def _check(self, request: web.Request, refuse_status: int | None) -> web.Response | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
