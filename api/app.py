@@ -7,6 +7,7 @@ from api import (
     agents,
     calls,
     consents,
+    environments,
     event_stream,
     flags,
     front,
@@ -20,12 +21,15 @@ from api import (
 )
 from api.gate import GUARDED, Gate
 from api.ports import Ports
+from api.shapes import shapes_of
+from api.shaping import Conventions
 
 VERSION = "1"
-_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, event_stream, lookup, upkeep)
+_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, lookup, upkeep)
 _ALWAYS = problems.answers(
     problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
-    problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE,
+    problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.UNKNOWN_FIELD,
+    problems.UNKNOWN_EXPANSION, problems.UNKNOWN_VERSION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE,
     problems.BODY_TOO_DEEP, problems.INVALID_REQUEST, problems.TOO_MANY, problems.TOO_MANY_AT_ONCE, problems.KEY_REUSED,
     problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.READS_UNAVAILABLE,
 )  # fmt: skip
@@ -38,9 +42,11 @@ def create_app(ports: Ports) -> FastAPI:
         openapi_tags=openapi.TAGS,
     )  # fmt: skip
     app.state.ports = ports
+    shapes = shapes_of(route for room in _ROOMS for route in room.router.routes if isinstance(route, APIRoute))
+    app.add_middleware(Conventions, shapes=shapes, versions=ports.versions)
     app.add_middleware(Gate, ports=ports)
     problems.install(app, _methods_at)
-    openapi.install(app, _ALWAYS)
+    openapi.install(app, _ALWAYS, list(shapes.values()), ports.versions)
     app.include_router(front.pages)
     app.include_router(front.router)
     for room in _ROOMS:

@@ -24,12 +24,16 @@ _TOKEN = re.compile(r"aybiza_(operator|key_[0-9A-Z]{16})_([0-9A-Za-z_-]{20,128})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """An authenticated program. `organisation_id` is None for an operator who acts for none; no `scopes`: it may everything."""
+    """An authenticated program. `organisation_id` is None for an operator who acts for none; no `scopes`: it may everything.
+
+    `api_version`: that of the API's date versions which its key was made for.
+    """
 
     organisation_id: str | None
     actor: str
     is_operator: bool
     scopes: tuple[str, ...] = ()
+    api_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,10 @@ def recognise(authorization: str, on_behalf: str | None, ports: Ports) -> Caller
         raise _nobody("The key opens nothing here: it was never issued, or is revoked.")
     if known.expires_at is not None and known.expires_at <= ports.clock():
         raise _nobody(f"The key expired at {_written(known.expires_at)}; issue a new one.")
-    return Caller(organisation_id=known.organisation_id, actor=f"api-key:{key_id}", is_operator=False, scopes=known.scopes)
+    return Caller(
+        organisation_id=known.organisation_id, actor=f"api-key:{key_id}", is_operator=False, scopes=known.scopes,
+        api_version=known.api_version,
+    )  # fmt: skip
 
 
 def permit(who: Caller, method: str, path: str) -> None:

@@ -14,6 +14,7 @@ from api.preconditions import tag
 from api.problems import NOT_FOUND, PRECONDITION_FAILED, READS_UNAVAILABLE, answers
 from api.ranges import wanted_of
 from api.sealing import CALLER, in_clear, opened
+from api.shapes import Refers
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of, proper_id, read_cursor, write_cursor
 from api.writing import Write
 from commands.calls.deciding import CALLS
@@ -34,15 +35,16 @@ router = APIRouter(prefix="/calls", tags=["calls"])
 class Call(Wire):
     """A call as it stands, or ended. Times in `_ms` are call time: 0 is the moment the media stream started."""
 
-    id: str
+    id: Annotated[str, Refers("usage", "/v1/calls/{}/usage")]
     status: rows.CallStatus
     caller: str | None
-    caller_id: str
-    number: str | None
-    agent_id: str
+    caller_id: Annotated[str, Refers("caller", "/v1/consents/{}")]
+    number: Annotated[str | None, Refers("number", "/v1/numbers/{}")]
+    agent_id: Annotated[str, Refers("agent", "/v1/agents/{}")]
     agent_version: str
     agent_version_hash: str
     flags: dict[str, str]
+    environment: str
     received_at: Time
     answered_at: Time | None
     ended_at: Time | None

@@ -11,7 +11,7 @@ from api.preconditions import tag
 from api.problems import NOT_FOUND, PRECONDITION_FAILED, answers
 from api.wire import Accepted, Cursor, Limit, Line, Page, Paragraphs, Time, Wire, found, nothing, page_of
 from api.writing import Write
-from commands.flags import FLAGS, RemoveFlag, SetFlag
+from commands.flags import FLAGS, ChangeFlag, RemoveFlag, SetFlag
 from events.streams import StreamId
 from projections import flags as rows
 
@@ -30,6 +30,14 @@ class FlagValue(Wire):
 class Flag(FlagValue):
     name: str
     set_at: Time
+
+
+class FlagChanges(Wire):
+    """A merge patch: what is left out stays as it is. Nothing of a flag can be taken away, so null is refused."""
+
+    enabled: bool = False
+    variant: Line = ""
+    description: Paragraphs = ""
 
 
 Name = Annotated[str, Path(description="Small letters, digits and `_ . -`.")]
@@ -58,6 +66,13 @@ async def set_flag(name: NewName, body: FlagValue, organisation: Organisation, w
     committed = await write(FLAGS, _stream(organisation, name), command)
     at = committed.facts[0].occurred_at if committed.facts else write.now
     return Flag(name=name, enabled=body.enabled, variant=body.variant, description=body.description, set_at=at)
+
+
+@router.patch("/{name}", responses=answers(NOT_FOUND, PRECONDITION_FAILED))
+async def change_flag(name: Name, body: FlagChanges, organisation: Organisation, write: Write) -> Accepted:
+    """Change some of a flag that is set. Calls that begin from now on read it."""
+    committed = await write(FLAGS, _stream(organisation, name), ChangeFlag(**body.model_dump(exclude_unset=True)))
+    return Accepted(position=str(committed.position))
 
 
 @router.delete("/{name}", status_code=202, responses=answers(NOT_FOUND, PRECONDITION_FAILED))

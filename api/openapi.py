@@ -1,10 +1,14 @@
 """The OpenAPI document: what the framework derives from the routes, and what only we know."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+
+from api.describing import describe
+from api.shapes import Shape
+from api.versions import Versions
 
 DESCRIPTION = """
 Voice agents that answer the phone, where everything that happens is an event on a log.
@@ -15,6 +19,10 @@ Voice agents that answer the phone, where everything that happens is an event on
   `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
 * **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
 * **The past.** Reads take `as-of`, a time or a position, and answer as they would have then; `Aybiza-Position` says up to where.
+* **What of it.** `fields=id,status` answers with these alone; `expand=agent` adds what a thing refers to, under `expanded`, as far as
+  the key may see it. `PATCH` takes a JSON merge patch (RFC 7396). Long work is answered with 202 and an operation that tells how it goes.
+* **Versions.** A key is answered in the date version of its making; `Aybiza-Version` names another. What is on its way out says so in
+  `Deprecation` and `Sunset`.
 * **Problems** are `application/problem+json` (RFC 9457); `code` is permanent, and `type` leads to its page.
 * **Limits.** `RateLimit` and `RateLimit-Policy` say how the key stands; 429 has a `Retry-After`.
 * **Money** is in minor units, as a decimal string with its currency. **Times** are RFC 3339, UTC.
@@ -27,6 +35,7 @@ TAGS = [
     {"name": "calls", "description": "What was said and heard, second by second, and what can be done in a call."},
     {"name": "usage", "description": "What calls used, and what that costs."},
     {"name": "flags", "description": "Switches that calls read when they begin."},
+    {"name": "environments", "description": "Where which version of which agent answers."},
     {"name": "events", "description": "What happens, as it happens."},
     {"name": "lookup", "description": "Any name that a thing has leads to it."},
     {"name": "upkeep", "description": "What the platform's operator orders where a projection could not take a fact."},
@@ -47,6 +56,7 @@ _PROBLEM = {
         "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
         "trace_id": {"type": "string", "description": "For questions to us."},
         "needed": {"type": "string", "description": "With 403: the scope that the key lacks."},
+        "possible": {"type": "array", "items": {"type": "string"}, "description": "With 400: the names that there are."},
         "expected": {"type": "integer", "description": "With 412: the version that was asked for."},
         "found": {"type": "integer", "description": "With 412: the version that the thing has."},
         "errors": {
@@ -72,12 +82,13 @@ _POLICY = {"description": "The quota that counts here, and its window in seconds
 _TRACE = {"description": "The trace of this request.", "schema": {"type": "string"}}
 
 
-def install(app: FastAPI, always: Mapping[int | str, dict[str, Any]]) -> None:
+def install(app: FastAPI, always: Mapping[int | str, dict[str, Any]], shapes: Sequence[Shape], versions: Versions) -> None:
     """Have the app answer with the dressed document; made once, on first asking. `always`: what every route may answer."""
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
             app.openapi_schema = _document(app, always)
+            describe(app.openapi_schema, shapes, versions)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]

@@ -13,6 +13,7 @@ from api.positions import Read
 from api.preconditions import tag
 from api.problems import NOT_FOUND, OPERATOR_ONLY, PRECONDITION_FAILED, SCOPE_TOO_WIDE, At, Problem, answers
 from api.scopes import Scopes, covers
+from api.versions import FIRST
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, nothing, page_of
 from api.writing import Write
 from commands.dispatch import Committed
@@ -70,6 +71,7 @@ class ApiKey(Wire):
     issued_at: Time
     revoked_at: Time | None
     expires_at: Time | None
+    api_version: str = Field(description="The date version in which its holder is answered, unless a request names another.")
 
 
 class IssuedKey(Wire):
@@ -111,7 +113,7 @@ async def create_organisation(body: NewOrganisation, _: Operator, ports: Wired, 
     stream = _stream(identity)
     key = mint(ports.keyring, identity, write.intent.seed)
     await write(ORGANISATIONS, stream, CreateOrganisation(name=body.name, region=body.region))
-    first = IssueApiKey(key_id=key.key_id, label="first", secret_hash=key.secret_hash)
+    first = IssueApiKey(key_id=key.key_id, label="first", secret_hash=key.secret_hash, api_version=ports.versions.newest)
     await _open_at_once(await write(ORGANISATIONS, stream, first, step="first-key"), ports)
     write.created_at(f"/v1/organisations/{identity}")
     return JoinedOrganisation(id=identity, name=" ".join(body.name.split()), region=body.region, api_key=_issued(key, "first"))
@@ -152,7 +154,8 @@ async def issue_api_key(mine: Own, body: NewKey, who: AnyCaller, ports: Wired, w
         )
     key = mint(ports.keyring, mine, write.intent.seed)
     command = IssueApiKey(
-        key_id=key.key_id, label=body.label, secret_hash=key.secret_hash, scopes=scopes, expires_at=_utc(body.expires_at)
+        key_id=key.key_id, label=body.label, secret_hash=key.secret_hash, scopes=scopes, expires_at=_utc(body.expires_at),
+        api_version=ports.versions.newest,
     )  # fmt: skip
     await _open_at_once(await write(ORGANISATIONS, _stream(mine), command), ports)
     write.created_at(f"/v1/organisations/{mine}/api-keys/{key.key_id}")
@@ -221,7 +224,8 @@ def _view(row: rows.Organisation) -> Organisation:
 
 def _key(key: rows.ApiKey) -> ApiKey:
     return ApiKey(
-        id=key.key_id, label=key.label, scopes=key.scopes, issued_at=key.issued_at, revoked_at=key.revoked_at, expires_at=key.expires_at
+        id=key.key_id, label=key.label, scopes=key.scopes, issued_at=key.issued_at, revoked_at=key.revoked_at, expires_at=key.expires_at,
+        api_version=key.api_version or FIRST,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from api.limits import READS, WRITES, Limits, Policy, ProcessLimits
+from api.versions import Versions
 from commands.dispatch import Dispatch
 from events.positions import Position
 from events.rooms import ROOMS
@@ -94,3 +95,4 @@ class Ports:
     reads: Policy = READS
     writes: Policy = WRITES
     topics: Collection[str] = frozenset(topic_of(room) for room in ROOMS)
+    versions: Versions = field(default_factory=Versions)

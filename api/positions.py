@@ -70,6 +70,11 @@ class Reading:
         found = await rows.entries(series, stream.tenant, stream.id, after_version=after, limit=limit + 1)
         return _cut(found, limit)
 
+    async def entry(self, series: Series[E], stream: StreamId, version: int) -> E | None:
+        """The first entry of one fact."""
+        found, _ = await self.entries(series, stream, after=version - 1, limit=1)
+        return next((each for each in found if each.version == version), None)
+
     async def facts(self, stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[Recorded[Fact]], int | None]:
         """The journal's facts behind a version, as `entries`."""
         journal, past = self.ports.journal, self.past

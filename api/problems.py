@@ -110,6 +110,9 @@ EVENT_ID_EXPIRED = _kind(
 )
 BAD_PRECONDITION = _kind("bad-precondition", 400, '`If-Match` takes one strong version as `ETag` gave it, such as `"7"`.')
 BAD_REQUEST = _kind("bad-request", 400, "The request cannot be read.")
+UNKNOWN_FIELD = _kind("unknown-field", 400, "`fields` names something that the answer does not have; `possible` lists what it has.")
+UNKNOWN_EXPANSION = _kind("unknown-expansion", 400, "`expand` names something that nothing here refers to; `possible` lists what may be.")
+UNKNOWN_VERSION = _kind("unknown-version", 400, "`Aybiza-Version` names no version of this API; `possible` lists those that there are.")
 TOO_MANY = _kind(
     "too-many-requests", 429, "The key has used up its quota. `RateLimit` says how it stands; wait as long as `Retry-After` says.",
     retryable=True,

@@ -11,6 +11,7 @@ RESOURCES = (
     "api-keys",
     "calls",
     "consents",
+    "environments",
     "events",
     "flags",
     "lookup",

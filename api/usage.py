@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path
 from api.auth import Organisation
 from api.positions import Read
 from api.problems import NOT_FOUND, answers
+from api.shapes import Refers
 from api.wire import Cursor, Limit, Money, Page, Time, Wire, found, money, page_of, proper_id
 from events.streams import StreamId
 from events.usage import Meter, RatedLine, UsageLine
@@ -37,7 +38,7 @@ class Line(Wire):
 class Usage(Wire):
     """What a call used. `total` is of the lines that have a price, null until it was rated; `missing` names what has none."""
 
-    call_id: str
+    call_id: Annotated[str, Refers("call", "/v1/calls/{}")]
     recorded_at: Time
     rate_table: str | None
     total: Money | None

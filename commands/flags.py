@@ -1,7 +1,7 @@
 """Decides what a feature flag of a business says. A flag's stream lives on after its removal; it may be set again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
 from commands.decider import CommandRefused, Decider, NotFound
@@ -18,11 +18,20 @@ class SetFlag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFlag:
+    """Give a flag that is set other values for some of it; None leaves as it is."""
+
+    enabled: bool | None = None
+    variant: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveFlag:
     """Take the flag away; readers take their default."""
 
 
-FlagCommand: TypeAlias = SetFlag | RemoveFlag
+FlagCommand: TypeAlias = SetFlag | ChangeFlag | RemoveFlag
 
 
 class FlagVariantMissing(CommandRefused):
@@ -34,16 +43,28 @@ class FlagVariantMissing(CommandRefused):
 def decide(command: FlagCommand, flag: FlagSet | None) -> Sequence[FlagEvent]:
     match command:
         case SetFlag(enabled=enabled, variant=variant, description=description):
-            if not variant.strip():
-                raise FlagVariantMissing("name the variant that calls shall record, for example 'on' or 'off'")
-            wanted = FlagSet(enabled=enabled, variant=variant, description=description)
-            return () if wanted == flag else (wanted,)
+            return _set(FlagSet(enabled=enabled, variant=variant, description=description), flag)
+        case ChangeFlag():
+            known = _must_be_set(flag)
+            changed = {name: getattr(command, name) for name in ("enabled", "variant", "description")}
+            return _set(replace(known, **{name: value for name, value in changed.items() if value is not None}), flag)
         case RemoveFlag():
-            if flag is None:
-                raise NotFound("no such flag is set; check its name")
+            _must_be_set(flag)
             return (FlagRemoved(),)
         case _:
             assert_never(command)
+
+
+def _set(wanted: FlagSet, flag: FlagSet | None) -> Sequence[FlagEvent]:
+    if not wanted.variant.strip():
+        raise FlagVariantMissing("name the variant that calls shall record, for example 'on' or 'off'")
+    return () if wanted == flag else (wanted,)
+
+
+def _must_be_set(flag: FlagSet | None) -> FlagSet:
+    if flag is None:
+        raise NotFound("no such flag is set; check its name")
+    return flag
 
 
 def evolve(_: FlagSet | None, fact: FlagEvent) -> FlagSet | None:

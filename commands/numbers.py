@@ -24,6 +24,17 @@ class AssignNumber:
     agent_id: str
     number: Sealed[str]
     at: datetime | None = None
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeNumber:
+    """Have another agent answer, or in another environment; None leaves as it is. `number` as in AssignNumber."""
+
+    organisation_id: str
+    number: Sealed[str]
+    agent_id: str | None = None
+    environment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +60,7 @@ class NoteUnassignedCall:
     call_sid: str
 
 
-NumberCommand: TypeAlias = AssignNumber | HoldNumber | ReleaseNumber | NoteUnassignedCall
+NumberCommand: TypeAlias = AssignNumber | ChangeNumber | HoldNumber | ReleaseNumber | NoteUnassignedCall
 
 
 class NumberTaken(CommandRefused):
@@ -87,15 +98,19 @@ class Assignment:
     agent_id: str = ""
     until: datetime | None = None
     unanswered: tuple[str, ...] = ()
+    environment: str = ""
 
 
 def decide(command: NumberCommand, held: Assignment) -> Sequence[NumberEvent]:
     match command:
-        case AssignNumber(organisation_id=organisation_id, agent_id=agent_id, number=number, at=at):
+        case AssignNumber(organisation_id=organisation_id, agent_id=agent_id, number=number, at=at, environment=environment):
             _must_be_free_for(organisation_id, held, at)
-            if held.organisation_id == organisation_id and held.agent_id == agent_id:
-                return ()
-            return (NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, number=number),)
+            return _assigned(held, organisation_id, agent_id, number, environment)
+        case ChangeNumber(organisation_id=organisation_id, number=number, agent_id=agent, environment=where):
+            if held.organisation_id != organisation_id or not held.agent_id:
+                raise NumberNotHeld
+            agent_id, environment = held.agent_id if agent is None else agent, held.environment if where is None else where
+            return _assigned(held, organisation_id, agent_id, number, environment)
         case HoldNumber(organisation_id=organisation_id, at=at, until=until):
             _must_be_free_for(organisation_id, held, at)
             ours = held.organisation_id == organisation_id
@@ -116,6 +131,14 @@ def decide(command: NumberCommand, held: Assignment) -> Sequence[NumberEvent]:
             assert_never(command)
 
 
+def _assigned(
+    held: Assignment, organisation_id: str, agent_id: str, number: Sealed[str], environment: str
+) -> Sequence[NumberEvent]:  # fmt: skip
+    if (held.organisation_id, held.agent_id, held.environment) == (organisation_id, agent_id, environment):
+        return ()
+    return (NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, number=number, environment=environment),)
+
+
 def _must_be_free_for(organisation_id: str, held: Assignment, at: datetime | None) -> None:
     run_out = held.until is not None and at is not None and held.until <= at
     if held.organisation_id not in ("", organisation_id) and not run_out:
@@ -124,12 +147,12 @@ def _must_be_free_for(organisation_id: str, held: Assignment, at: datetime | Non
 
 def evolve(held: Assignment, fact: NumberEvent) -> Assignment:
     match fact:
-        case NumberAssigned(organisation_id=organisation_id, agent_id=agent_id):
-            return replace(held, organisation_id=organisation_id, agent_id=agent_id, until=None)
+        case NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, environment=environment):
+            return replace(held, organisation_id=organisation_id, agent_id=agent_id, until=None, environment=environment)
         case NumberHeld(organisation_id=organisation_id, until=until):
-            return replace(held, organisation_id=organisation_id, agent_id="", until=until)
+            return replace(held, organisation_id=organisation_id, agent_id="", until=until, environment="")
         case NumberReleased():
-            return replace(held, organisation_id="", agent_id="", until=None)
+            return replace(held, organisation_id="", agent_id="", until=None, environment="")
         case UnassignedNumberCalled(call_sid=call_sid):
             return replace(held, unanswered=(*held.unanswered, call_sid)[-_REMEMBERED:])
         case _:

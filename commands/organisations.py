@@ -33,7 +33,7 @@ class RenameOrganisation:
 class IssueApiKey:
     """Let a program act for the business. `secret_hash` is the SHA-256 of the secret, which we never keep.
 
-    `scopes` and `expires_at` as the fact has them.
+    `scopes`, `expires_at` and `api_version` as the fact has them.
     """
 
     key_id: str
@@ -41,6 +41,7 @@ class IssueApiKey:
     secret_hash: bytes
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    api_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def decide(command: OrganisationCommand, organisation: Organisation | None) -> S
         case IssueApiKey():
             issued = ApiKeyIssued(
                 key_id=command.key_id, label=command.label, secret_hash=command.secret_hash, scopes=command.scopes,
-                expires_at=command.expires_at,
+                expires_at=command.expires_at, api_version=command.api_version,
             )  # fmt: skip
             return () if _stands(organisation, issued) else (issued,)
         case RotateApiKey():

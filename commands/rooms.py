@@ -7,6 +7,7 @@ from commands.agents import AGENTS
 from commands.calls.deciding import CALL_SIDS, CALLS
 from commands.consents import CONSENTS
 from commands.decider import Decider
+from commands.environments import ENVIRONMENTS
 from commands.flags import FLAGS
 from commands.numbers import NUMBERS
 from commands.organisations import ORGANISATIONS
@@ -14,5 +15,6 @@ from commands.upkeep import UPKEEP
 from commands.usage import USAGE
 
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {
-    decider.category: decider for decider in (AGENTS, CALLS, CALL_SIDS, CONSENTS, FLAGS, NUMBERS, ORGANISATIONS, UPKEEP, USAGE)
+    decider.category: decider
+    for decider in (AGENTS, CALLS, CALL_SIDS, CONSENTS, ENVIRONMENTS, FLAGS, NUMBERS, ORGANISATIONS, UPKEEP, USAGE)
 }

@@ -13,6 +13,14 @@ class AgentCreated:
     name: str
 
 
+@event("agent-renamed", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRenamed:
+    """The agent goes by another name; what it says of itself on the line is its versions' business."""
+
+    name: str
+
+
 @event("agent-version-published", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentVersionPublished:
@@ -23,4 +31,32 @@ class AgentVersionPublished:
     configuration: str
 
 
-AgentEvent = AgentCreated | AgentVersionPublished
+@event("agent-branch-opened", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentBranchOpened:
+    """Another line of versions begins, at one that is there already."""
+
+    branch: str
+    version_hash: str
+
+
+@event("agent-version-recorded", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentVersionRecorded:
+    """An immutable version is the newest of a branch. It answers where it is pinned, else nobody; fields as of one that goes live."""
+
+    branch: str
+    version_hash: str
+    label: str
+    configuration: str
+
+
+@event("agent-branch-closed", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentBranchClosed:
+    """The branch takes no versions any more; those that it had stay, and stay pinned."""
+
+    branch: str
+
+
+AgentEvent = AgentCreated | AgentRenamed | AgentVersionPublished | AgentBranchOpened | AgentVersionRecorded | AgentBranchClosed

@@ -10,11 +10,15 @@ from events.sealing import Sealed
 @event("number-assigned", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberAssigned:
-    """Calls to the number are answered by an agent. `number` is sealed under the business's own key."""
+    """Calls to the number are answered by an agent. `number` is sealed under the business's own key.
+
+    `environment`: where it is looked up which version answers; empty: the live one.
+    """
 
     organisation_id: str
     agent_id: str
     number: Sealed[str]
+    environment: str = ""
 
 
 @event("number-held", version=1)

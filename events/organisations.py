@@ -28,7 +28,8 @@ class OrganisationRenamed:
 class ApiKeyIssued:
     """A program may act for the business. Only the secret's SHA-256 is kept; `key_id` is the visible part.
 
-    `scopes`: what it may (`calls:read`, `agents:write`); none named: everything. `expires_at`: None is never.
+    `scopes`: what it may (`calls:read`, `agents:write`); none named: everything. `expires_at`: None is never. `api_version`: the API's
+    newest date version then, in which the program is answered; empty: the first.
     """
 
     key_id: str
@@ -36,6 +37,7 @@ class ApiKeyIssued:
     secret_hash: bytes
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    api_version: str = ""
 
 
 @event("api-key-revoked", version=1)

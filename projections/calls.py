@@ -85,6 +85,7 @@ class Call:
     agent_version: str
     agent_version_hash: str
     flags: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
     received_at: datetime
     answered_at: datetime | None = None
     ended_at: datetime | None = None
@@ -185,7 +186,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             tenant=recorded.stream.tenant, id=recorded.stream.id, version=recorded.version, status=CallStatus.RINGING,
             call_sid=fact.call_sid, caller=fact.caller, caller_ref=fact.caller_ref, number=fact.number, number_ref=fact.number_ref,
             agent_id=fact.agent_id, agent_version=fact.agent_version, agent_version_hash=fact.agent_version_hash,
-            flags=dict(fact.flags), received_at=at,
+            flags=dict(fact.flags), environment=fact.environment, received_at=at,
         )  # fmt: skip
     if row is None:
         raise BrokenHistory(f"{recorded.stream} has facts before it rang")
@@ -312,7 +313,7 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
 
 
 CALLS = Table(
-    name="calls", version=1, room="calls", category="calls", row=Call, evolve=evolve,
+    name="calls", version=2, room="calls", category="calls", row=Call, evolve=evolve,
     unmoved_by=(ModelChosen, ToolRequested, ToolAnswered, AgentTurn, AnswerSpeculated, AnswerAccounted, GuardrailApplied),
 )  # fmt: skip
 CALL_TIMELINE = Series(name="call_timeline", version=1, room="calls", category="calls", row=TimelineEntry, entries=entries)

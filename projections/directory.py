@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from events.positions import Position
 from events.streams import PLATFORM, topic_of
 from projections.agents import AGENT_VERSIONS, AGENTS, Agent, AgentVersion
+from projections.environments import ENVIRONMENT_PINS, ENVIRONMENTS, Environment, EnvironmentPin
 from projections.flags import FLAGS, Flag
 from projections.numbers import NUMBERS, Number
 from projections.organisations import ORGANISATIONS, Organisation
@@ -19,14 +20,19 @@ from projections.ports import Checkpoint, LogReader, Mark, Opened, Place, Projec
 from projections.runner import Runner
 from projections.table import Key, Table
 
-FOLLOWED: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, FLAGS)
+FOLLOWED: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, FLAGS, ENVIRONMENTS)
+Spoken: TypeAlias = tuple[str, str, str]
+"""What an agent speaks by: a version's label, its hash and its configuration."""
 # Of each agent: a call under way goes on with the version it rang with, whatever was published since.
 _VERSIONS_KEPT = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Who answers a number: the agent's live version, and what was switched on at that moment (flag to variant)."""
+    """Who answers a number: a version of its agent, and what was switched on at that moment (flag to variant).
+
+    It is the version that is pinned in the number's `environment`, else the live one.
+    """
 
     organisation_id: str
     organisation_name: str
@@ -35,6 +41,7 @@ class Route:
     version_hash: str
     configuration: Mapping[str, Any]
     flags: Mapping[str, str]
+    environment: str = ""
 
 
 class KnownKey(NamedTuple):
@@ -44,6 +51,7 @@ class KnownKey(NamedTuple):
     secret_hash: bytes
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    api_version: str = ""
 
 
 class Directory:
@@ -54,6 +62,7 @@ class Directory:
         self.caught_up = asyncio.Event()
         self._rows: dict[Table[Any], dict[Key, Any]] = {table: {} for table in FOLLOWED}
         self._versions: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        self._pins: dict[tuple[str, str, str], EnvironmentPin] = {}
         self._keys: dict[str, KnownKey] = {}
         self._flags: defaultdict[str, dict[str, Flag]] = defaultdict(dict)
         self._checkpoints: dict[Mark, Checkpoint] = {}
@@ -69,21 +78,38 @@ class Directory:
         organisation_id = number.organisation_id
         organisation: Organisation | None = self._rows[ORGANISATIONS].get((organisation_id, organisation_id))
         agent: Agent | None = self._rows[AGENTS].get((organisation_id, number.agent_id))
-        if organisation is None or agent is None or agent.live is None:
+        if organisation is None or agent is None:
             return None
+        spoken = self._pinned(organisation_id, number.environment, agent.id) or _live(agent)
+        if spoken is None:
+            return None
+        label, version_hash, configuration = spoken
         return Route(
-            organisation_id=organisation_id, organisation_name=organisation.name, agent_id=agent.id, agent_version=agent.live.label,
-            version_hash=agent.live.version_hash, configuration=_parsed(agent.live.configuration), flags=self.flags(organisation_id),
+            organisation_id=organisation_id, organisation_name=organisation.name, agent_id=agent.id, agent_version=label,
+            version_hash=version_hash, configuration=_parsed(configuration), flags=self.flags(organisation_id),
+            environment=number.environment,
         )  # fmt: skip
 
+    def _pinned(self, organisation_id: str, environment: str, agent_id: str) -> Spoken | None:
+        row: Environment | None = self._rows[ENVIRONMENTS].get((organisation_id, environment))
+        wanted = next((pin.version_hash for pin in row.pins if pin.agent_id == agent_id), None) if row else None
+        pin = self._pins.get((organisation_id, environment, agent_id))
+        if wanted is None or pin is None or pin.version_hash != wanted or pin.configuration is None:
+            return None
+        return pin.label or "", wanted, pin.configuration
+
     def configurations(self) -> Mapping[str, Mapping[str, Any]]:
-        """The live versions of all agents, by their hashes."""
+        """The live versions of all agents and those that are pinned, by their hashes."""
         agents: Iterable[Agent] = self._rows[AGENTS].values()
-        return {each.live.version_hash: _parsed(each.live.configuration) for each in agents if each.live is not None}
+        pinned = [spoken for place in self._pins if (spoken := self._pinned(*place)) is not None]
+        live = [spoken for agent in agents if (spoken := _live(agent)) is not None]
+        return {version_hash: _parsed(configuration) for _, version_hash, configuration in (*live, *pinned)}
 
     def configuration(self, organisation_id: str, agent_id: str, version_hash: str) -> Mapping[str, Any] | None:
-        """A version's, live or not; None for one that is not among the agent's latest."""
-        found = self._versions.get((organisation_id, agent_id), {}).get(version_hash)
+        """A version's, live or not; None for one that is neither pinned nor among the agent's latest."""
+        pins = (pin for (tenant, _, agent), pin in self._pins.items() if (tenant, agent) == (organisation_id, agent_id))
+        pinned = next((pin.configuration for pin in pins if pin.version_hash == version_hash), None)
+        found = self._versions.get((organisation_id, agent_id), {}).get(version_hash) or pinned
         return None if found is None else _parsed(found)
 
     def routes(self) -> Sequence[Route]:
@@ -148,6 +174,8 @@ class Directory:
                 self._put(table, key, folded.row)
         for entry in writes.entries.get(AGENT_VERSIONS, ()):
             self._keep(entry)
+        for pin in writes.entries.get(ENVIRONMENT_PINS, ()):
+            self._pins[pin.tenant, pin.id, pin.agent_id] = pin
         for step in writes.advances:
             self._checkpoints[step.projection, step.place] = step.reached
             self._reached[step.place] = step.reached.next_offset
@@ -175,7 +203,7 @@ class Directory:
                 self._keys.pop(each.key_id, None)
             for each in row.keys if row else ():
                 if each.revoked_at is None:
-                    self._keys[each.key_id] = KnownKey(row.id, each.secret_hash, each.scopes, each.expires_at)
+                    self._keys[each.key_id] = KnownKey(row.id, each.secret_hash, each.scopes, each.expires_at, each.api_version)
 
     def _keep(self, entry: AgentVersion) -> None:
         """The latest come last, and a version that is published again is the latest."""
@@ -192,9 +220,13 @@ class Directory:
 
 async def follow(reader: LogReader, directory: Directory) -> None:
     """Keep a directory true until cancelled. It is ready to be asked once `caught_up` is set."""
-    runner = Runner(reader, directory, (*FOLLOWED, AGENT_VERSIONS), topic_of=directory.topic_of)
+    runner = Runner(reader, directory, (*FOLLOWED, AGENT_VERSIONS, ENVIRONMENT_PINS), topic_of=directory.topic_of)
     directory.must_reach(await reader.end_offsets(runner.topics))
     await runner.run()
+
+
+def _live(agent: Agent) -> Spoken | None:
+    return None if agent.live is None else (agent.live.label, agent.live.version_hash, agent.live.configuration)
 
 
 @functools.lru_cache(maxsize=1024)

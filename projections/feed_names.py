@@ -12,7 +12,7 @@ from events.positions import Cursor, InvalidPosition
 from events.records import AdmittedBatch
 
 Spot = tuple[str, int]
-_INLINE_CHARACTERS = 600
+_INLINE_CHARACTERS = 360
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 # So many facts are told apart from one kept vector, in so many partitions, before the next one is kept: names stay short, vectors few.
 _STEPS = 256

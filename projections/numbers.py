@@ -21,15 +21,16 @@ class Number:
     agent_id: str
     number: Sealed[str]
     assigned_at: datetime
+    environment: str = ""
 
 
 def evolve(row: Number | None, recorded: Recorded[NumberEvent]) -> Number | None:
     match recorded.fact:
-        case NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, number=number):
+        case NumberAssigned(organisation_id=organisation_id, agent_id=agent_id, number=number, environment=environment):
             stream = recorded.stream
             return Number(
                 tenant=stream.tenant, id=stream.id, version=recorded.version, organisation_id=organisation_id, agent_id=agent_id,
-                number=number, assigned_at=recorded.occurred_at,
+                number=number, assigned_at=recorded.occurred_at, environment=environment,
             )  # fmt: skip
         case NumberHeld() | NumberReleased():
             # A hold that has run out is anybody's, and a row knows no clock: what is held and answered by nobody has no row.
@@ -40,4 +41,4 @@ def evolve(row: Number | None, recorded: Recorded[NumberEvent]) -> Number | None
             assert_never(recorded.fact)
 
 
-NUMBERS = Table(name="numbers", version=1, room="numbers", category="numbers", row=Number, evolve=evolve)
+NUMBERS = Table(name="numbers", version=2, room="numbers", category="numbers", row=Number, evolve=evolve)

@@ -30,6 +30,7 @@ class ApiKey:
     revoked_at: datetime | None = None
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    api_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,10 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
     match fact:
         case OrganisationRenamed(name=name):
             return replace(row, name=name)
-        case ApiKeyIssued(key_id=key_id, label=label, secret_hash=secret_hash, scopes=scopes, expires_at=end):
-            key = ApiKey(key_id=key_id, label=label, secret_hash=secret_hash, issued_at=at, scopes=scopes, expires_at=end)
+        case ApiKeyIssued(key_id=key_id, label=label, secret_hash=secret_hash, scopes=scopes, expires_at=end, api_version=pinned):
+            key = ApiKey(
+                key_id=key_id, label=label, secret_hash=secret_hash, issued_at=at, scopes=scopes, expires_at=end, api_version=pinned
+            )  # fmt: skip
             return replace(row, keys=(*row.keys, key))
         case ApiKeyExpirySet(key_id=key_id, expires_at=end):
             return replace(row, keys=tuple(replace(key, expires_at=end) if key.key_id == key_id else key for key in row.keys))
@@ -70,5 +73,5 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
 
 
 ORGANISATIONS = Table(
-    name="organisations", version=2, room="organisations", category="organisations", row=Organisation, evolve=evolve
+    name="organisations", version=3, room="organisations", category="organisations", row=Organisation, evolve=evolve
 )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 from projections.agents import AGENT_VERSIONS, AGENTS
 from projections.calls import CALL_TIMELINE, CALLS, LIVE_CALLS
 from projections.consents import CALLER_PERMISSIONS
+from projections.environments import ENVIRONMENT_PINS, ENVIRONMENTS
 from projections.flags import FLAGS
 from projections.journal import JOURNAL
 from projections.live import Live
@@ -17,8 +18,8 @@ from projections.table import BadShape, Table
 from projections.upkeep import UPKEEP_ORDERS
 from projections.usage import CALL_USAGE
 
-TABLES: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, CALLER_PERMISSIONS, CALLS, CALL_USAGE, FLAGS)
-SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS)
+TABLES: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, CALLER_PERMISSIONS, CALLS, CALL_USAGE, FLAGS, ENVIRONMENTS)
+SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS, ENVIRONMENT_PINS)
 STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
 """All that is kept in the database."""
 LIVE: tuple[Live[Any], ...] = (LIVE_CALLS,)

@@ -49,6 +49,7 @@ class ReceiveCall:
     agent_version: str
     agent_version_hash: str
     flags: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,10 @@ class CallSidReserved:
 @event("call-received", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallReceived:
-    """A caller rang a number of the business. `caller_ref` and `number_ref` are keyed hashes, for look-ups."""
+    """A caller rang a number of the business. `caller_ref` and `number_ref` are keyed hashes, for look-ups.
+
+    `environment`: the number's, in which the version was looked up; empty: the live one answers.
+    """
 
     call_sid: str
     caller: Sealed[str]
@@ -30,6 +33,7 @@ class CallReceived:
     agent_version: str
     agent_version_hash: str
     flags: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
 
 
 @event("call-answered", version=1)

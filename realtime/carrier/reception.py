@@ -114,6 +114,7 @@ class Reception:
             call_sid=call_sid, caller=ports.keyring.seal(ringing.subject, caller), caller_ref=caller_ref,
             number=ports.keyring.seal(stream.tenant, number), number_ref=number_ref, agent_id=route.agent_id,
             agent_version=route.agent_version, agent_version_hash=route.version_hash, flags=dict(route.flags),
+            environment=route.environment,
         )  # fmt: skip
         received = await self._send(CALLS, stream, receive, "receive")
         token = ports.tokens.issue(stream.id, call_sid, ports.now().timestamp())

@@ -6,7 +6,10 @@ from typing import Any, Protocol
 
 
 class Route(Protocol):
-    """The agent's live version at the moment of the ring. `configuration` is the version's, as its owner gave it."""
+    """The agent's version at the moment of the ring: the one pinned in the number's `environment`, else the live one.
+
+    `configuration` is the version's, as its owner gave it.
+    """
 
     @property
     def organisation_id(self) -> str: ...
@@ -22,6 +25,8 @@ class Route(Protocol):
     def configuration(self) -> Mapping[str, Any]: ...
     @property
     def flags(self) -> Mapping[str, str]: ...
+    @property
+    def environment(self) -> str: ...
 
 
 class Routes(Protocol):
@@ -45,3 +50,4 @@ class RouteOfThen:
     version_hash: str
     configuration: Mapping[str, Any]
     flags: Mapping[str, str]
+    environment: str

@@ -133,6 +133,7 @@ class TakingUp:
         return RouteOfThen(
             organisation_id=stream.tenant, organisation_name=live.organisation_name, agent_id=received.agent_id,
             agent_version=received.agent_version, version_hash=version_hash, configuration=configuration, flags=received.flags,
+            environment=received.environment,
         )  # fmt: skip
 
     def document(self, returning: Returning) -> str:

@@ -73,7 +73,9 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     agent_id = (await made("POST", "/v1/agents", {"name": "Zanzibar"})).json()["id"]
     await made("POST", "/v1/agents", {"name": "Zanzibar two"})
     version = await made("POST", f"/v1/agents/{agent_id}/versions", CONFIGURATION)
-    await made("POST", "/v1/numbers", {"number": number, "agent_id": agent_id})
+    await made("POST", f"/v1/agents/{agent_id}/branches", {"name": "zanzibar"})
+    await made("PUT", "/v1/environments/zanzibar", {"description": "Zanzibar"})
+    await made("POST", "/v1/numbers", {"number": number, "agent_id": agent_id, "environment": "zanzibar"})
     key = await made("POST", f"/v1/organisations/{tenant.id}/api-keys", {"label": "Zanzibar"})
     await made("PUT", "/v1/flags/zanzibar", {"enabled": True, "variant": "on", "description": "Zanzibar"})
     await made("POST", "/v1/consents", {"caller": CALLER, "purpose": "recording", "evidence": "Zanzibar"})
@@ -90,7 +92,7 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     return Belongings(
         ids={
             "organisation_id": tenant.id, "agent_id": agent_id, "version": str(version.json()["version"]), "number": number,
-            "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id,
+            "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id, "branch": "zanzibar",
         },
         marks=("Zanzibar", CALLER, number, call_id, agent_id, tenant.id),
         cursor=page.json()["next_cursor"],
@@ -162,7 +164,7 @@ def told(answer: Answer, ids: Mapping[str, str]) -> str:
 Examine = Callable[[Case, Callable[..., Answer]], None]
 NOWHERE = {
     "organisation_id": "AYB-0000-0000-0000", "agent_id": "agt_" + "0" * 32, "version": "999", "number": "+14155550000",
-    "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32,
+    "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32, "branch": "nothing",
 }  # fmt: skip
 
 

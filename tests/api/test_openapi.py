@@ -1,10 +1,12 @@
 """The OpenAPI document is true: what it promises is what the API does, whatever is thrown at it."""
 
 import asyncio
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -31,7 +33,10 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 6
+# A few by default; `API_EXAMPLES=200` for as long as somebody has time.
+EXAMPLES = int(os.environ.get("API_EXAMPLES", "2"))
+# What the web server takes before the first byte of a body; it ends the connection of whoever sends more.
+LONGEST_HEAD = 60_000
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -94,6 +99,8 @@ def throw_at(url: str, headers: dict[str, str]) -> None:
                 if case.operation.path == "/v1/events":
                     # A stream that goes on is no answer that could be looked at.
                     case.query = {**(case.query or {}), "wait_seconds": 0}
+                if len(urlencode(case.query or {}, doseq=True)) + len(quote(str(case.headers))) > LONGEST_HEAD:
+                    return
                 case.validate_response(case.call(headers=headers, timeout=30), checks=CHECKS)
 
             # Where nothing can be given, nothing can be given wrongly.

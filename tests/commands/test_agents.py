@@ -17,9 +17,29 @@ from commands.agent_configuration import (
     canonical,
     read_configuration,
 )
-from commands.agents import AGENTS, AgentExists, AgentNameMissing, CreateAgent, PublishAgentVersion
+from commands.agents import (
+    AGENTS,
+    AgentExists,
+    AgentNameMissing,
+    BranchExists,
+    CloseBranch,
+    CreateAgent,
+    MainBranch,
+    NothingToBranchFrom,
+    OpenBranch,
+    PublishAgentVersion,
+    PublishBranch,
+    RenameAgent,
+)
 from commands.decider import NotFound
-from events.agents import AgentCreated, AgentVersionPublished
+from events.agents import (
+    AgentBranchClosed,
+    AgentBranchOpened,
+    AgentCreated,
+    AgentRenamed,
+    AgentVersionPublished,
+    AgentVersionRecorded,
+)
 from tests.given import given
 
 # The document that businesses are shown as an example; one line of theirs has a comment, which JSON does not.
@@ -174,3 +194,56 @@ class TestConfiguration:
 
     def test_has_one_spelling(self) -> None:
         assert canonical('{"b": 1, "a": {"é": [1.50, null]}}') == '{"a":{"é":[1.5,null]},"b":1}'
+
+
+class TestRenameAgent:
+    def test_is_a_fact_once(self) -> None:
+        given(AGENTS, CREATED).when(RenameAgent(name=" Front  desk ")).then(AgentRenamed(name="Front desk"))
+        given(AGENTS, CREATED, AgentRenamed(name="Front desk")).when(RenameAgent(name="Front desk")).then()
+
+    def test_is_refused_without_a_name(self) -> None:
+        given(AGENTS, CREATED).when(RenameAgent(name=" ")).then_refused(AgentNameMissing)
+
+
+OTHER = document(version="3")
+OPENED = AgentBranchOpened(branch="try", version_hash=PUBLISHED.version_hash)
+RECORDED = AgentVersionRecorded(
+    branch="try", version_hash=sha256(canonical(OTHER).encode()).hexdigest(), label="3", configuration=canonical(OTHER)
+)
+
+
+class TestBranches:
+    def test_begin_at_what_is_live(self) -> None:
+        given(AGENTS, CREATED, PUBLISHED).when(OpenBranch(branch="try")).then(OPENED)
+
+    def test_begin_at_the_newest_of_another_branch(self) -> None:
+        deeper = AgentBranchOpened(branch="deeper", version_hash=RECORDED.version_hash)
+        given(AGENTS, CREATED, PUBLISHED, OPENED, RECORDED).when(OpenBranch(branch="deeper", base="try")).then(deeper)
+
+    def test_begin_at_a_version(self) -> None:
+        given(AGENTS, CREATED).when(OpenBranch(branch="try")).then_refused(NothingToBranchFrom)
+        given(AGENTS, CREATED, PUBLISHED).when(OpenBranch(branch="try", base="nowhere")).then_refused(NotFound)
+
+    def test_are_opened_once_unless_they_were_closed(self) -> None:
+        given(AGENTS, CREATED, PUBLISHED, OPENED).when(OpenBranch(branch="try")).then_refused(BranchExists)
+        given(AGENTS, CREATED, PUBLISHED, OPENED, AgentBranchClosed(branch="try")).when(OpenBranch(branch="try")).then(OPENED)
+
+    def test_take_versions_that_do_not_go_live(self) -> None:
+        on_branch = PublishAgentVersion(label="", configuration=OTHER, branch="try")
+        given(AGENTS, CREATED, PUBLISHED, OPENED).when(on_branch).then(RECORDED)
+        given(AGENTS, CREATED, PUBLISHED, OPENED, RECORDED).when(on_branch).then()
+        given(AGENTS, CREATED, PUBLISHED).when(on_branch).then_refused(NotFound)
+
+    def test_go_live_when_they_are_published(self) -> None:
+        live = AgentVersionPublished(version_hash=RECORDED.version_hash, label="3", configuration=RECORDED.configuration)
+        given(AGENTS, CREATED, PUBLISHED, OPENED, RECORDED).when(PublishBranch(branch="try")).then(live)
+        given(AGENTS, CREATED, PUBLISHED, OPENED, RECORDED, live).when(PublishBranch(branch="try")).then()
+        given(AGENTS, CREATED, PUBLISHED, OPENED).when(PublishBranch(branch="try")).then()
+
+    def test_are_closed_and_gone(self) -> None:
+        given(AGENTS, CREATED, PUBLISHED, OPENED).when(CloseBranch(branch="try")).then(AgentBranchClosed(branch="try"))
+        given(AGENTS, CREATED, PUBLISHED).when(CloseBranch(branch="try")).then_refused(NotFound)
+
+    @pytest.mark.parametrize("command", [OpenBranch(branch="main"), PublishBranch(branch="main"), CloseBranch(branch="main")])
+    def test_leave_the_main_one_alone(self, command: OpenBranch | PublishBranch | CloseBranch) -> None:
+        given(AGENTS, CREATED, PUBLISHED).when(command).then_refused(MainBranch)

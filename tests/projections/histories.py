@@ -9,6 +9,7 @@ from events.calls.ending import FactsLost
 from events.calls.recording import RecordingStarted
 from events.calls.thinking import ModelChosen
 from events.consents import ConsentGranted, ConsentRevoked, Purpose
+from events.environments import AgentPinned, AgentUnpinned, EnvironmentOpened
 from events.flags import FlagRemoved, FlagSet
 from events.numbers import NumberAssigned, NumberReleased
 from events.organisations import ApiKeyIssued, ApiKeyRevoked, OrganisationCreated, OrganisationRenamed
@@ -75,5 +76,13 @@ _STREAMS: list[tuple[StreamId, Fact, list[Fact]]] = [
         [NumberReleased(organisation_id=AYB), NumberAssigned(organisation_id="AYB-2", agent_id="agt_2", number=Sealed("AYB-2", b"box"))],
     ),
     (StreamId(AYB, "flags", "greeting"), FlagSet(enabled=True, variant="v"), [FlagRemoved(), FlagSet(enabled=False, variant="w")]),
+    (
+        StreamId(AYB, "environments", "staging"),
+        EnvironmentOpened(description="d"),
+        [
+            *(AgentPinned(agent_id=f"agt_{n}", version_hash="1" * 64, label="1", configuration="{}") for n in range(2)),
+            AgentUnpinned(agent_id="agt_1"), EnvironmentOpened(description="e"),
+        ],
+    ),
     (StreamId(AYB, "usage", "call_1"), UsageRecorded(call_id="call_1", lines=(_LINE,)), [UsageRecorded(call_id="call_1", lines=())]),
 ]  # fmt: skip

@@ -2,7 +2,14 @@
 
 import pytest
 
-from events.agents import AgentCreated, AgentVersionPublished
+from events.agents import (
+    AgentBranchClosed,
+    AgentBranchOpened,
+    AgentCreated,
+    AgentRenamed,
+    AgentVersionPublished,
+    AgentVersionRecorded,
+)
 from events.streams import StreamId
 from projections.agents import AGENT_VERSIONS, AGENTS
 from projections.table import BrokenHistory
@@ -36,3 +43,17 @@ class TestAgent:
     def test_cannot_begin_with_a_version(self) -> None:
         with pytest.raises(BrokenHistory):
             AGENTS.fold(told(STREAM, FIRST))
+
+    def test_has_branches_that_are_not_live(self) -> None:
+        opened, closed = AgentBranchOpened(branch="try", version_hash=FIRST.version_hash), AgentBranchClosed(branch="try")
+        recorded = AgentVersionRecorded(branch="try", version_hash="3" * 64, label="3", configuration="{}")
+        history = (CREATED, FIRST, opened, recorded, AgentRenamed(name="Desk"))
+        row = AGENTS.fold(told(STREAM, *history))
+        assert row is not None
+        assert row.live is not None
+        assert (row.name, row.live.version, [(each.name, each.version_hash) for each in row.branches]) == ("Desk", 2, [("try", "3" * 64)])
+        entries = [entry for fact in told(STREAM, *history) for entry in AGENT_VERSIONS.entries(fact)]
+        assert [(entry.branch, entry.label) for entry in entries] == [("main", "1"), ("try", "3")]
+        gone = AGENTS.fold(told(STREAM, *history, closed))
+        assert gone is not None
+        assert gone.branches == ()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from events.agents import AgentCreated, AgentVersionPublished
+from events.environments import AgentPinned, AgentUnpinned, EnvironmentClosed, EnvironmentOpened
 from events.flags import FlagRemoved, FlagSet
 from events.numbers import NumberAssigned, NumberReleased
 from events.organisations import ApiKeyIssued, ApiKeyRevoked, OrganisationCreated
@@ -108,6 +109,27 @@ class TestRoute:
         async with following(reader) as directory:
             assert directory.configuration(AYB, "agt_1", "1" * 64) is None
             assert directory.configuration(AYB, "agt_1", f"{0:064}") is not None
+
+    async def test_names_the_version_that_is_pinned_in_the_numbers_environment(self) -> None:
+        reader, staging = business(), StreamId(AYB, "environments", "staging")
+        pin = AgentPinned(agent_id="agt_1", version_hash="9" * 64, label="9", configuration='{"n":9}')
+        reader.append(NUMBER, replace(ASSIGNED, environment="staging"))
+        async with following(reader) as directory:
+
+            async def after(*facts: object) -> tuple[str, str]:
+                assert await directory.wait_for([position(reader.append(staging, *facts))], 5)
+                route = directory.route(NUMBER_REF)
+                assert route is not None
+                return route.agent_version, route.environment
+
+            # Where nothing is pinned, what is live answers.
+            assert await after(EnvironmentOpened()) == ("1", "staging")
+            assert await after(pin) == ("9", "staging")
+            assert directory.configuration(AYB, "agt_1", "9" * 64) == {"n": 9}
+            assert "9" * 64 in directory.configurations()
+            assert await after(AgentUnpinned(agent_id="agt_1")) == ("1", "staging")
+            assert await after(pin, EnvironmentClosed()) == ("1", "staging")
+            assert await after(EnvironmentOpened()) == ("1", "staging")
 
     async def test_does_not_wait_longer_than_it_is_told(self) -> None:
         async with following(business()) as directory:

@@ -71,6 +71,7 @@ class Desk:
     version_hash: str = "hash"
     configuration: Mapping[str, Any] = field(default_factory=dict)
     flags: Mapping[str, str] = field(default_factory=dict)
+    environment: str = ""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,84 @@
+"""What the OpenAPI document says of the conventions: written into it for all operations at once, as `shaping` keeps them."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from api.shapes import EXPANDED, PARTIAL, Shape, dotted
+from api.versions import HEADER, Versions
+
+MERGE_PATCH = "application/merge-patch+json"
+_JSON = "application/json"
+_PARTIAL = {"schema": {"type": "object", "description": "The same, with the fields that were asked for."}}
+_AGES = {
+    "Deprecation": {"description": "Since when this is to be used no more (RFC 9745).", "schema": {"type": "string"}},
+    "Sunset": {"description": "Until when it is answered (RFC 8594).", "schema": {"type": "string"}},
+}
+_PLACE = re.compile(r"\{[^}]*\}")
+
+
+def describe(document: dict[str, Any], shapes: Sequence[Shape], versions: Versions) -> None:
+    """Add the parameters, the bodies and the headers that no route declares by itself."""
+    by_operation = {shape.operation: shape for shape in shapes}
+    answers = {_PLACE.sub("{}", path): _answer_of(methods) for path, methods in document["paths"].items()}
+    for path, methods in document["paths"].items():
+        if not path.startswith("/v1/"):
+            continue
+        for method, operation in methods.items():
+            operation.setdefault("parameters", []).append(_version(versions))
+            shape = by_operation.get(operation["operationId"])
+            if method == "patch":
+                content = operation["requestBody"]["content"]
+                operation["requestBody"]["content"] = {MERGE_PATCH: content[_JSON], **content}
+            for status, answer in operation["responses"].items():
+                if status.startswith("2"):
+                    answer.setdefault("headers", {}).update(
+                        {HEADER: {"description": "In which it is.", "schema": {"type": "string"}}, **_AGES}
+                    )
+            if method == "get" and shape is not None:
+                _of_one(document, operation, shape, answers)
+
+
+def _of_one(document: dict[str, Any], operation: dict[str, Any], shape: Shape, answers: dict[str, Any]) -> None:
+    operation["parameters"].append(_list("fields", list(dotted(shape.fields)), "Only these, of each thing; apart by commas."))
+    content = operation["responses"]["200"]["content"]
+    content[PARTIAL] = _PARTIAL
+    if not shape.references:
+        return
+    operation["parameters"].append(_list("expand", sorted(shape.references), f"Add these under `{EXPANDED}`; apart by commas."))
+    schemas = document["components"]["schemas"]
+    model = schemas[_name(content[_JSON]["schema"])]
+    if shape.paged:
+        model = schemas[_name(model["properties"]["data"]["items"])]
+    referred = {name: answers.get(href) for name, (_, href) in shape.references.items()}
+    model["properties"][EXPANDED] = {
+        "type": "object",
+        "description": "What `expand` asked for; null where it is not there, or not the key's to see.",
+        "properties": {name: {"anyOf": [found, {"type": "null"}]} for name, found in sorted(referred.items()) if found},
+    }
+
+
+def _answer_of(methods: dict[str, Any]) -> Any:
+    """The schema of what a GET of a path answers with."""
+    try:
+        return methods["get"]["responses"]["200"]["content"][_JSON]["schema"]
+    except KeyError:
+        return None
+
+
+def _name(schema: dict[str, Any]) -> str:
+    return str(schema["$ref"]).rpartition("/")[2]
+
+
+def _list(name: str, names: list[str], description: str) -> dict[str, Any]:
+    return {
+        "name": name, "in": "query", "required": False, "description": description, "style": "form", "explode": False,
+        "schema": {"type": "array", "items": {"type": "string", "enum": names}, "maxItems": 60, "uniqueItems": True},
+    }  # fmt: skip
+
+
+def _version(versions: Versions) -> dict[str, Any]:
+    return {
+        "name": HEADER, "in": "header", "required": False, "description": "The date version to answer in, instead of the key's.",
+        "schema": {"type": "string", "enum": list(versions.known)},
+    }  # fmt: skip

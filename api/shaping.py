@@ -1,0 +1,189 @@
+"""The conventions that every answer keeps, for all rooms at once: its version, its age, the fields asked for, what it refers to.
+
+An expansion is what the caller would have had by asking for it: the same key, the same scopes, the same walls, the same moment.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, quote, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import Caller, permit
+from api.problems import READS_UNAVAILABLE, UNKNOWN_EXPANSION, UNKNOWN_FIELD, UNKNOWN_VERSION, At, Problem, render
+from api.shapes import EXPANDED, PARTIAL, Mask, Shape, mask_of, masked, must_be_references, names_in
+from api.trace import trace_of
+from api.versions import HEADER, NoSuchVersion, Versions
+
+_GUARDED = "/v1/"
+_AT_ONCE = 8
+_JSON = "application/json"
+# What belongs to the asking request alone.
+_OWN = frozenset({b"content-length", b"content-type", b"if-match", b"idempotency-key", b"range"})
+_PASSED_ON = ("as-of", "min-position")
+_SCOPE = ("type", "asgi", "http_version", "scheme", "server", "client", "root_path", "app", "state", "extensions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a request wants of its answer."""
+
+    version: str
+    fields: Sequence[str]
+    expand: Sequence[str]
+
+
+class Fetched(NamedTuple):
+    """What a reference led to."""
+
+    status: int
+    document: Any
+
+
+class Conventions:
+    """An ASGI middleware between the gate and the routes. An answer that is as the route made it is not looked into."""
+
+    def __init__(self, app: ASGIApp, *, shapes: Mapping[Any, Shape], versions: Versions) -> None:
+        self._app = app
+        self._shapes = shapes
+        self._versions = versions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(_GUARDED):
+            await self._app(scope, receive, send)
+            return
+        try:
+            asked = self._asked(scope)
+        except Problem as problem:
+            await _refuse(scope, problem, receive, send)
+            return
+        ageing = self._versions.ageing(asked.version)
+        kept: Message | None = None
+        body = bytearray()
+
+        async def shaped(message: Message) -> None:
+            nonlocal kept
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = asked.version
+                shape = self._shapes.get(scope.get("endpoint"))
+                for old in () if shape is None else shape.deprecated:
+                    headers.update(old.headers())
+                headers.update(ageing)
+                if shape is not None and self._wants(asked, shape) and _is_whole(message, headers):
+                    kept = message
+                    return
+            elif kept is not None:
+                body.extend(message.get("body", b""))
+                if not message.get("more_body", False):
+                    await self._answer(scope, asked, kept, bytes(body), receive, send)
+                return
+            await send(message)
+
+        await self._app(scope, receive, shaped)
+
+    def _asked(self, scope: Scope) -> Asked:
+        who: Caller = scope["state"]["caller"]
+        pinned = self._versions.newest if who.is_operator else who.api_version
+        try:
+            version = self._versions.chosen(Headers(scope=scope).get(HEADER), pinned)
+        except NoSuchVersion as cause:
+            at = [At(header=HEADER, detail="is no version of ours")]
+            raise Problem(UNKNOWN_VERSION, str(cause), errors=at, possible=list(self._versions.known)) from cause
+        query = scope["query_string"]
+        if scope["method"] != "GET" or not (b"fields" in query or b"expand" in query):
+            return Asked(version=version, fields=(), expand=())
+        given = parse_qs(query.decode("latin-1"), max_num_fields=None)
+        return Asked(
+            version=version, fields=names_in(given.get("fields", ()), UNKNOWN_FIELD, "fields"),
+            expand=names_in(given.get("expand", ()), UNKNOWN_EXPANSION, "expand"),
+        )  # fmt: skip
+
+    def _wants(self, asked: Asked, shape: Shape) -> bool:
+        return bool(asked.fields or asked.expand or self._versions.since(asked.version, shape.operation))
+
+    async def _answer(self, scope: Scope, asked: Asked, start: Message, body: bytes, receive: Receive, send: Send) -> None:
+        try:
+            document = await self._shaped(scope, asked, self._shapes[scope["endpoint"]], json.loads(body))
+        except Problem as problem:
+            await _refuse(scope, problem, receive, send)
+            return
+        content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        headers = MutableHeaders(scope=start)
+        headers["Content-Length"] = str(len(content))
+        if asked.fields:
+            headers["Content-Type"] = PARTIAL
+        await send(start)
+        await send({"type": "http.response.body", "body": content})
+
+    async def _shaped(self, scope: Scope, asked: Asked, shape: Shape, document: Any) -> Any:
+        must_be_references(asked.expand, shape)
+        things = shape.things(document)
+        expanded = await self._expansions(scope, asked, shape, things)
+        for change in self._versions.since(asked.version, shape.operation):
+            things = [change.back(each) for each in things]
+        if expanded:
+            things = [{**each, EXPANDED: more} for each, more in zip(things, expanded, strict=True)]
+        # An older form may have names of its own.
+        older: Mask = {name: {} for each in things for name in each}
+        mask = mask_of(asked.fields, older | dict(shape.fields))
+        return shape.of(document, [masked(each, mask) for each in things])
+
+    async def _expansions(self, scope: Scope, asked: Asked, shape: Shape, things: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What each thing refers to, by name; null where it leads to nothing, or to nothing that the caller may see."""
+        if not asked.expand:
+            return []
+        leads = [{name: _href(each, *shape.references[name]) for name in asked.expand} for each in things]
+        wanted = sorted({href for each in leads for href in each.values() if href is not None})
+        for href in wanted:
+            permit(scope["state"]["caller"], "GET", href)
+        places = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            under_way = {href: tasks.create_task(self._fetch(scope, href, places), name=f"expand {href}") for href in wanted}
+        found = {href: task.result() for href, task in under_way.items()}
+        if any(each.status == 503 for each in found.values()):
+            raise Problem(READS_UNAVAILABLE, READS_UNAVAILABLE.meaning, headers={"Retry-After": "1"})
+        return [
+            {name: None if href is None or found[href].status != 200 else found[href].document for name, href in each.items()}
+            for each in leads
+        ]
+
+    async def _fetch(self, scope: Scope, href: str, places: asyncio.Semaphore) -> Fetched:
+        given = parse_qs(scope["query_string"].decode("latin-1"))
+        query = urlencode({name: given[name] for name in _PASSED_ON if name in given}, doseq=True)
+        asking: dict[str, Any] = {name: scope[name] for name in _SCOPE if name in scope} | {
+            "method": "GET", "path": href, "raw_path": quote(href).encode(), "query_string": query.encode("latin-1"),
+            "headers": [(name, value) for name, value in scope["headers"] if name not in _OWN],
+        }  # fmt: skip
+        status, body = 0, bytearray()
+
+        async def nothing() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def take(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                body.extend(message.get("body", b""))
+
+        async with places:
+            await self(asking, nothing, take)
+        return Fetched(status, json.loads(body) if status == 200 else None)
+
+
+def _href(thing: Mapping[str, Any], field: str, address: str) -> str | None:
+    value = thing[field]
+    return None if value is None or value == "" else address.format(value)
+
+
+def _is_whole(message: Message, headers: MutableHeaders) -> bool:
+    return 200 <= message["status"] < 300 and headers.get("Content-Type", "").startswith(_JSON)
+
+
+async def _refuse(scope: Scope, problem: Problem, receive: Receive, send: Send) -> None:
+    await render(scope["path"], trace_of(scope).trace_id.hex(), problem)(scope, receive, send)
