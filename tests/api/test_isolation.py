@@ -92,7 +92,8 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     return Belongings(
         ids={
             "organisation_id": tenant.id, "agent_id": agent_id, "version": str(version.json()["version"]), "number": number,
-            "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id, "branch": "zanzibar",
+            "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id,
+            "branch": "zanzibar",
         },
         marks=("Zanzibar", CALLER, number, call_id, agent_id, tenant.id),
         cursor=page.json()["next_cursor"],
@@ -164,7 +165,8 @@ def told(answer: Answer, ids: Mapping[str, str]) -> str:
 Examine = Callable[[Case, Callable[..., Answer]], None]
 NOWHERE = {
     "organisation_id": "AYB-0000-0000-0000", "agent_id": "agt_" + "0" * 32, "version": "999", "number": "+14155550000",
-    "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32, "branch": "nothing",
+    "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32,
+    "branch": "nothing",
 }  # fmt: skip
 
 
