@@ -6,6 +6,7 @@ import gc
 import importlib
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -73,6 +74,8 @@ def main() -> None:
     """Run a verb. What a person can mend is said in a sentence, with exit code 1; anything else is a bug and shows itself."""
     # A log read back makes millions of objects that stay: looking through them every 700 allocations costs a quarter of the time.
     gc.set_threshold(100_000, 50, 1_000)
+    # The matrices of a call are small: a second thread for them costs more than it does. It is read once, when numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Standard output is for results.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     # It tells in its log what our sentences say.

@@ -18,7 +18,7 @@ from infra.adapters.model_catalogues import read_model_catalogues
 from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
 from infra.adapters.polly import open_polly
 from infra.adapters.scripted_model.model import ScriptedModel
-from infra.adapters.silero import SileroVoiceActivity
+from infra.adapters.silero.detector import SileroVoiceActivity
 from infra.adapters.twilio import TwilioTelephony
 from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_business.tools import tools_for

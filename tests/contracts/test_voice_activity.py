@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
+import onnxruntime
+import pytest
 
-from infra.adapters.silero import SileroVoiceActivity
-from realtime.audio import BYTES_PER_MS, FRAME_BYTES, encode, saturated, silence
+from infra.adapters.silero.detector import SileroVoiceActivity
+from infra.adapters.silero.network import LOOKED_AT, STATE, Network
+from infra.adapters.silero.weights import AnotherNetwork, bundled
+from realtime.audio import BYTES_PER_MS, FRAME_BYTES, RATE_HZ, decode_float, encode, saturated, silence
 from realtime.hearing.vad import SILENT, WINDOW_MS, SpeechStarted, SpeechStopped, Thresholds, steps
 from realtime.ports import ActivityStream
 from tests.contracts.spoken import said
@@ -85,3 +89,24 @@ class TestDetector:
         stream.feed(silence(320))
         await open_still.fed(other, silence(320))
         assert closed.windows == []
+
+
+class TestTheNetwork:
+    async def test_finds_what_a_general_runtime_finds_in_speech_noise_and_silence(self) -> None:
+        sounds = [await said("how much is a cleaning", after_ms=640), noise(1600, 300), noise(1600, 12_000), silence(1600)]
+        longest = max(map(len, sounds))
+        calls = np.stack(
+            [decode_float(sound + silence((longest - len(sound)) // BYTES_PER_MS + 1)[: longest - len(sound)]) for sound in sounds]
+        )
+        ours, theirs = Network(bundled().read_bytes()), onnxruntime.InferenceSession(str(bundled()), providers=["CPUExecutionProvider"])
+        state = np.zeros((2, len(sounds), STATE), np.float32)
+        for at in range(0, longest - LOOKED_AT, WINDOW_MS * BYTES_PER_MS):
+            windows = calls[:, at : at + LOOKED_AT]
+            found, after = ours.run(windows, state)
+            told, state = theirs.run(None, {"input": windows, "state": state, "sr": np.array(RATE_HZ, np.int64)})
+            assert np.allclose(found, told[:, 0], atol=1e-4)
+            assert np.allclose(after, state, atol=1e-4)
+
+    def test_is_refused_when_the_package_has_another(self) -> None:
+        with pytest.raises(AnotherNetwork):
+            Network(bundled().with_name("silero_vad_16k_op15.onnx").read_bytes())

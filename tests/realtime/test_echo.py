@@ -9,7 +9,7 @@ import pytest
 
 from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, Dismissal, InterruptionDismissed
 from infra.adapters.flite import say
-from infra.adapters.silero import SileroVoiceActivity
+from infra.adapters.silero.detector import SileroVoiceActivity
 from realtime.audio import FRAME_BYTES, FRAME_MS, decode, encode, saturated
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from infra.adapters.silero import SileroVoiceActivity
+from infra.adapters.silero.detector import SileroVoiceActivity
 from realtime.audio import FRAME_BYTES, FRAME_MS
 from realtime.hearing import vad
 from realtime.hearing.contours import Contour
