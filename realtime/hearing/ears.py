@@ -18,6 +18,8 @@ Give = Callable[[signals.Signal], None]
 Noticed = Callable[[int, Sequence[tuple[int, float]], Sequence[vad.SpeechChange]], None]
 # A longer hole in the carrier's stamps is no lost frame; the clock then jumps with them.
 _LONGEST_GAP_MS = 2000
+# Where nobody speaks a recogniser is given its audio in pieces of this length: each costs a write of its own. Providers take up to 250.
+_QUIET_PIECE_BYTES = 200 * BYTES_PER_MS
 # A recogniser that was asked for its last word and gives no sign of life for so long hangs.
 _ANSWERS_WITHIN_SECONDS = 3.0
 
@@ -53,6 +55,7 @@ class Ears:
         self._next_ms = 0
         self._skipped_ms = 0
         self._unsettled = Unsettled()
+        self._held = bytearray()
         self._asked = 0
         self._speaking = False
         self._words_open = False
@@ -118,13 +121,17 @@ class Ears:
         self._activity.feed(mulaw)
         self._contour.feed(self._next_ms, mulaw)
         self._unsettled.add(mulaw)
-        self._send(mulaw)
+        if self._streams.stream is not None:
+            self._held += mulaw
+            if not self._idle or len(self._held) >= _QUIET_PIECE_BYTES:
+                self._send_held()
         return mulaw
 
     def finalize(self) -> None:
         """Ask the recogniser for its last word on what it was given."""
         self._asked += 1
         if self._streams.stream is not None:
+            self._send_held()
             self._streams.stream.finalize()
             self._expect()
 
@@ -145,6 +152,7 @@ class Ears:
         reason = lost or changed_because(stream, before, self._recogniser.name)
         self._began_at_ms = self._unsettled.from_ms
         audio = self._unsettled.audio()
+        self._held.clear()
         if reason and not self._streams.broken:
             self._give(
                 signals.EngineTaken(
@@ -159,6 +167,16 @@ class Ears:
             self._asked = 1
             stream.finalize()
             self._expect()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nobody speaks and the recogniser owes nothing."""
+        return not (self._speaking or self._asked or self._words_open)
+
+    def _send_held(self) -> None:
+        if self._held:
+            self._send(bytes(self._held))
+            self._held.clear()
 
     def _send(self, mulaw: bytes) -> None:
         if self._streams.stream is not None and not self._streams.broken:
@@ -197,8 +215,10 @@ class Ears:
             else:
                 ended_ms = max(self._contour.ended(since_ms), self._began_ms)
                 self._give(signals.SpeechStopped(at_ms=at_ms, ended_ms=min(ended_ms, at_ms)))
-        if not (self._speaking or self._asked or self._words_open):
+        if self._idle:
             self._unsettled.quiet()
+        elif self._held:
+            self._send_held()
 
     def _but_for_echo(self, echo: Echo, end_ms: int, probability: float) -> float:
         """The agent's own voice is no voice of the caller's."""

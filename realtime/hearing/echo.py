@@ -23,6 +23,11 @@ _PLAIN = 0.6
 _NEAR_MS = 6
 _NEAR_LIKENESS = 0.5
 
+# Lengths whose transforms are quick.
+_FAST = sorted(
+    length for length in (two * odd for two in (2**power for power in range(8, 14)) for odd in (1, 3, 5, 9, 15, 25)) if length <= 1 << 13
+)
+
 Sound = NDArray[np.float32]
 
 
@@ -87,10 +92,15 @@ class Echo:
         if not softer.any():
             # Too loud for an echo of anything: most callers are, and need no comparison of shapes.
             return False
-        size = 1 << (len(sent) + len(heard) - 1).bit_length()
+        # What is compared begins with the first delay at which it could be an echo, and ends with the last.
+        first, end = int(softer.argmax()), len(softer) - int(softer[::-1].argmax())
+        sent = sent[first : end - 1 + len(heard)]
+        # What comes around the end of so short a transform falls on delays that nobody asks about.
+        size = next(length for length in _FAST if length >= len(sent))
         product = np.fft.rfft(sent, size) * np.conj(np.fft.rfft(heard, size))
-        along = np.fft.irfft(product, size)[: len(sent) - len(heard) + 1]
-        likeness = np.where(softer, np.abs(along) / np.sqrt(energies * energy), 0.0)
+        along = np.fft.irfft(product, size)[: end - first]
+        likeness = np.zeros(len(softer))
+        likeness[first:end] = np.where(softer[first:end], np.abs(along) / np.sqrt(energies[first:end] * energy), 0.0)
         best = int(likeness.argmax())
         if likeness[best] >= _PLAIN:
             self._delay = best

@@ -1,7 +1,7 @@
 """When the caller starts and stops speaking, from the probability that each window of audio holds speech."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 WINDOW_MS: Final = 32
@@ -81,7 +81,7 @@ def _while_silent(activity: Activity, thresholds: Thresholds, end_ms: int, proba
     began_ms = end_ms - WINDOW_MS if activity.turning_ms is None else activity.turning_ms
     evidence_ms = activity.evidence_ms + WINDOW_MS
     if evidence_ms < thresholds.start_ms:
-        return replace(activity, turning_ms=began_ms, evidence_ms=evidence_ms), None
+        return Activity(turning_ms=began_ms, evidence_ms=evidence_ms), None
     return Activity(speaking=True), SpeechStarted(at_ms=began_ms, noticed_ms=end_ms)
 
 
@@ -94,7 +94,7 @@ def _while_speaking(activity: Activity, thresholds: Thresholds, end_ms: int, pro
     ended_ms = end_ms - WINDOW_MS if activity.turning_ms is None else activity.turning_ms
     evidence_ms = activity.evidence_ms + WINDOW_MS
     if evidence_ms < thresholds.stop_ms:
-        return replace(activity, turning_ms=ended_ms, evidence_ms=evidence_ms), None
+        return Activity(speaking=True, turning_ms=ended_ms, evidence_ms=evidence_ms), None
     return SILENT, SpeechStopped(at_ms=ended_ms, noticed_ms=end_ms)
 
 

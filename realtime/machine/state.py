@@ -1,6 +1,6 @@
 """What a call is at a moment, part by part, and one step in the making."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -8,6 +8,7 @@ from commands.calls.orders import CallCommand, Witness, Witnessed
 from commands.consents import ConsentCommand
 from events.calls.ending import EndedBy, Stage
 from events.calls.talking import Latency, Spent
+from projections.replacing import replaced
 from realtime.consent.disclosure import Disclosure
 from realtime.consent.permission import Permission
 from realtime.machine.briefing import Briefing
@@ -240,11 +241,11 @@ class Moment:
         self.effects.extend(effects)
 
     def change(self, **parts: Any) -> None:
-        self.state = replace(self.state, **parts)
+        self.state = replaced(self.state, **parts)
 
     def change_reply(self, **parts: Any) -> None:
         if self.state.reply is not None:
-            self.change(reply=replace(self.state.reply, **parts))
+            self.change(reply=replaced(self.state.reply, **parts))
 
     def note(self, fact: Witnessed, *, essential: bool = False) -> None:
         self.do(Note(command=Witness(fact=fact), essential=essential))

@@ -85,7 +85,22 @@ class TestEars:
         assert hearing.frame(60, FRAME) == FRAME * 3
         assert hearing.frame(60, FRAME) == b""
         assert hearing.frame(80, FRAME) == FRAME
+        hearing.finalize()
         assert hearing.heard_ms == 100
+
+    async def test_give_a_recogniser_quiet_in_pieces_and_speech_at_once(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        await hearing.connect(language="en", vocabulary=())
+        heard = []
+        for at_ms in range(0, 400, 20):
+            hearing.frame(at_ms, FRAME)
+            heard.append(hearing.heard_ms)
+        assert sorted(set(heard)) == [0, 200, 400]
+        hearing.frame(400, FRAME)
+        ends_ms = say(hearing, 420, "hello")
+        assert isinstance(given[0], signals.SpeechStarted)
+        assert hearing.heard_ms == ends_ms
 
     async def test_tell_times_of_the_call_though_the_stream_began_later(self) -> None:
         engine = TextEars()
