@@ -315,6 +315,7 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
 CALLS = Table(
     name="calls", version=2, room="calls", category="calls", row=Call, evolve=evolve,
     unmoved_by=(ModelChosen, ToolRequested, ToolAnswered, AgentTurn, AnswerSpeculated, AnswerAccounted, GuardrailApplied),
+    done=("status", CallStatus.ENDED.value),
 )  # fmt: skip
 CALL_TIMELINE = Series(name="call_timeline", version=1, room="calls", category="calls", row=TimelineEntry, entries=entries)
 LIVE_CALLS = Live(

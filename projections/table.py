@@ -62,6 +62,7 @@ class Table(Generic[R]):
     again beside itself.
     `unmoved_by`: facts of which `evolve` gives the very row that it was given, and which follow a row in every history. They are not
     decoded for it.
+    `done`: the column and the value by which a row is done with; the others, few among many, are found without looking at those.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Table(Generic[R]):
     evolve: Callable[[R | None, Recorded[Any]], R | None]
     build: int = 1
     unmoved_by: Collection[type] = ()
+    done: tuple[str, str] | None = None
     columns: tuple[Column, ...] = field(init=False)
     names_its_organisation: bool = field(init=False)
     unmoved_kinds: frozenset[str] = field(init=False)
@@ -81,6 +83,10 @@ class Table(Generic[R]):
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "unmoved_kinds", frozenset(type_of_class(each).name for each in self.unmoved_by))
         object.__setattr__(self, "names_its_organisation", any(column.name == ORGANISATION for column in columns))
+        if self.done is not None and (self.done[0], Stored.TEXT, False) not in [
+            (each.name, each.stored, each.nullable) for each in columns
+        ]:
+            raise BadShape(f"{self.name}: rows that are done are told by a column of words that is never empty, and {self.done[0]} is none")
 
     def organisation(self, row: R) -> str:
         """Whose row it is, for the separation of organisations."""

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from events.streams import StreamId
 from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.rows import unavailable
-from infra.adapters.postgres.shapes import view_of
-from projections.calls import CALLS, CallStatus
+from infra.adapters.postgres.shapes import not_done, view_of
+from projections.calls import CALLS
 from realtime.carrier.ports import UnderWay
 
 _MOST = 10_000
+# Asked every few seconds of a table of all calls that ever were: by its index of those that are not done.
 _SELECT = f"""
-SELECT tenant, id, call_sid, worker, received_at FROM {view_of(CALLS)} WHERE status <> '{CallStatus.ENDED}'
+SELECT tenant, id, call_sid, worker, received_at FROM {view_of(CALLS)} WHERE {not_done(CALLS)}
 ORDER BY id DESC LIMIT {_MOST}
 """
 _SECONDS = 5.0

@@ -125,12 +125,27 @@ def created(projection: Projection) -> str:
         statements.append(indexed(projection))
     if isinstance(projection, Table):
         statements.append(f"CREATE INDEX ON {relation} ({ORGANISATION}, id, tenant)")
+        if projection.done is not None:
+            statements.append(indexed_rest(projection))
     return "; ".join(statements)
 
 
 def indexed(journal: Journal) -> str:
     """The statement by which the journal's entries are found by stream: events, and the receipts that owners load with them."""
     return f"CREATE INDEX IF NOT EXISTS journal_by_stream ON {relation_of(journal)} (stream, version) WHERE kind IN (0, 4)"
+
+
+def indexed_rest(table: Table[Any]) -> str:
+    """The statement by which the rows that are not done are found among all others, newest first."""
+    return f"CREATE INDEX IF NOT EXISTS {table.name}_not_done ON {relation_of(table)} (id) WHERE {not_done(table)}"
+
+
+def not_done(table: Table[Any]) -> str:
+    """The condition, spelt as the index has it: a planner takes the index for no other spelling."""
+    if table.done is None:
+        raise ValueError(f"no row of {table.name} is ever done")
+    column, value = table.done
+    return f"""\"{column}\" <> '{value}'"""
 
 
 def names(projection: Projection) -> str:

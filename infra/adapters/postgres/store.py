@@ -14,7 +14,17 @@ from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.copying import copy_journal
 from infra.adapters.postgres.healing import sick
 from infra.adapters.postgres.parts import Parts
-from infra.adapters.postgres.shapes import CHECKPOINTS, READ_SIDE, columns_of, created, indexed, relation, relation_of, schema_of
+from infra.adapters.postgres.shapes import (
+    CHECKPOINTS,
+    READ_SIDE,
+    columns_of,
+    created,
+    indexed,
+    indexed_rest,
+    relation,
+    relation_of,
+    schema_of,
+)
 from infra.adapters.postgres.walls import OPENED, ensure_reader, walled
 from projections.journal import Journal
 from projections.ports import (
@@ -165,6 +175,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
         )
     if isinstance(projection, Journal):
         await connection.execute(indexed(projection))
+    if isinstance(projection, Table) and projection.done is not None:
+        await connection.execute(indexed_rest(projection))
     if not await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = $1::regclass", name):
         await connection.execute(walled(projection))
 
