@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     deepgram_base_url: str | None = Field(None, pattern=r"^(https?|wss?)://\S+$")
     # Where Deepgram is asked next when it fails: other addresses of its, with commas between.
     deepgram_other_base_urls: str = Field("", pattern=r"^((https?|wss?)://[^\s,]+(,(https?|wss?)://[^\s,]+)*)?$")
-    # Where recordings lie: in this bucket of S3 (at an endpoint of one's own, if named); None: in the state folder.
+    # Where recordings and signals of calls lie: in this bucket of S3 (at an endpoint of one's own, if named); None: in the state folder.
     recordings_bucket: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.-]{2,62}$")
     recordings_endpoint_url: str | None = Field(None, pattern=r"^https?://\S+$")
     # Credentials for Bedrock come the way every AWS program finds them; only what differs stands here.

@@ -63,4 +63,4 @@ def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory
 
 def recordings_of(footing: Footing, models: ReadModels) -> StoredRecordings:
     """What was recorded, as the facts say."""
-    return StoredRecordings(rows=models.rows, store=footing.recordings, keyring=footing.installation.key_ring)
+    return StoredRecordings(rows=models.rows, store=footing.objects.recordings, keyring=footing.installation.key_ring)

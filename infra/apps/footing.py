@@ -21,11 +21,10 @@ from infra.adapters.redis import RedisUnreachable
 from infra.apps.brokers import security_of
 from infra.apps.installation import Installation
 from infra.apps.listening import AddressUnavailable
-from infra.apps.recording_store import opened_recordings
+from infra.apps.recording_store import ObjectStores, opened_objects
 from infra.apps.whereabouts import Role
 from infra.local.stack import Addresses
 from infra.settings import Settings
-from realtime.ports import RecordingStore
 
 # What keeps any process from beginning, and a person can mend.
 ANY_PROCESS: tuple[type[Exception], ...] = (
@@ -47,7 +46,7 @@ class Footing:
     kafka: KafkaLog
     schemas: SchemaTopic
     reader: KafkaLogReader
-    recordings: RecordingStore
+    objects: ObjectStores
 
     def shared(self, work: str, topics: Collection[str]) -> GroupAssignments:
         """The membership of this process among all that do this work on this log. Join it once."""
@@ -75,5 +74,5 @@ async def opened_footing(role: Role, settings: Settings, services: Addresses, in
             kafka=kafka,
             schemas=schemas,
             reader=KafkaLogReader(services.kafka, schemas, security=security),
-            recordings=await stack.enter_async_context(opened_recordings(settings)),
+            objects=await stack.enter_async_context(opened_objects(settings)),
         )

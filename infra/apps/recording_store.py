@@ -1,19 +1,32 @@
-"""Where recordings lie: a folder beside the log's own state, or a bucket."""
+"""Where recordings and the signals of calls lie: folders beside the log's own state, or a bucket."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from infra.adapters.recording_folder import RecordingFolder
-from infra.adapters.s3 import open_s3
+from infra.adapters.signal_folder import SignalFolder
 from infra.settings import Settings
 from realtime.ports import RecordingStore
+from realtime.rerun.ports import SignalStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectStores:
+    recordings: RecordingStore
+    signals: SignalStore
 
 
 @asynccontextmanager
-async def opened_recordings(settings: Settings) -> AsyncIterator[RecordingStore]:
+async def opened_objects(settings: Settings) -> AsyncIterator[ObjectStores]:
     """As the settings say."""
-    if settings.recordings_bucket is None:
-        yield RecordingFolder(settings.state_dir / "recordings")
+    bucket = settings.recordings_bucket
+    if bucket is None:
+        folder = settings.state_dir
+        yield ObjectStores(recordings=RecordingFolder(folder / "recordings"), signals=SignalFolder(folder / "signals"))
         return
-    async with open_s3(settings.recordings_bucket, region=settings.bedrock_region, endpoint_url=settings.recordings_endpoint_url) as store:
-        yield store
+    # The SDK costs memory and time: only who asks for it has it.
+    from infra.adapters.s3 import S3Recordings, S3Signals, s3_client  # noqa: PLC0415
+
+    async with s3_client(region=settings.bedrock_region, endpoint_url=settings.recordings_endpoint_url) as client:
+        yield ObjectStores(recordings=S3Recordings(client, bucket), signals=S3Signals(client, bucket))

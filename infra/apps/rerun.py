@@ -11,12 +11,14 @@ from rich.text import Text
 from events.calls.signals import SignalsKept
 from events.sealing import KeyErased, KeyRing
 from events.streams import StreamId
+from infra.apps.recording_store import opened_objects
 from infra.apps.rerun_words import effect_line, signal_line
-from infra.apps.signals import program, signals_in
+from infra.apps.signals import program
 from infra.apps.standing import ReadSide, read_side
 from infra.apps.story import ERASED
 from infra.apps.terminal import VerbFailed, print_json, results
 from infra.apps.timeline import clock
+from infra.settings import load_settings
 from projections.calls import CALLS, Call
 from projections.queries import JournalRows, cursor_of
 from realtime.rerun.changing import Change, UnknownChange, change_of
@@ -64,10 +66,9 @@ async def rerun(
         what_if = change_of(change) if change else None
     except UnknownChange as error:
         raise VerbFailed(f"{error}.") from error
-    async with read_side() as side:
+    async with read_side() as side, opened_objects(load_settings()) as objects:
         found = [await _call(side, call_id)] if call_id is not None else await _newest(side, limit)
-        store = signals_in(side.state_dir)
-        again = [each for call in found for each in await run_call(store, side.journal, side.key_ring, call, what_if)]
+        again = [each for call in found for each in await run_call(objects.signals, side.journal, side.key_ring, call, what_if)]
     if json:
         print_json([_plain(each) for each in again])
     else:

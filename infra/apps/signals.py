@@ -1,12 +1,11 @@
-"""Where the signals of calls are kept, and by which program their machine runs."""
+"""How the signals of calls are kept, and by which program their machine runs."""
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from events.sealing import KeyRing
-from infra.adapters.signal_folder import SignalFolder
-from infra.settings import Settings
 from realtime import audio
 from realtime.loop.observing import Observing
 from realtime.rerun.keeping import KeepingPorts, keeping
@@ -16,13 +15,10 @@ from realtime.rerun.ports import SignalStore
 _MACHINE = ("audio.py", "consent", "hearing", "machine", "ports.py", "speaking", "thinking", "turns")
 
 
-def signals_in(state_dir: Path) -> SignalStore:
-    return SignalFolder(state_dir / "signals")
-
-
-def kept_signals(settings: Settings, keyring: KeyRing) -> Observing:
-    """Has the calls of a process kept, so that they can be run again."""
-    return keeping(KeepingPorts(store=signals_in(settings.state_dir), keyring=keyring, program=program()))
+def kept_signals(store: SignalStore, keyring: KeyRing, *, afar: bool) -> Observing:
+    """Has the calls of a process kept, so that they can be run again. `afar`: each stretch costs a request, and they are longer."""
+    ports = KeepingPorts(store=store, keyring=keyring, program=program())
+    return keeping(replace(ports, every_seconds=2 * ports.every_seconds, told_every=ports.told_every // 2) if afar else ports)
 
 
 @cache

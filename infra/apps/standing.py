@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,7 +44,6 @@ class ReadSide:
     rows: PostgresRows
     journal: PostgresJournal
     key_ring: KeyRing
-    state_dir: Path
 
 
 async def addresses_of(settings: Settings, *needed: str) -> Addresses:
@@ -76,7 +74,7 @@ async def read_side() -> AsyncIterator[ReadSide]:
             projections: tuple[Projection, ...] = (*TABLES, *SERIES)
             rows = PostgresRows(pool, projections, Progress(pool, projections))
             journal = PostgresJournal(pool, prepared_codec())
-            yield ReadSide(rows=rows, journal=journal, key_ring=installation.key_ring, state_dir=settings.state_dir)
+            yield ReadSide(rows=rows, journal=journal, key_ring=installation.key_ring)
     except (PostgresUnreachable, RowsUnavailable, BrokenKeyFile) as error:
         raise VerbFailed(str(error)) from error
 

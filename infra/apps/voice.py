@@ -74,11 +74,12 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
             new_call_id=lambda organisation: owners.mint(CALLS.room, organisation, CALLS.category, _new_call_id),
         )  # fmt: skip
         prepared, seen = Prepared(engines.voice), await stack.enter_async_context(running_telemetry(settings))
+        keeps = kept_signals(footing.objects.signals, installation.key_ring, afar=settings.recordings_bucket is not None)
         call_engines = conductor.Engines(
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
-            telephony=engines.telephony, recordings=footing.recordings,
+            telephony=engines.telephony, recordings=footing.objects.recordings,
             prepared=prepared, watch=owners.watch, digits=DigitVault(), prices=_list_prices(),
-            observing=(kept_signals(settings, installation.key_ring), *seen.observing),
+            observing=(keeps, *seen.observing),
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
         spool = await stack.enter_async_context(running_spool(settings, owners))

@@ -1,6 +1,6 @@
-"""An emulator of the few S3 calls that recordings need, strict about signature (SigV4), checksum and condition.
+"""An emulator of the few S3 calls that recordings and signals need, strict about signature (SigV4), checksum and condition.
 
-Sources: docs.aws.amazon.com/AmazonS3/latest/API (PutObject, GetObject) and "Signature Calculations for the Authorization Header".
+Sources: docs.aws.amazon.com/AmazonS3/latest/API (PutObject, GetObject, ListObjectsV2) and there "Signature Calculations".
 """
 
 import base64
@@ -28,7 +28,7 @@ class _Refused(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class S3Emulator:
-    """One bucket. `failing`: so many of the next requests get a 503, as S3 answers when it wants us to slow down."""
+    """One bucket, listed in pages of `page`. `failing`: so many of the next requests get a 503, as S3 answers to make us slow down."""
 
     bucket: str
     access_key: str
@@ -38,6 +38,7 @@ class S3Emulator:
     failing: int = 0
     refusals: list[str] = field(default_factory=list)
     puts: int = 0
+    page: int = 1000
 
     @asynccontextmanager
     async def serving(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
@@ -70,7 +71,7 @@ class S3Emulator:
         if request.method == "PUT":
             return self._put(request, key, body)
         if request.method == "GET":
-            return self._get(request, key)
+            return self._get(request, key) if key else self._list(request)
         raise _Refused(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
 
     def _key(self, request: web.Request) -> str:
@@ -100,6 +101,21 @@ class S3Emulator:
         body, checksum = self.objects[key]
         wanted = request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
         return web.Response(body=body, headers={"x-amz-checksum-sha256": checksum} if wanted else {})
+
+    def _list(self, request: web.Request) -> web.Response:
+        if request.query.get("list-type") != "2":
+            raise _Refused(501, "NotImplemented", "Only the second version of listing is emulated")
+        prefix, after = request.query.get("prefix", ""), request.query.get("continuation-token", "")
+        found = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+        page, rest = found[: self.page], found[self.page :]
+        keys = "".join(f"<Contents><Key>{escape(key)}</Key><Size>{len(self.objects[key][0])}</Size></Contents>" for key in page)
+        more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if rest else ""
+        text = (
+            f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>{self.bucket}</Name>'
+            f"<Prefix>{escape(prefix)}</Prefix><KeyCount>{len(page)}</KeyCount><MaxKeys>{self.page}</MaxKeys>"
+            f"<IsTruncated>{str(bool(rest)).lower()}</IsTruncated>{more}{keys}</ListBucketResult>"
+        )
+        return web.Response(text=text, content_type="application/xml")
 
     def _authorise(self, request: web.Request, body: bytes) -> None:
         given = sigv4.authorization(request)

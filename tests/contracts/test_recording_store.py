@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from infra.adapters.recording_folder import RecordingFolder
-from infra.adapters.s3 import S3Failed, S3Recordings, open_s3
+from infra.adapters.s3 import S3Failed, S3Recordings, s3_client
 from infra.emulators.s3 import S3Emulator
 from realtime.ports import RecordingStore
 
@@ -24,6 +25,12 @@ CONTENT = bytes(range(256)) * 400
 
 def emulator() -> S3Emulator:
     return S3Emulator(bucket="tapes", access_key=KEY, secret_key=SECRET)
+
+
+@asynccontextmanager
+async def opened(bucket: str, url: str) -> AsyncIterator[S3Recordings]:
+    async with s3_client(region="us-east-1", endpoint_url=url) as client:
+        yield S3Recordings(client, bucket)
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +45,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "folder":
         yield RecordingFolder(tmp_path / "tapes")
         return
-    async with emulator().serving() as url, open_s3("tapes", region="us-east-1", endpoint_url=url) as opened:
-        yield opened
+    async with emulator().serving() as url, opened("tapes", url) as there:
+        yield there
 
 
 class TestRecordingStore:
@@ -57,33 +64,32 @@ class TestRecordingStore:
             await store.put(NAME, b"other")
         assert await store.get(NAME) == CONTENT
 
-    @pytest.mark.parametrize("name", ["../x", "", "a", "a/b/c", "a/../b", "a/b\n", "/a/b"])
-    async def test_takes_no_name_that_leads_elsewhere(self, store: RecordingStore, name: str) -> None:
-        with pytest.raises(ValueError, match="name of a recording"):
-            await store.put(name, b"")
-        with pytest.raises(ValueError, match="name of a recording"):
-            await store.get(name)
+    async def test_takes_no_name_that_leads_elsewhere(self, store: RecordingStore) -> None:
+        for name in ("../x", "", "a", "a/b/c", "a/../b", "a/b\n", "/a/b"):
+            for asked in (store.put(name, b""), store.get(name)):
+                with pytest.raises(ValueError, match="name of a recording"):
+                    await asked
 
 
 class TestS3:
     async def test_tries_again_when_it_is_asked_to_slow_down(self) -> None:
         bucket = emulator()
         bucket.failing = 2
-        async with bucket.serving() as url, open_s3("tapes", region="us-east-1", endpoint_url=url) as store:
+        async with bucket.serving() as url, opened("tapes", url) as store:
             await store.put(NAME, CONTENT)
         assert (bucket.refusals, bucket.puts) == (["SlowDown", "SlowDown"], 1)
 
     async def test_is_away_when_it_goes_on_refusing(self) -> None:
         bucket = emulator()
         bucket.failing = 100
-        async with bucket.serving() as url, open_s3("tapes", region="us-east-1", endpoint_url=url) as store:
+        async with bucket.serving() as url, opened("tapes", url) as store:
             with pytest.raises(S3Failed, match="SlowDown"):
                 await store.put(NAME, CONTENT)
 
     async def test_is_away_when_nobody_answers(self) -> None:
         async with emulator().serving() as url:
             pass
-        async with open_s3("tapes", region="us-east-1", endpoint_url=url) as store:
+        async with opened("tapes", url) as store:
             with pytest.raises(S3Failed):
                 await store.put(NAME, CONTENT)
 
@@ -92,14 +98,13 @@ class TestS3:
     )
     async def test_says_why_it_is_refused(self, monkeypatch: pytest.MonkeyPatch, secret: str, bucket: str, code: str) -> None:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-        async with emulator().serving() as url, open_s3(bucket, region="us-east-1", endpoint_url=url) as store:
+        async with emulator().serving() as url, opened(bucket, url) as store:
             with pytest.raises(S3Failed, match=code):
                 await store.put(NAME, CONTENT)
 
     async def test_sends_the_checksum_that_the_store_checks(self) -> None:
         bucket = emulator()
-        async with bucket.serving() as url, open_s3("tapes", region="us-east-1", endpoint_url=url) as store:
-            assert isinstance(store, S3Recordings)
+        async with bucket.serving() as url, opened("tapes", url) as store:
             await store.put(NAME, CONTENT)
         ((body, checksum),) = bucket.objects.values()
         assert (body, list(bucket.objects)) == (CONTENT, [f"recordings/{NAME}"])
