@@ -29,7 +29,7 @@ from tests.benchmarks.voice.churn import churn
 from tests.benchmarks.voice.processes import memory_mb, of_stack, used
 from tests.benchmarks.voice.product import running_product
 from tests.benchmarks.voice.providers import KEY
-from tests.benchmarks.voice.scores import Run, doubts, figures
+from tests.benchmarks.voice.scores import REFUSED, Run, doubts, figures
 from tests.benchmarks.voice.terminal import Child, child, tell
 
 _RAMP_SECONDS = 12.0
@@ -85,7 +85,7 @@ async def ours(settings: Settings, calls: int, seconds: float) -> Run:
             pids = {"realtime": product.parts["realtime"].pid} | {part: each.pid for part, each in product.parts.items()}
             idle_mb = memory_mb(pids["realtime"])
             run = await measured(task, provided, pids, folder, idle_mb, stack=of_stack(product.state_dir))
-            run.timelines = await product.turns([caller["call_sid"] for caller in run.callers])
+            run.timelines = await product.turns([caller["call_sid"] for caller in run.callers if caller["ended"] != REFUSED])
             _keep(folder, f"ours-{calls}", run)
             return run
 

@@ -23,9 +23,11 @@ from twilio.request_validator import RequestValidator
 from infra.emulators.twilio.twiml import Stream, read_twiml
 from tests.benchmarks.voice.caller import CYCLE_SECONDS, Caller, Voiced
 from tests.benchmarks.voice.providers import dictionaries
+from tests.benchmarks.voice.scores import REFUSED
 
 _SLOTS: Final = 10
 _SLOT_SECONDS: Final = 0.002
+_REFUSED_SECONDS: Final = 2.0
 # Greeting, consent and the first answer.
 _WARM_SECONDS: Final = 32.0
 
@@ -48,8 +50,12 @@ class Task:
     churn: bool = False
 
 
+class RingRefused(Exception):
+    """The webhook wants the caller to ring again elsewhere, or not at all."""
+
+
 async def ring(task: Task, http: aiohttp.ClientSession, call_sid: str, caller: str) -> Stream:
-    """Ask the webhook what to do, as the carrier does; anything but a stream ends the bench."""
+    """Ask the webhook what to do, as the carrier does. Raises RingRefused unless that is a stream."""
     form = {
         "CallSid": call_sid, "AccountSid": task.account_sid, "From": caller, "To": task.number, "CallStatus": "ringing",
         "ApiVersion": "2010-04-01", "Direction": "inbound",
@@ -60,7 +66,7 @@ async def ring(task: Task, http: aiohttp.ClientSession, call_sid: str, caller: s
     for verb in verbs:
         if isinstance(verb, Stream):
             return verb
-    raise RuntimeError(f"the ring was answered with {verbs}")
+    raise RingRefused(f"the ring was answered with {verbs}")
 
 
 async def begin(task: Task, caller: Caller, http: aiohttp.ClientSession) -> None:
@@ -110,8 +116,12 @@ async def run(task: Task) -> dict[str, Any]:
     async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
         ticking = tasks.create_task(clock.run(), name="clock")
         for number, caller in enumerate(callers):
-            await begin(task, caller, http)
-            clock.slots[number % _SLOTS].append(caller)
+            try:
+                await begin(task, caller, http)
+            except RingRefused:
+                caller.measured.ended = REFUSED
+            else:
+                clock.slots[number % _SLOTS].append(caller)
             await asyncio.sleep(task.ramp_seconds / task.calls)
         await asyncio.sleep(_WARM_SECONDS if task.webhook else CYCLE_SECONDS)
         late = len(clock.late)
@@ -134,11 +144,17 @@ async def churned(task: Task) -> dict[str, Any]:
     """As many calls at once as asked for, each hung up after 2 to 40 seconds and followed by another, for as long as asked for."""
     voiced, clock, draws = Voiced(*dictionaries()), Clock(), random.Random(1)
     until, made = time.monotonic() + task.seconds, itertools.count()
+    refused: list[Caller] = []
 
     async def one_after_the_other(slot: list[Caller], http: aiohttp.ClientSession) -> None:
         while time.monotonic() < until:
             caller = Caller(next(made) % 1000, "CA" + secrets.token_hex(16), voiced, greeted=True)
-            await begin(task, caller, http)
+            try:
+                await begin(task, caller, http)
+            except RingRefused:
+                refused.append(caller)
+                await asyncio.sleep(_REFUSED_SECONDS)
+                continue
             slot.append(caller)
             await asyncio.sleep(draws.uniform(2, 40))
             caller.hang_up()
@@ -150,7 +166,7 @@ async def churned(task: Task) -> dict[str, Any]:
             for number in range(task.calls):
                 calling.create_task(one_after_the_other(clock.slots[number % _SLOTS], http), name=f"line {number}")
         ticking.cancel()
-    return {"calls": next(made)}
+    return {"calls": next(made) - len(refused), "refused": len(refused)}
 
 
 def _measure(callers: Sequence[Caller], *, measuring: bool) -> None:

@@ -23,6 +23,10 @@ _FOREIGN_CORES: Final = 0.2
 _LAST_BYTES: Final = 1600
 
 
+REFUSED: Final = "the ring was refused"
+"""How a caller's call ended that was never taken."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Run:
     """One run. CPU seconds are of the measured time; `turns`: what the tables have, by call, None where there are none to look in."""
@@ -39,6 +43,10 @@ class Run:
     open_at_end: int
     stack_cpu: float = 0.0
     timelines: dict[str, list[dict[str, Any]]] | None = None
+
+
+def refused(run: Run) -> int:
+    return sum(caller["ended"] == REFUSED for caller in run.callers)
 
 
 def turns_of(run: Run, *kinds: str) -> list[dict[str, Any]]:
@@ -67,7 +75,8 @@ def doubts(run: Run) -> list[str]:
     received, lost = run.provided["received_bytes"], run.provided["lost_bytes"]
     gaps = sum(caller["gaps"] for caller in run.callers)
     learnt = run.provided["counters"].get("words-learnt-late", 0)
-    ended = sorted({caller["ended"] for caller in run.callers} - {"by the caller"})
+    ended = sorted({caller["ended"] for caller in run.callers} - {"by the caller", REFUSED})
+    taken = run.calls - refused(run)
     reasons = {
         f"{sent - received} of {sent} bytes did not reach the recogniser": not 0 <= sent - received <= _LAST_BYTES * run.calls,
         f"{lost} bytes of speech reached the recogniser changed": lost > 0,
@@ -75,10 +84,11 @@ def doubts(run: Run) -> list[str]:
         f"{uncleared} barge-ins were not cleared": uncleared > 0,
         f"{gaps} gaps inside replies": gaps > 0,
         f"the voice had to learn {learnt} words": learnt > 0,
+        f"{run.calls - taken} rings were refused": taken < run.calls,
         f"calls ended otherwise: {ended}": bool(ended),
         f"the callers were late themselves: p99 {1000 * run.late_p99:.1f} ms": run.late_p99 > _LATE_SECONDS,
         f"others used {run.strangers:.2f} cores": run.strangers > _FOREIGN_CORES,
-        f"{run.calls - run.open_at_end} calls were lost": run.open_at_end < run.calls,
+        f"{taken - run.open_at_end} calls were lost": run.open_at_end < taken,
     }
     return [reason for reason, holds in reasons.items() if holds] + _doubts_of_log(run)
 
@@ -90,7 +100,8 @@ def _doubts_of_log(run: Run) -> list[str]:
     on_log = sum(entry["kind"] == "caller-turn" for entries in run.timelines.values() for entry in entries)
     ended = sum(entry["kind"] == "call-ended" for entries in run.timelines.values() for entry in entries)
     found = [f"{asked} turns were said, {on_log} are on the log"] if on_log < asked else []
-    return found + ([f"{run.calls} calls, {ended} ends on the log"] if ended != run.calls else [])
+    taken = run.calls - refused(run)
+    return found + ([f"{taken} calls, {ended} ends on the log"] if ended != taken else [])
 
 
 def to_first_sound(run: Run) -> list[float]:
@@ -167,7 +178,8 @@ def at(values: Sequence[float], percent: int) -> float | None:
 
 def figures(run: Run) -> list[Figure]:
     """What the run measured, against what is to be reached and what the rival reaches."""
-    minutes = run.calls * run.seconds / 60
+    taken = max(1, run.calls - refused(run))
+    minutes = taken * run.seconds / 60
     plain, greetings = added(run, "plain", "over"), [1000 * one["greeting"] for one in run.callers if one["greeting"] is not None]
     clears = [1000 * (one["cleared_at"] - one["spoke_at"]) for one in barge_ins_of(run) if one["cleared_at"] is not None]
     paused, truth, sounds = turns_of(run, "paused"), heard_truth(run), to_first_sound(run)
@@ -200,7 +212,7 @@ def figures(run: Run) -> list[Figure]:
         _figure("heard_truth_within_one_word", _share(truth, 1), "%", 95, 0, better="higher"),
         _figure("heard_truth_within_two_words", _share(truth, 2), "%", 100, None, better="higher"),
         _figure("gaps_inside_replies", float(sum(one["gaps"] for one in run.callers)), "", 0),
-        _figure("memory_per_call", (run.memory_mb - run.idle_mb) / run.calls, "MB", 1, 23, digits=2),
+        _figure("memory_per_call", (run.memory_mb - run.idle_mb) / taken, "MB", 1, 23, digits=2),
         _figure("memory_of_the_voice_process", run.memory_mb, "MB", None),
     ]
     return [each for each in found if each.value is not None]
