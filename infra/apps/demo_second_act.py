@@ -30,7 +30,7 @@ from infra.settings import Settings
 from realtime.audio import BYTES_PER_MS, decode
 
 CALLER = "+12025550187"
-LINES = (Line(text="Please tell me something about your dentists."),)
+LINES = (Line(text="What are your prices?"),)
 WITHIN_MS = 2000
 _HOST = "127.0.0.1"
 _INTO_THE_REPLY_SECONDS = 2.0

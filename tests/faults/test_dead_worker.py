@@ -25,7 +25,7 @@ from tests.spoken.conversations import on_the_log, stretches
 
 _LINES = (
     Line(text="Yes, you may."),
-    Line(text="Please tell me something about your dentists.", after_silence_ms=1600),
+    Line(text="What are your prices?", after_silence_ms=1600),
     Line(text="Thanks a lot, goodbye.", after_silence_ms=3000),
 )
 _INTO_THE_REPLY_SECONDS = 2.5

@@ -19,6 +19,7 @@ from events.records import recorded
 from events.registry import Fact
 from events.streams import topic_of
 from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.signal_folder import SignalFolder
 from infra.apps.calling import tell
 from infra.apps.demo import reach_of
 from infra.apps.demo_business.opening import Business, open_business
@@ -26,7 +27,6 @@ from infra.apps.installation import open_installation
 from infra.apps.platform import Platform, running_platform
 from infra.apps.rerun import run_call
 from infra.apps.ringing import CallersRecord, Line, ring
-from infra.apps.signals import signals_in
 from infra.apps.story import CallStory, Happening
 from infra.local.stack import Addresses
 from infra.settings import Settings
@@ -78,18 +78,22 @@ class House:
         """The call's story, and what sounded. Run again from its signals it does what it did."""
         ear, story = self.folder / name, await tell(reach_of(self.platform), self.business, record)
         journal, keyring = self.platform.read_side.journal, self.platform.installation.key_ring
-        again = await run_call(signals_in(self.state_dir), journal, keyring, story.call)
+        again = await run_call(SignalFolder(self.state_dir / "signals"), journal, keyring, story.call)
         assert all(each.well and each.proven for each in again), again
         return Told(story=story, said=_heard_in(ear / "said.ulaw"), heard=_heard_in(ear / "heard.ulaw"))
 
-    async def talk_all(self, calls: Mapping[str, Sequence[str | Line]]) -> dict[str, Told]:
-        """Several calls at once, by name, each from a number of its own."""
+    async def talk_all(self, *lines: Mapping[str, Sequence[str | Line]]) -> dict[str, Told]:
+        """Several lines at once, each with one call after the other; each call, by its name, from a number of its own."""
+        told: dict[str, Told] = {}
+
+        async def line(first: int, calls: Mapping[str, Sequence[str | Line]]) -> None:
+            for at, (name, words) in enumerate(calls.items()):
+                told[name] = await self.talk(name, *words, caller=f"+1202555{first + at}")
+
         async with asyncio.TaskGroup() as tasks:
-            placed = {
-                name: tasks.create_task(self.talk(name, *words, caller=f"+1202555{2000 + at}"), name=f"call {name}")
-                for at, (name, words) in enumerate(calls.items())
-            }
-        return {name: task.result() for name, task in placed.items()}
+            for number, calls in enumerate(lines):
+                tasks.create_task(line(2000 + 100 * number, calls), name=f"line {number}")
+        return told
 
 
 @asynccontextmanager
