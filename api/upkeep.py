@@ -1,4 +1,4 @@
-"""Routes of the platform's operator: what a projection could not take is folded again, or left out, and the order is on the log."""
+"""Routes of the platform's operator: orders to the projections, each of which is on the log before anything is done."""
 
 from typing import Annotated
 
@@ -8,8 +8,9 @@ from pydantic import Field
 from api.auth import Operator
 from api.wire import Accepted, Line, Wire
 from api.writing import Write
-from commands.upkeep import UPKEEP, OrderDiscard, OrderRedrive, UpkeepCommand
+from commands.upkeep import UPKEEP, OrderBuild, OrderDiscard, OrderRedrive, UpkeepCommand
 from events.streams import PLATFORM, StreamId
+from events.upkeep import BuildAct
 
 router = APIRouter(prefix="/upkeep", tags=["upkeep"])
 Projection = Annotated[str, Field(pattern=r"^[a-z_]{1,60}\.v[0-9]{1,6}$", description="A version of a projection, such as `calls.v1`.")]
@@ -43,6 +44,21 @@ async def order_discard(body: Discard, _: Operator, write: Write) -> Accepted:
     command = OrderDiscard(
         projection=body.projection, stream=body.stream, topic=body.topic, partition=body.partition, offset=body.offset, because=body.because
     )  # fmt: skip
+    return await _ordered(write, command)
+
+
+class BuildOrder(Wire):
+    projection: Annotated[str, Field(pattern=r"^[a-z_]{1,60}$", description="Such as `calls`.")]
+    build: Annotated[str, Field(pattern=r"^[a-z_]{1,60}\.v[0-9]{1,6}(\.b[0-9]{1,6})?$", description="Such as `calls.v1.b2`.")]
+    act: BuildAct
+    because: Line
+
+
+@router.post("/builds", status_code=202)
+async def order_build(body: BuildOrder, _: Operator, write: Write) -> Accepted:
+    """Note who has something done with a build of a projection, and why; `aybiza rebuild` and `aybiza projections` do it."""
+    order = write.intent.command_id("").hex()
+    command = OrderBuild(order=order, projection=body.projection, build=body.build, act=body.act, because=body.because)
     return await _ordered(write, command)
 
 

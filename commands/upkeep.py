@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
 from commands.decider import CommandRefused, Decider
-from events.upkeep import DiscardOrdered, RedriveOrdered, UpkeepEvent
+from events.upkeep import BuildAct, BuildOrdered, DiscardOrdered, RedriveOrdered, UpkeepEvent
 
 Discarded: TypeAlias = str
 """Topic, partition and offset of a fact that a projection leaves out, as one text."""
@@ -33,7 +33,18 @@ class OrderDiscard:
     because: str
 
 
-UpkeepCommand: TypeAlias = OrderRedrive | OrderDiscard
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderBuild:
+    """Begin a build of a projection, or do something with one. The same order given twice is given once."""
+
+    order: str
+    projection: str
+    build: str
+    act: BuildAct
+    because: str
+
+
+UpkeepCommand: TypeAlias = OrderRedrive | OrderDiscard | OrderBuild
 
 
 class ReasonMissing(CommandRefused):
@@ -58,6 +69,10 @@ def decide(command: UpkeepCommand, upkeep: Upkeep) -> Sequence[UpkeepEvent]:
             if command.order in upkeep.orders:
                 return ()
             return (RedriveOrdered(order=command.order, projection=command.projection, stream=command.stream, because=command.because),)
+        case OrderBuild(order=order, projection=projection, build=build, act=act, because=because):
+            if order in upkeep.orders:
+                return ()
+            return (BuildOrdered(order=order, projection=projection, build=build, act=act, because=because),)
         case OrderDiscard(topic=topic, partition=partition, offset=offset):
             if f"{topic}/{partition}/{offset}" in upkeep.discarded:
                 return ()

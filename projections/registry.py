@@ -22,6 +22,8 @@ TABLES: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, CALLER_PERMISS
 SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS, ENVIRONMENT_PINS)
 STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
 """All that is kept in the database."""
+EARLIER: tuple[Projection, ...] = ()
+"""Versions that have a successor above and are folded beside it, so that one can go back to them, until their builds are dropped."""
 LIVE: tuple[Live[Any], ...] = (LIVE_CALLS,)
 
 

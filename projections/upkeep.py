@@ -1,4 +1,4 @@
-"""What operators ordered where a projection could not take a fact, order by order."""
+"""What operators ordered of the projections, order by order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,16 @@ from datetime import datetime
 
 from events.recorded import Recorded
 from events.registry import type_of
-from events.upkeep import DiscardOrdered, UpkeepEvent
+from events.upkeep import BuildOrdered, DiscardOrdered, UpkeepEvent
 from projections.series import Series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpkeepOrder:
-    """An order. `topic`, `partition` and `offset` are those of a fact that is to be left out."""
+    """An order. `topic`, `partition` and `offset` are those of a fact that is to be left out.
+
+    `stream` is the one of which facts are parked, or the build that the order is about: then `kind` is as in `build-switch-ordered`.
+    """
 
     tenant: str
     id: str
@@ -32,10 +35,13 @@ class UpkeepOrder:
 def entries(recorded: Recorded[UpkeepEvent]) -> Sequence[UpkeepOrder]:
     fact, stream = recorded.fact, recorded.stream
     place = {"topic": fact.topic, "partition": fact.partition, "offset": fact.offset} if isinstance(fact, DiscardOrdered) else {}
+    about, kind = fact.stream if not isinstance(fact, BuildOrdered) else fact.build, type_of(fact).name
+    if isinstance(fact, BuildOrdered):
+        kind = f"build-{fact.act.value}-ordered"
     return (
         UpkeepOrder(
-            tenant=stream.tenant, id=stream.id, version=recorded.version, n=0, occurred_at=recorded.occurred_at, kind=type_of(fact).name,
-            actor=recorded.actor, projection=fact.projection, stream=fact.stream, because=fact.because, **place,  # type: ignore[arg-type]
+            tenant=stream.tenant, id=stream.id, version=recorded.version, n=0, occurred_at=recorded.occurred_at, kind=kind,
+            actor=recorded.actor, projection=fact.projection, stream=about, because=fact.because, **place,  # type: ignore[arg-type]
         ),
     )  # fmt: skip
 

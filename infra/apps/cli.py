@@ -33,6 +33,7 @@ VERBS: Mapping[str, str] = {
     "events": "infra.apps.events",
     "parked": "infra.apps.parked",
     "rebuild": "infra.apps.rebuild",
+    "projections": "infra.apps.builds",
     "key": "infra.apps.key",
     "owners": "infra.apps.owners",
     "run": "infra.apps.run",

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeAlias
 
+import structlog
+
 from commands.dispatch import Dispatch
 from commands.ports import Place
 from commands.rates import RateTable
@@ -18,6 +20,7 @@ from commands.routing.ports import Assignments
 from events.rooms import ROOMS
 from events.streams import topic_of
 from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.postgres.builds import show_all
 from infra.adapters.postgres.connections import connected, identity_of
 from infra.adapters.postgres.journal import PostgresJournal
 from infra.adapters.postgres.progress import Progress, following
@@ -28,19 +31,23 @@ from infra.adapters.redis import RedisLiveRows, RedisStore
 from infra.adapters.redis import connected as redis_connected
 from infra.adapters.redis_vectors import RedisVectors
 from infra.apps.alongside import alongside
+from infra.apps.beside import Folded, folded
 from infra.apps.rebuild import ReadStores
 from infra.apps.sharing import PartOfTheLog, keep, share
 from projections.directory import Directory, follow
 from projections.feed import Feed
-from projections.ports import LogReader, Projection, Store, TopicOf
+from projections.ports import LogReader, Projection, Store, StoreUnavailable, TopicOf, named
 from projections.registry import LIVE, STORED
 from projections.runner import Runner
 from stream_processors.registry import managers
 from stream_processors.running import Processors
 
+log = structlog.get_logger()
+
 Shared: TypeAlias = Callable[[str, Collection[str]], Assignments]
 """Makes the membership of this process among those that do some work, by the work's name and the topics to share."""
 _CONNECTIONS = 8
+_LOOK_SECONDS = 0.5
 _CATCH_UP_SECONDS = 60.0
 
 
@@ -85,6 +92,7 @@ class Projecting:
         self._stores = stores
         self._topic_of = topic_of
         self._runners: dict[str, Runner] = {}
+        self._ours: frozenset[str] = frozenset()
         self.places: frozenset[Place] = frozenset()
         self.topics: Sequence[str] = sorted({*self._stored(reader).topics, *self._live(reader).topics})
 
@@ -100,11 +108,62 @@ class Projecting:
         if places is not None and not places:
             await asyncio.Event().wait()
         async with asyncio.TaskGroup() as tasks:
-            for name, make in {"projections": self._stored, "live": self._live}.items():
-                tasks.create_task(keep(partial(self._run, name, make, reader)), name=f"read side: {name}")
+            tasks.create_task(keep(partial(self._run_stored, reader)), name="read side: projections")
+            tasks.create_task(keep(partial(self._run_live, reader)), name="read side: live")
+            tasks.create_task(self._run_beside(reader), name="read side: beside")
 
-    async def _run(self, name: str, make: Callable[[LogReader], Runner], reader: LogReader) -> None:
-        runner = self._runners[name] = make(reader)
+    async def _run_stored(self, reader: LogReader) -> None:
+        runner = self._runners["projections"] = self._stored(reader)
+        found = await self._folded(runner)
+        while not found.live:
+            runner.waits_for = "; ".join(f"{name}: {reason}" for name, reason in found.left)
+            await asyncio.sleep(_LOOK_SECONDS)
+            found = await self._folded(runner)
+        for name, reason in found.left:
+            log.error("projection-not-folded", projection=name, reason=reason, mends="aybiza rebuild NAME --beside")
+        self._ours = frozenset(map(named, found.live))
+        runner = self._runners["projections"] = self._runner(reader, PostgresStore(self._stores.pool), found.live)
+        await runner.run()
+
+    async def _folded(self, runner: Runner) -> Folded:
+        """Waits while the store is away."""
+        while True:
+            try:
+                # Also what this program reads in other columns than there were before.
+                await show_all(self._stores.pool, STORED)
+                return await folded(self._stores.pool, self._topic_of)
+            except StoreUnavailable as cause:
+                runner.waits_for = str(cause)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _run_beside(self, reader: LogReader) -> None:
+        """Fold what is kept warm, by a read of its own, so that what readers see never waits for it."""
+        under_way: asyncio.Task[None] | None = None
+        names: frozenset[str] = frozenset()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await asyncio.sleep(_LOOK_SECONDS)
+                try:
+                    found = await folded(self._stores.pool, self._topic_of)
+                except StoreUnavailable:
+                    continue
+                wanted = [each for each in (*found.live, *found.warm) if self._ours and named(each) not in self._ours]
+                if names == frozenset(map(named, wanted)):
+                    continue
+                names = frozenset(map(named, wanted))
+                if under_way is not None:
+                    under_way.cancel()
+                    await asyncio.wait([under_way])
+                log.info("projections-beside", builds=sorted(names))
+                self._runners.pop("beside", None)
+                under_way = tasks.create_task(keep(partial(self._run_warm, reader, wanted)), name="beside") if wanted else None
+
+    async def _run_warm(self, reader: LogReader, projections: Sequence[Projection]) -> None:
+        runner = self._runners["beside"] = self._runner(reader, PostgresStore(self._stores.pool), projections)
+        await runner.run()
+
+    async def _run_live(self, reader: LogReader) -> None:
+        runner = self._runners["live"] = self._live(reader)
         await runner.run()
 
     def _stored(self, reader: LogReader) -> Runner:

@@ -24,7 +24,9 @@ from infra.adapters.postgres.rebuilding import Album, Picture, drop, picture, re
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import RedisStore, RedisUnreachable
 from infra.adapters.redis import connected as redis_connected
+from infra.apps.beside import topics_of
 from infra.apps.brokers import security_of
+from infra.apps.builds import rebuild_beside
 from infra.apps.standing import addresses_of
 from infra.apps.terminal import VerbFailed, print_json, results, watched
 from infra.local.services import Progress
@@ -107,8 +109,18 @@ async def rebuild_and_compare(
         after = await picture(connection, projections)
         progress("after", f"{sum(each.rows for each in after.pictures.values())} rows")
     await _fold_live_again(reader, stores, lives, topic_of)
+    # What a topic was before it grew is no measure: positions are others now.
+    outgrown = {
+        named(each)
+        for each in projections
+        if {place.topic for (name, place), seen in before.checkpoints.items() if name == named(each) and seen.next_offset}
+        - topics_of(each, topic_of)
+    }
     records = sum({place: checkpoint.next_offset for (_, place), checkpoint in after.checkpoints.items()}.values())
-    rebuilt = tuple(_compared(named(each), before.pictures.get(named(each)), after.pictures[named(each)]) for each in projections)
+    rebuilt = tuple(
+        _compared(named(each), None if named(each) in outgrown else before.pictures.get(named(each)), after.pictures[named(each)])
+        for each in projections
+    )
     return RebuildReport(projections=rebuilt, records=records, seconds=time.monotonic() - begun)
 
 
@@ -161,9 +173,17 @@ async def rebuild(
     names: Annotated[list[str] | None, typer.Argument(help="Which projections; all of them when none is named.")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All of them, which is also what happens when none is named.")] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="Build one beside what readers see, and delete nothing.")] = False,
+    switch: Annotated[bool, typer.Option("--switch", help="With --beside: let readers see it when it is built.")] = False,
+    because: Annotated[str, typer.Option("--because", help="With --beside: why; it stays on the log.")] = "a rebuild",
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Delete projections, build them anew from the log, and show that every byte is the same."""
+    """Delete projections, build them anew from the log, and show that every byte is the same; or build one --beside."""
+    if beside:
+        if not names or len(names) > 1:
+            raise VerbFailed("Name the one projection that is to be built beside.")
+        await rebuild_beside(names[0], because, then_switch=switch)
+        return
     if everything and names:
         raise VerbFailed("Name projections, or say --all, not both.")
     stored, lives = _chosen(names or ())

@@ -19,6 +19,8 @@ from projections.ports import Projection, StoreUnavailable, named
 OPENING = 0x61796201
 _LOOK_SECONDS = 0.05
 _VIEW_LOCK_MS = 500
+# What readers see stands still for so long at most, and only for a build that has come so near.
+_HELD_SECONDS, _NEAR = 0.3, 1_000
 _COLUMNS = """
 SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
@@ -55,9 +57,13 @@ class CannotSwitch(Exception):
     """The build cannot be what readers see; the text says why."""
 
 
+class _NotYet(Exception):
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """`projection` is its name in checkpoints; `records` how many offsets lie behind it."""
+    """`projection` is its name in checkpoints."""
 
     projection: str
     name: str
@@ -66,13 +72,27 @@ class Build:
     state: BuildState
     begun_at: datetime
     live_since: datetime | None
-    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How many offsets lie behind a build, and of which topics."""
+
+    records: int = 0
+    topics: frozenset[str] = frozenset()
 
 
 _STANDING = f"""
-SELECT b.projection, b.name, b.version, b.build, b.state, b.begun_at, b.live_since, coalesce(sum(c.next_offset), 0)::bigint AS records
-FROM {READ_SIDE}.builds b LEFT JOIN {READ_SIDE}.checkpoints c USING (projection)
-GROUP BY b.projection ORDER BY b.name, b.version, b.build
+SELECT projection, name, version, build, state, begun_at, live_since FROM {READ_SIDE}.builds ORDER BY name, version, build
+"""
+_EXTENTS = f"""
+SELECT projection, sum(next_offset)::bigint AS records, array_agg(DISTINCT topic) AS topics FROM {READ_SIDE}.checkpoints
+WHERE next_offset > 0 GROUP BY projection
+"""
+
+_SIZES = """
+SELECT n.nspname, sum(pg_total_relation_size(c.oid))::bigint AS bytes FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = ANY($1) AND c.relkind = 'r' GROUP BY n.nspname
 """
 
 
@@ -84,6 +104,24 @@ async def standing(pool: Pool, name: str | None = None) -> Sequence[Build]:
                 return await _told(connection, name)
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             return ()
+
+
+async def extents(pool: Pool) -> Mapping[str, Extent]:
+    """How far each build is. Raises StoreUnavailable."""
+    with raising(StoreUnavailable):
+        try:
+            found = await pool.fetch(_EXTENTS)
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            return {}
+    return {each["projection"]: Extent(records=each["records"], topics=frozenset(each["topics"])) for each in found}
+
+
+async def sizes(pool: Pool, builds: Collection[Build]) -> Mapping[str, int]:
+    """How many bytes each build takes, with its indexes and all its parts. Raises StoreUnavailable."""
+    schemas = {_schema(each.name, each.version, each.build): each.projection for each in builds}
+    with raising(StoreUnavailable):
+        found = await pool.fetch(_SIZES, list(schemas))
+    return {schemas[each["nspname"]]: each["bytes"] for each in found}
 
 
 async def _told(connection: Connection, name: str | None) -> Sequence[Build]:
@@ -116,6 +154,18 @@ async def register(connection: Connection, projection: Projection, *, building: 
     await connection.execute(_REGISTER, named(projection), projection.name, projection.version, projection.build, building)
     if await connection.fetchval("SELECT to_regclass($1)", view_of(projection)) is None:
         await show(connection, projection)
+
+
+async def show_all(pool: Pool, projections: Collection[Projection]) -> None:
+    """Make the views that are not there of versions whose rows can be read from what is live. Raises StoreUnavailable."""
+    with raising(StoreUnavailable):
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING)
+            if await connection.fetchval("SELECT to_regclass($1)", f"{READ_SIDE}.builds") is None:
+                return
+            for projection in projections:
+                if await connection.fetchval("SELECT to_regclass($1)", view_of(projection)) is None:
+                    await show(connection, projection)
 
 
 async def show(connection: Connection, projection: Projection) -> bool:
@@ -216,17 +266,22 @@ async def switch(pool: Pool, build: Build, known: Collection[Projection], *, wit
     until = loop.time() + within_seconds
     with raising(StoreUnavailable):
         while True:
+            late = loop.time() > until
             try:
                 async with pool.acquire() as connection, connection.transaction():
-                    return await _switched(connection, build, known, until)
+                    return await _switched(connection, build, known)
+            except _NotYet as cause:
+                if late:
+                    raise CannotSwitch(str(cause)) from cause
             except asyncpg.LockNotAvailableError as cause:
                 # A long answer is under way: those who ask behind us are let through before we try again.
-                if loop.time() > until:
+                if late:
                     raise CannotSwitch("somebody has been reading for too long; try again") from cause
-                await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _switched(connection: Connection, build: Build, known: Collection[Projection], until: float) -> Build | None:
+async def _switched(connection: Connection, build: Build, known: Collection[Projection]) -> Build | None:
+    """Raises _NotYet before anybody is held, or where the other one does not come up in the moment for which the live one is."""
     loop = asyncio.get_running_loop()
     await connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING)
     found = await connection.fetch(f"SELECT projection, state FROM {READ_SIDE}.builds WHERE name = $1 FOR UPDATE", build.name)
@@ -235,10 +290,12 @@ async def _switched(connection: Connection, build: Build, known: Collection[Proj
     if states.get(build.projection) != BuildState.WARM:
         raise CannotSwitch(f"{build.projection} is {states.get(build.projection, 'not there')}; only a warm build can be switched to")
     if live is not None:
-        await connection.execute(f"SELECT FROM {READ_SIDE}.checkpoints WHERE projection = $1 FOR UPDATE", live)
+        until = loop.time() + _HELD_SECONDS if await connection.fetchval(_BEHIND, live, build.projection) <= _NEAR else 0.0
+        if until:
+            await connection.execute(f"SELECT FROM {READ_SIDE}.checkpoints WHERE projection = $1 FOR UPDATE", live)
         while behind := await connection.fetchval(_BEHIND, live, build.projection):
             if loop.time() > until:
-                raise CannotSwitch(f"{build.projection} is {behind} records behind {live} and does not come up; do the projections run?")
+                raise _NotYet(f"{build.projection} is {behind} records behind {live} and does not come up; do the projections run?")
             await asyncio.sleep(_LOOK_SECONDS)
     await connection.execute(f"UPDATE {READ_SIDE}.builds SET state = 'warm' WHERE projection = $1", live)
     await connection.execute(f"UPDATE {READ_SIDE}.builds SET state = 'live', live_since = now() WHERE projection = $1", build.projection)

@@ -31,6 +31,18 @@ from infra.adapters.kafka.origins import origin_of
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.topics import TopicsRefused, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.postgres import builds
+from infra.adapters.postgres.builds import BuildState, build_of
+from infra.adapters.postgres.comparing import compare
+from infra.adapters.postgres.connections import connected
+from infra.adapters.postgres.rows import digest_of
+from infra.adapters.postgres.store import PostgresStore
+from infra.adapters.redis import connected as redis_connected
+from infra.apps.beside import build_beside, folded
+from infra.apps.rebuild import ReadStores, rebuild_and_compare
+from projections.flags import FLAGS as FLAG_ROWS
+from projections.ports import named
+from projections.runner import Runner
 from tests.infra.adapters.dying_log import DyingLog
 from tests.kafka_corner import DECIDERS, Corner, admitted, corner, everything, order, stream
 
@@ -227,6 +239,38 @@ async def following(reader: KafkaLogReader, topic: str, cursor: Cursor) -> tuple
         met += [raw.header.commit_id for raw in batch.records if raw.header is not None]
         cursor = cursor.after(batch)
     return cursor, met
+
+
+class TestReadSide:
+    async def test_is_built_anew_beside_or_in_place_where_its_tables_are_full(
+        self, growing: Growing, database: str, redis_url: str
+    ) -> None:
+        def before(_: str) -> str:
+            return growing.here.flags
+
+        def grown(_: str) -> str:
+            return growing.new
+
+        async with connected(database, purpose="test") as pool, redis_connected(redis_url) as redis:
+            async with growing.owners(growing.here.flags, 8) as owners:
+                await written(owners, 4)
+            reader = growing.here.reader(growing.log)
+            await Runner(reader, PostgresStore(pool), [FLAG_ROWS], topic_of=before).run(stop_at_end=True)
+            async with pool.acquire() as connection:
+                rows = await digest_of(connection, FLAG_ROWS)
+            await growing.grow()
+            # What was folded from the old generation is read as it is, and not folded from the next one upon that.
+            assert (await folded(pool, grown, [FLAG_ROWS], [FLAG_ROWS])).live == []
+            second = build_of(FLAG_ROWS, 2)
+            assert await build_beside(reader, pool, second, topic_of=grown) is BuildState.WARM
+            report = await compare(pool, FLAG_ROWS, second)
+            assert report.same
+            (build,) = [each for each in await builds.standing(pool) if each.projection == named(second)]
+            await builds.switch(pool, build, [FLAG_ROWS])
+            assert (await folded(pool, grown, [FLAG_ROWS], [FLAG_ROWS])).live == [second]
+            stores = ReadStores(pool=pool, redis=redis)
+            in_place = await rebuild_and_compare(reader, stores, [FLAG_ROWS], (), topic_of=grown)
+            assert [(each.name, each.before, each.after) for each in in_place.projections] == [("flags.v1.b2", rows, rows)]
 
 
 class TestRefusals:
