@@ -18,6 +18,7 @@ from api import (
     problems,
     upkeep,
     usage,
+    webhooks,
 )
 from api.gate import GUARDED, Gate
 from api.ports import Ports
@@ -25,7 +26,7 @@ from api.shapes import shapes_of
 from api.shaping import Conventions
 
 VERSION = "1"
-_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, lookup, upkeep)
+_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, webhooks, lookup, upkeep)
 _ALWAYS = problems.answers(
     problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
     problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.UNKNOWN_FIELD,

@@ -37,6 +37,7 @@ TAGS = [
     {"name": "flags", "description": "Switches that calls read when they begin."},
     {"name": "environments", "description": "Where which version of which agent answers."},
     {"name": "events", "description": "What happens, as it happens."},
+    {"name": "webhooks", "description": "Addresses to which events are sent."},
     {"name": "lookup", "description": "Any name that a thing has leads to it."},
     {"name": "upkeep", "description": "What the platform's operator orders where a projection could not take a fact."},
     {"name": "health", "description": "How the process is."},

@@ -112,6 +112,18 @@ async def past(ports: Wired, response: Response, as_of: AsOf = None) -> Past | N
     return Past(journal=ports.journal, at=at, position=position, response=response)
 
 
+async def moment(text: str, ports: Ports) -> datetime | None:
+    """When a time in a request was, or when what stands at a position was appended; None for what is neither, or not known."""
+    try:
+        position = Position.parse(text)
+    except InvalidPosition:
+        try:
+            return _TIME.validate_strings(text, strict=True).astimezone(UTC)
+        except (ValidationError, OverflowError):
+            return None
+    return await ports.journal.appended_at(position) if position.topic in ports.topics else None
+
+
 def _position(text: str, ports: Ports) -> Position | None:
     try:
         position = Position.parse(text)

@@ -78,6 +78,7 @@ class Ports:
     """All that `create_app` is wired with. `operator_key_hash`: SHA-256 of the operator's whole key; None: there is none.
 
     `limits` counts what each key asks, within the quotas `reads` and `writes`. `topics`: those from which the read models are made.
+    `webhooks_private`: whether webhooks may be sent in clear, and to one's own network.
     """
 
     dispatch: Dispatch
@@ -94,5 +95,6 @@ class Ports:
     limits: Limits = field(default_factory=lambda: ProcessLimits(time.monotonic))
     reads: Policy = READS
     writes: Policy = WRITES
+    webhooks_private: bool = False
     topics: Collection[str] = frozenset(topic_of(room) for room in ROOMS)
     versions: Versions = field(default_factory=Versions)

@@ -19,6 +19,7 @@ RESOURCES = (
     "organisations",
     "upkeep",
     "usage",
+    "webhooks",
 )
 SCOPES = frozenset(f"{resource}:{verb}" for resource in RESOURCES for verb in ("read", "write"))
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -13,8 +13,21 @@ from commands.numbers import NUMBERS
 from commands.organisations import ORGANISATIONS
 from commands.upkeep import UPKEEP
 from commands.usage import USAGE
+from commands.webhooks import WEBHOOKS
 
 DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {
     decider.category: decider
-    for decider in (AGENTS, CALLS, CALL_SIDS, CONSENTS, ENVIRONMENTS, FLAGS, NUMBERS, ORGANISATIONS, UPKEEP, USAGE)
+    for decider in (
+        AGENTS,
+        CALLS,
+        CALL_SIDS,
+        CONSENTS,
+        ENVIRONMENTS,
+        FLAGS,
+        NUMBERS,
+        ORGANISATIONS,
+        UPKEEP,
+        USAGE,
+        WEBHOOKS,
+    )
 }

@@ -1,11 +1,24 @@
 """Imports every room, so that the registry knows every kind of event."""
 
-from events import agents, consents, environments, flags, guests, numbers, organisations, ownership, upkeep, usage
+from events import agents, consents, environments, flags, guests, numbers, organisations, ownership, upkeep, usage, webhooks
 from events.calls import every as calls
 from events.codec import Codec
 from events.registry import known_types
 
-__all__ = ["agents", "calls", "consents", "environments", "flags", "guests", "numbers", "organisations", "ownership", "upkeep", "usage"]
+__all__ = [
+    "agents",
+    "calls",
+    "consents",
+    "environments",
+    "flags",
+    "guests",
+    "numbers",
+    "organisations",
+    "ownership",
+    "upkeep",
+    "usage",
+    "webhooks",
+]
 # Claims and releases lie on every room's topic; guests bring topics of their own. Neither has one among ours.
 ROOMS = tuple(sorted({kind.room for kind in known_types()} - {"guests", "ownership"}))
 

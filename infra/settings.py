@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     # Whose right to write to the log is as it should be, where the brokers check rights: `User:owners`, more of them with commas between.
     log_writers: str = Field("", pattern=r"^(User:[^\s,]+(,User:[^\s,]+)*)?$")
 
+    # Whether webhooks are sent to addresses of this network too, which is for work on one's own machine.
+    webhooks_private: bool = False
+
     engines: Literal["embedded", "providers"] = "embedded"
     twilio_account_sid: str | None = Field(
         None, pattern=r"^AC[0-9a-fA-F]{32}$", validation_alias=_either("TWILIO_ACCOUNT_SID", "TWILIO_ACCOUNT_SID")
@@ -151,6 +154,12 @@ class Settings(BaseSettings):
         given = [each is not None for each in (self.peer_ca_file, self.peer_certificate_file, self.peer_key_file)]
         if any(given) and not all(given):
             raise ValueError("AYBIZA_PEER_CA_FILE, AYBIZA_PEER_CERTIFICATE_FILE and AYBIZA_PEER_KEY_FILE go together; set all or none")
+        return self
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Self:
+        if self.webhooks_private and self.surroundings == "production":
+            raise ValueError("AYBIZA_WEBHOOKS_PRIVATE lets customers call what is inside; it is not for AYBIZA_SURROUNDINGS=production")
         return self
 
     @property

@@ -108,9 +108,29 @@ async def resume_at(name: str, vectors: Vectors) -> Resume | None:
     return Resume(cursor, heard)
 
 
+async def whole(name: str, vectors: Vectors) -> str:
+    """The same place under a name that has its vector in it: good for ever. Raises VectorsAway, and LookupError for one long gone."""
+    base, dot, moved = name.partition(".")
+    if not base.startswith("k"):
+        return name
+    found = await vectors.find(base[1:])
+    if found is None:
+        raise LookupError(name)
+    return _inline(found) + dot + moved
+
+
+def name_of(cursor: Cursor) -> str:
+    """The name of the place where everything behind a cursor begins; it has its vector in it."""
+    return _inline(str(cursor))
+
+
+def _inline(vector: str) -> str:
+    return "v" + base64.urlsafe_b64encode(zlib.compress(vector.encode())).decode().rstrip("=")
+
+
 async def _written(cursor: Cursor, vectors: Vectors) -> str:
     text = str(cursor)
-    inline = "v" + base64.urlsafe_b64encode(zlib.compress(text.encode())).decode().rstrip("=")
+    inline = _inline(text)
     if len(inline) <= _INLINE_CHARACTERS:
         return inline
     name = hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -57,7 +57,7 @@ def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory
         dispatch=dispatch, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=directory, keyring=installation.key_ring,
         recordings=recordings_of(footing, models), feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
-        limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix),
+        limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix), webhooks_private=footing.settings.webhooks_private,
     )  # fmt: skip
 
 

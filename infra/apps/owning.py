@@ -34,10 +34,11 @@ _VOICE = frozenset({"calls"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owning:
-    """The owners of this process, and the address in their claims."""
+    """The owners of this process, the address in their claims, and where claims lie."""
 
     owners: Owners
     address: str
+    claims: ClaimsTopic
 
 
 @asynccontextmanager
@@ -71,7 +72,7 @@ async def running_owners(footing: Footing) -> AsyncIterator[Owning]:
             tails=KafkaTails(footing.reader), assignments=_assignments(footing),
         )  # fmt: skip
         await stack.enter_async_context(PeerServer(owners.serve, listening, identity.server))
-        yield Owning(owners=await stack.enter_async_context(owners), address=address)
+        yield Owning(owners=await stack.enter_async_context(owners), address=address, claims=claims)
 
 
 def identity_of(settings: Settings) -> PeerIdentity:

@@ -27,6 +27,7 @@ from infra.apps.read_side import (
 from infra.apps.recordings import StoredRecordings
 from infra.apps.voice import running_voice
 from infra.apps.web import serving
+from infra.apps.webhooks import Sending, running_webhooks
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses as Services
 from infra.settings import Settings
@@ -76,6 +77,10 @@ async def running_platform(settings: Settings, services: Services, installation:
             projecting=await stack.enter_async_context(running_projections(reader, models.stores, shared=shared)),
             directory=await stack.enter_async_context(running_directory(reader)),
             managing=await stack.enter_async_context(running_processors(reader, owners, read_rate_tables(), shared=shared)),
+        )
+        sending = Sending(keyring=installation.key_ring, private=settings.webhooks_private)
+        await stack.enter_async_context(
+            running_webhooks(reader, owners, models.rows.progress, sending, claims=owning.claims, shared=shared)
         )
         listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
         stack.callback(listening.close)

@@ -1,4 +1,4 @@
-"""`aybiza run processors`: the process managers, in one such process at a time; another takes over when it ends."""
+"""`aybiza run processors`: the process managers, in one such process at a time, and the webhooks, which all of them share."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,7 +7,8 @@ from infra.adapters.rate_tables import read_rate_tables
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.installation import Installation
 from infra.apps.owning import running_owners
-from infra.apps.read_side import running_processors
+from infra.apps.read_side import opened_read_models, running_processors
+from infra.apps.webhooks import Sending, running_webhooks
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
 from infra.settings import Settings
@@ -23,5 +24,10 @@ async def running(settings: Settings, services: Addresses, installation: Install
         owning = await stack.enter_async_context(running_owners(footing))
         owners = owning.owners
         await stack.enter_async_context(running_processors(footing.reader, owners, read_rate_tables(), shared=footing.shared))
+        models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
+        sending = Sending(keyring=installation.key_ring, private=settings.webhooks_private)
+        await stack.enter_async_context(
+            running_webhooks(footing.reader, owners, models.rows.progress, sending, claims=owning.claims, shared=footing.shared)
+        )
         stack.enter_context(remembered(settings.state_dir, "processors", peer=owning.address))
-        yield "process managers follow the log"
+        yield "process managers follow the log, webhooks are sent"

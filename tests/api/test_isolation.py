@@ -78,6 +78,7 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     await made("POST", "/v1/numbers", {"number": number, "agent_id": agent_id, "environment": "zanzibar"})
     key = await made("POST", f"/v1/organisations/{tenant.id}/api-keys", {"label": "Zanzibar"})
     await made("PUT", "/v1/flags/zanzibar", {"enabled": True, "variant": "on", "description": "Zanzibar"})
+    webhook = await made("POST", "/v1/webhooks", {"url": "https://zanzibar.example/", "description": "Zanzibar"})
     await made("POST", "/v1/consents", {"caller": CALLER, "purpose": "recording", "evidence": "Zanzibar"})
     call_id, caller = fresh_call_id(), running.key_ring.seal(f"{tenant.id}/caller", CALLER)
     ring = ReceiveCall(
@@ -92,6 +93,7 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     return Belongings(
         ids={
             "organisation_id": tenant.id, "agent_id": agent_id, "version": str(version.json()["version"]), "number": number,
+            "webhook_id": webhook.json()["id"],
             "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id,
             "branch": "zanzibar",
         },
@@ -167,6 +169,7 @@ NOWHERE = {
     "organisation_id": "AYB-0000-0000-0000", "agent_id": "agt_" + "0" * 32, "version": "999", "number": "+14155550000",
     "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32,
     "branch": "nothing",
+    "webhook_id": "webhook_" + "0" * 32,
 }  # fmt: skip
 
 
