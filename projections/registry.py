@@ -19,7 +19,17 @@ from projections.upkeep import UPKEEP_ORDERS
 from projections.usage import CALL_USAGE
 from projections.webhooks import WEBHOOKS
 
-TABLES: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, CALLER_PERMISSIONS, CALLS, CALL_USAGE, FLAGS, ENVIRONMENTS, WEBHOOKS)
+TABLES: tuple[Table[Any], ...] = (
+    ORGANISATIONS,
+    AGENTS,
+    NUMBERS,
+    CALLER_PERMISSIONS,
+    CALLS,
+    CALL_USAGE,
+    FLAGS,
+    ENVIRONMENTS,
+    WEBHOOKS,
+)
 SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS, ENVIRONMENT_PINS)
 STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
 """All that is kept in the database."""
