@@ -115,8 +115,8 @@ Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at mos
 Cursor = Annotated[str | None, Query(max_length=500, description="`next_cursor` of the page before.")]
 
 
-def ports_of(request: Request) -> Ports:
-    """What `create_app` was wired with."""
+async def ports_of(request: Request) -> Ports:
+    """What `create_app` was wired with. Not a plain function: those the framework sends to a thread, which costs more than a query."""
     ports: Ports = request.app.state.ports
     return ports
 

@@ -10,6 +10,7 @@ import asyncpg
 import httpx
 import pytest
 
+from api import positions
 from api.gate import DEEPEST_BODY, LARGEST_BODY_BYTES
 from api.problems import KINDS
 from commands.ownership.appending import World
@@ -20,7 +21,7 @@ from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.postgres.journal import PostgresJournal
-from infra.adapters.postgres.progress import Progress
+from infra.adapters.postgres.progress import Progress, following
 from infra.adapters.postgres.rows import PostgresRows
 from infra.local.stack import Addresses
 from projections.registry import STORED
@@ -141,6 +142,21 @@ class TestOutage:
             made = await client.post("/v1/agents", json={"name": "Ann"})
             assert made.status_code == 201
         assert (await tenant.api.get(made.headers["Location"], params=seen(made))).status_code == 200
+
+    async def test_of_the_read_models_is_said_at_once_to_who_waits_for_a_write(
+        self, running: Platform, stack: Addresses, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(positions, "_WAIT_SECONDS", 3600)
+        written = await tenant.api.put("/v1/flags/greeting", json={"enabled": True, "variant": "v", "description": ""})
+        pool = await asyncpg.create_pool(stack.postgres, min_size=1, max_size=1)
+        pool.terminate()
+        async with following(pool, STORED) as progress:
+            away = dataclasses.replace(running.ports, rows=PostgresRows(pool, STORED, progress))
+            async with served(away) as url, httpx.AsyncClient(base_url=url, headers=tenant.api.headers, timeout=60) as client:
+                for _ in range(2):
+                    answer = await client.get("/v1/flags", params=seen(written))
+                    assert refusal(answer) == (503, "reads-unavailable")
+                    assert (answer.headers["Retry-After"], answer.headers["Aybiza-Position"]) == ("1", written.headers["Aybiza-Position"])
 
     async def test_of_the_log_is_said_and_changes_nothing(self, running: Platform, stack: Addresses, tenant: Tenant, unique: str) -> None:
         codec = prepared_codec()
