@@ -223,7 +223,7 @@ class Conductor:
         match effect:
             case do.Play() | do.Keep() | do.PausePlayout() | do.Replay() | do.ClearPlayout():
                 self._playing.perform(effect, audio)
-            case do.Speak() | do.UseVoice() | do.ClearVoice() | do.ChangeVoice():
+            case do.Speak() | do.SpeakAhead() | do.ForgetAhead() | do.UseVoice() | do.ClearVoice() | do.ChangeVoice():
                 self._mouth.perform(effect)
             case do.HearLanguage(language=language):
                 self._ears.change_language(language)

@@ -23,7 +23,9 @@ class Thresholds:
     `barge_in_after_ms`; sustained for `interruption_after_ms` it needs no words to end the agent's turn, and
     `resume_after_ms` after its end the agent goes on if no words have come of it. A sound is the agent's echo that is like what it says
     by `echo_likeness` (1: none is) and softer by `echo_below_db`. `speculations`: at most so many a
-    turn; `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
+    turn, on words that look complete and are final, or unchanged for `stable_after_ms`; `speak_ahead`: their first sentence is spoken as
+    well, and kept back. A turn whose answer is in the making is over when that can be heard, `answer_within_ms` behind the caller's last
+    sound at the latest. `drain_ms`: how long an answer that was cut is read on, so that its tokens are known exactly.
     Silence since the caller's last sound gives the floor away: after `complete_after_ms` behind words that look complete (`lone_word_ms`
     behind a lone yes or no), `patience_ms` behind others (then what this caller has taught, from `least_patience_ms` to
     `most_patience_ms`), `open_end_ms` behind an "and" or a "to". `turn_within_ms`: how long a recogniser that judges turns is left to.
@@ -40,7 +42,7 @@ class Thresholds:
     echo_below_db: float = 10.0
     complete_after_ms: int = 0
     lone_word_ms: int = 350
-    patience_ms: int = 900
+    patience_ms: int = 1000
     least_patience_ms: int = 500
     most_patience_ms: int = 1500
     open_end_ms: int = 1600
@@ -67,6 +69,9 @@ class Thresholds:
     latency_requirement: int = 1500
     speculation: bool = True
     speculations: int = 2
+    speak_ahead: bool = True
+    stable_after_ms: int = 350
+    answer_within_ms: int = 1200
     drain_ms: int = 2000
     thinking_budget: int = 4096
     thinking_within_ms: int = 30_000
@@ -111,6 +116,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "max_tokens": (16, 8192),
     "latency_requirement": (0, 60_000),
     "speculations": (0, 5),
+    "stable_after_ms": (0, 3000),
+    "answer_within_ms": (0, 3000),
     "drain_ms": (0, 10_000),
     "thinking_budget": (1024, 64_000),
     "thinking_within_ms": (1000, 60_000),
@@ -120,7 +127,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 _SHARES = frozenset({"temperature", "interruption_threshold", "echo_likeness", "echo_below_db", "language_share"})
-_SWITCHES = ("speculation",)
+_SWITCHES = ("speculation", "speak_ahead")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

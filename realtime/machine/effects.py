@@ -32,6 +32,19 @@ class HearLanguage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakAhead:
+    """Have a text spoken and keep the sound back: it arrives with a Speak of the same text, and never without. VoiceReady answers."""
+
+    asked: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetAhead:
+    """What was spoken ahead is not said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClearVoice:
     """Have the voice forget what it has not delivered."""
 
@@ -217,6 +230,8 @@ class Leave:
 
 Effect = (
     Speak
+    | SpeakAhead
+    | ForgetAhead
     | UseVoice
     | HearLanguage
     | ClearVoice

@@ -1,7 +1,4 @@
-"""Everything that can happen to a call, as its state machine is told. Times are call time: milliseconds since the media stream started.
-
-A signal holds plain values only, so that a call's signals can be kept and the call be run again from them.
-"""
+"""Everything that can happen to a call, in plain values that can be kept, in call time: milliseconds since the media stream started."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +25,7 @@ class Timer(StrEnum):
     PAUSE = "pause"
     FINAL = "final"
     PATIENCE = "patience"
+    STABLE = "stable"
     FILLER = "filler"
     MODEL = "model"
     DRAIN = "drain"
@@ -200,6 +198,14 @@ class VoiceDelivered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoiceReady:
+    """What was to be spoken ahead for question `asked` has begun to arrive, and is kept back; or it will not come."""
+
+    at_ms: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WordFound:
     """Playing was paused inside a word of `utterance`; by its sound the word begins at `sample`."""
 
@@ -309,6 +315,7 @@ Signal = (
     | ToolReturned
     | VoiceArrived
     | VoiceDelivered
+    | VoiceReady
     | WordFound
     | MarkReturned
     | DigitPressed

@@ -45,12 +45,13 @@ from realtime.machine.signals import (
     ToolReturned,
     VoiceArrived,
     VoiceDelivered,
+    VoiceReady,
     WordFound,
     WordsRecognised,
 )
 from realtime.machine.state import Awaited, CallState, Ending, Life, Moment
 from realtime.speaking import replying
-from realtime.thinking import accounting, asking, tooling
+from realtime.thinking import accounting, asking, speculating, tooling
 from realtime.turns import interrupting, listening
 
 __all__ = ["step"]
@@ -73,6 +74,7 @@ def step(state: CallState, signal: Signal) -> tuple[CallState, tuple[Effect, ...
                 silence.look(moment, signal)
         case Life.TALKING:
             _talk(moment, signal)
+            listening.look(moment)
             capping.look(moment)
             silence.look(moment, signal)
             if (ended := moment.state.ended) is not None:
@@ -113,6 +115,8 @@ def _talk(moment: Moment, signal: Signal) -> None:  # noqa: PLR0915 - as long as
             replying.voice_arrived(moment, signal)
         case VoiceDelivered():
             replying.voice_delivered(moment, signal)
+        case VoiceReady():
+            speculating.voice_ready(moment, signal)
         case WordFound():
             interrupting.word_found(moment, signal)
         case MarkReturned():
@@ -188,7 +192,7 @@ _ON_TIMER: Mapping[Timer, Callable[[Moment], None]] = {
 
 def _timer(moment: Moment, signal: TimerFired) -> None:
     match signal.timer:
-        case Timer.BARGE_IN | Timer.FINAL | Timer.PATIENCE:
+        case Timer.BARGE_IN | Timer.FINAL | Timer.PATIENCE | Timer.STABLE:
             listening.listen(moment, signal)
         case Timer.PAUSE:
             interrupting.due(moment)

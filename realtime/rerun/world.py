@@ -22,7 +22,7 @@ Step = tuple[Signal, tuple[Effect, ...]]
 
 _ANSWERS: Final = (
     signals.ModelSaid | signals.ModelThought | signals.ModelWantsTool | signals.ModelDone | signals.ToolReturned | signals.VoiceArrived
-    | signals.VoiceDelivered | signals.WordFound | signals.MarkReturned | signals.TimerFired | signals.CommandAccepted
+    | signals.VoiceDelivered | signals.VoiceReady | signals.WordFound | signals.MarkReturned | signals.TimerFired | signals.CommandAccepted
     | signals.CommandDeclined | signals.LogAway
 )  # fmt: skip
 _SAMPLES_PER_CHARACTER: Final = 520
@@ -58,6 +58,7 @@ class Memory:
         self.asked: dict[int, _Asked] = {}
         self.spoken: dict[int, _Spoken] = {}
         self.texts: dict[str, deque[_Spoken]] = defaultdict(deque)
+        self.ahead: dict[str, int] = {}
         self.tools: dict[str, tuple[int, signals.ToolReturned | None]] = {}
         self.uses: dict[str, str] = {}
         self.outcomes: dict[str, deque[tuple[int, Signal]]] = defaultdict(deque)
@@ -65,6 +66,7 @@ class Memory:
         self.mark_ms: dict[str, int] = {}
         self.found: dict[tuple[int, int], int] = {}
         self._paused = (0, 0)
+        self._ahead: dict[int, tuple[int, str]] = {}
         self._marks: dict[str, int] = {}
         self._end_ms = 0
         self._requests: dict[int, tuple[int, str]] = {}
@@ -88,6 +90,9 @@ class Memory:
                 self.found[self._paused] = sample
             case signals.VoiceDelivered(utterance=utterance) if utterance in self.spoken:
                 self.spoken[utterance].whole_ms = signal.at_ms
+            case signals.VoiceReady(asked=asked) if asked in self._ahead:
+                began_ms, text = self._ahead[asked]
+                self.ahead[text] = signal.at_ms - began_ms
             case signals.CommandAccepted(request=request) | signals.CommandDeclined(request=request) | signals.LogAway(request=request):
                 at_ms, kind = self._requests.get(request, (signal.at_ms, ""))
                 self.outcomes[kind].append((signal.at_ms - at_ms, signal))
@@ -108,6 +113,8 @@ class Memory:
             case do.Speak(utterance=utterance, text=text):
                 self.spoken[utterance] = _Spoken(at_ms)
                 self.texts[text].append(self.spoken[utterance])
+            case do.SpeakAhead(asked=asked, text=text):
+                self._ahead[asked] = (at_ms, text)
             case do.Play(utterance=utterance, samples=samples, from_sample=from_sample):
                 self._end_ms = (from_sample + samples) // BYTES_PER_MS
                 if utterance in self.spoken:
@@ -191,6 +198,8 @@ class World:
                 self._forget(f"model {asked}")
             case do.Speak(utterance=utterance, text=text):
                 self._speak(at_ms, utterance, text)
+            case do.SpeakAhead(asked=asked, text=text):
+                self._later(at_ms + self._memory.ahead.get(text, _FIRST_BYTE_MS), "", signals.VoiceReady(at_ms=0, asked=asked))
             case do.ClearVoice():
                 self._forget("voice")
                 self._voice_free_ms = at_ms

@@ -124,6 +124,11 @@ def flushes_left(speech: Speech, at_ms: int) -> float:
     return min(_FLUSHES, speech.flushes + (at_ms - speech.flushes_at_ms) * _FLUSHES_PER_MS)
 
 
+def flushed(speech: Speech, at_ms: int) -> Speech:
+    """A text is spoken that may never be said."""
+    return replace(speech, flushes=max(0.0, flushes_left(speech, at_ms) - 1), flushes_at_ms=at_ms)
+
+
 def unflushed(speech: Speech, count: int) -> Speech:
     """So many texts were said from memory."""
     return replace(speech, flushes=min(_FLUSHES, speech.flushes + count))

@@ -68,14 +68,19 @@ def say(moment: Moment, text: str, purpose: Purpose = Purpose.REPLY) -> None:
 
 def spend_characters(moment: Moment, count: int) -> None:
     """Given to the voice, which counts them: the one with which the call was answered, or who has taken its place."""
-    state, reply = moment.state, moment.state.reply
+    reply = moment.state.reply
     if reply is None:
         return
-    elsewhere, provider = dict(reply.spent.elsewhere), state.voice_engine.partition("@")[0]
-    # What stands in at no price, the embedded floor, has no account of its own.
-    if "/" in provider and provider != state.briefing.voice:
+    elsewhere = dict(reply.spent.elsewhere)
+    if provider := standing_in(moment.state):
         elsewhere[provider] = elsewhere.get(provider, 0) + count
     moment.change_reply(spent=replace(reply.spent, characters=reply.spent.characters + count, elsewhere=elsewhere))
+
+
+def standing_in(state: CallState) -> str:
+    """The provider who speaks for another and has an account of its own, which the embedded floor, at no price, has not; else empty."""
+    provider = state.voice_engine.partition("@")[0]
+    return provider if "/" in provider and provider != state.briefing.voice else ""
 
 
 def expect_voice(moment: Moment) -> None:

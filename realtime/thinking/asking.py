@@ -46,12 +46,12 @@ def ask(moment: Moment) -> None:
         asked=state.next_question if draft is None else draft.asked, last_word_ms=moment.at_ms, answered_characters=0,
         asked_characters=questions.characters(request), spent=replace(reply.spent, model=reply.model),
     )  # fmt: skip
+    # Who is known to think at length says so at once.
+    filler_ms = thresholds.filler_after_ms if reply.thinks else thresholds.thinking_filler_after_ms
+    asked_ms = moment.at_ms if draft is None else draft.asked_ms
     moment.do(
         SetTimer(timer=Timer.MODEL, at_ms=moment.at_ms + _within_ms(reply, thresholds)),
-        # Who is known to think at length says so at once.
-        SetTimer(
-            timer=Timer.FILLER, at_ms=moment.at_ms + (thresholds.filler_after_ms if reply.thinks else thresholds.thinking_filler_after_ms)
-        ),
+        SetTimer(timer=Timer.FILLER, at_ms=max(moment.at_ms, asked_ms + filler_ms)),
     )
     for held in () if draft is None else draft.held:
         take(moment, replace(held, at_ms=moment.at_ms))

@@ -13,19 +13,29 @@ Held: TypeAlias = ModelSaid | ModelThought | ModelWantsTool | ModelDone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What the model has answered so far to words that may not be the caller's last. `held` is in the order in which it came."""
+    """What the model has answered so far to words that may not be the caller's last. `held` is in the order in which it came.
+
+    `spoken`: its first sentence, whose sound is kept back; `ready`: that has begun to arrive, or nothing of the answer can be said ahead.
+    """
 
     asked: int
     words: str
     request: ModelRequest
     asked_ms: int
     held: tuple[Held, ...] = ()
+    spoken: str = ""
+    ready: bool = False
 
     @property
     def whole(self) -> ModelDone | None:
         """The end of the answer, if it has come."""
         last = self.held[-1] if self.held else None
         return last if isinstance(last, ModelDone) else None
+
+    @property
+    def pieces(self) -> int:
+        """How many stretches of words it is held in."""
+        return sum(isinstance(one, ModelSaid) for one in self.held)
 
     @property
     def characters(self) -> int:

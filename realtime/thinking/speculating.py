@@ -1,7 +1,8 @@
 """Thinking ahead: the model is asked while the turn is only likely over; nothing of it is heard, and no tool runs, before it is.
 
-A draft becomes the answer when the question that is then put is the same but for case and punctuation of the last words. Otherwise
-it is dropped, and what it cost is a fact of its own.
+The first sentence is spoken as well where flushes abound, and its sound kept back: it goes out when the turn is over. A draft becomes
+the answer when the question that is then put is the same but for case and punctuation of the last words. Otherwise it is dropped, and
+what it cost is a fact of its own.
 """
 
 from dataclasses import replace
@@ -9,14 +10,19 @@ from dataclasses import replace
 from events.calls.talking import Spent
 from events.calls.thinking import AnswerSpeculated
 from realtime.consent.permission import Standing
-from realtime.machine.effects import AskModel
-from realtime.machine.signals import EngineBroke, ModelSaid
+from realtime.machine.effects import AskModel, ForgetAhead, SpeakAhead
+from realtime.machine.signals import EngineBroke, ModelSaid, ModelThought, VoiceReady
 from realtime.machine.state import CallState, Moment
 from realtime.ports import ModelRequest
+from realtime.speaking import playout, replying, sentences
+from realtime.speaking.pronouncing import spoken
 from realtime.thinking import accounting, conversation, folding, questions, toolruns
 from realtime.thinking.drafts import Draft, Drain, Dropped, Held
+from realtime.thinking.guardrails import ruling
 from realtime.turns.phrases import plain_words, withdraws
 
+FLUSHES_TO_SPARE = 10
+"""So many flushes of the voice are left to what is sure to be heard."""
 USED, WENT_ON, OTHER_WORDS, NOT_ASKED, FAILED, CALL_ENDED = "used", "went-on", "other-words", "not-asked", "failed", "call-ended"
 
 
@@ -71,6 +77,9 @@ def take_up(moment: Moment, request: ModelRequest) -> Draft | None:
         return None
     dropped = _dropped(moment.state, draft, USED, moment.at_ms, turn=moment.state.talk.turn)
     moment.change(draft=None)
+    if draft.spoken:
+        # Its flush and its characters are the reply's, who says it.
+        moment.change(speech=playout.unflushed(moment.state.speech, 1))
     moment.note(_fact(dropped, Spent()))
     return draft
 
@@ -80,15 +89,59 @@ def keep(moment: Moment, signal: Held) -> bool:
     draft = moment.state.draft
     if draft is None or draft.asked != signal.asked:
         return False
-    moment.change(draft=replace(draft, held=_joined(draft.held, signal)))
+    draft = replace(draft, held=_joined(draft, signal))
+    moment.change(draft=draft)
+    if not draft.ready and not draft.spoken:
+        _speak_ahead(moment, draft)
     return True
 
 
-def _joined(held: tuple[Held, ...], signal: Held) -> tuple[Held, ...]:
+def _joined(draft: Draft, signal: Held) -> tuple[Held, ...]:
+    held = draft.held
     last = held[-1] if held else None
-    if isinstance(last, ModelSaid) and isinstance(signal, ModelSaid):
+    # What is spoken ahead was cut where it was cut: it is not joined to what follows.
+    if isinstance(last, ModelSaid) and isinstance(signal, ModelSaid) and not (draft.spoken and draft.pieces == 1):
         return (*held[:-1], replace(signal, text=last.text + signal.text))
     return (*held, signal)
+
+
+def _speak_ahead(moment: Moment, draft: Draft) -> None:
+    """Have the first piece spoken as soon as it is there, if it may be said as it is; what begins with a tool waits for nothing more."""
+    last = draft.held[-1]
+    if isinstance(last, ModelThought):
+        return
+    text = "".join(one.text for one in draft.held if isinstance(one, ModelSaid))
+    pieces, _ = sentences.cut(text, 1, first=True)
+    if not pieces and isinstance(last, ModelSaid):
+        return
+    piece = pieces[0] if pieces else text.strip()
+    state = moment.state
+    if not _may_be_spoken(state, piece, moment.at_ms):
+        moment.change(draft=replace(draft, ready=True))
+        return
+    said = spoken(piece, state.briefing.pronunciation)
+    moment.change(draft=replace(draft, spoken=said), speech=playout.flushed(state.speech, moment.at_ms))
+    moment.do(SpeakAhead(asked=draft.asked, text=said))
+
+
+def _may_be_spoken(state: CallState, piece: str, at_ms: int) -> bool:
+    """Where it will be the first that is said, word for word, and a flush to no purpose would not be missed."""
+    if not state.briefing.thresholds.speak_ahead or not sentences.speakable(piece) or state.preface or not state.disclosure.heard:
+        return False
+    if playout.flushes_left(state.speech, at_ms) < FLUSHES_TO_SPARE:
+        return False
+    return ruling(state.briefing.guardrails, piece).said == piece
+
+
+def voice_ready(moment: Moment, signal: VoiceReady) -> None:
+    draft = moment.state.draft
+    if draft is not None and draft.asked == signal.asked:
+        moment.change(draft=replace(draft, ready=True))
+
+
+def in_the_making(state: CallState) -> bool:
+    """Whether an answer is thought of that cannot be heard yet."""
+    return state.draft is not None and not state.draft.ready
 
 
 def broke(moment: Moment, signal: EngineBroke) -> bool:
@@ -96,9 +149,22 @@ def broke(moment: Moment, signal: EngineBroke) -> bool:
     state, draft = moment.state, moment.state.draft
     if draft is None or draft.asked != signal.asked:
         return False
-    moment.change(draft=None)
-    moment.note(_fact(_dropped(state, draft, FAILED, moment.at_ms), _estimated(draft) if draft.held else Spent(model=draft.request.model)))
+    _forget(moment, draft)
+    spent = _estimated(state, draft) if draft.held else _begun(state, draft)
+    moment.note(_fact(_dropped(state, draft, FAILED, moment.at_ms), spent))
     return True
+
+
+def _forget(moment: Moment, draft: Draft) -> None:
+    moment.change(draft=None)
+    if draft.spoken:
+        moment.do(ForgetAhead())
+
+
+def _begun(state: CallState, draft: Draft) -> Spent:
+    """What it cost before the model's own account: the characters that were spoken to nobody."""
+    count, provider = len(draft.spoken), replying.standing_in(state)
+    return Spent(model=draft.request.model, characters=count, elsewhere={provider: count} if provider and count else {})
 
 
 def drop(moment: Moment, outcome: str) -> None:
@@ -106,15 +172,19 @@ def drop(moment: Moment, outcome: str) -> None:
     state, draft = moment.state, moment.state.draft
     if draft is None:
         return
-    moment.change(draft=None)
+    _forget(moment, draft)
     dropped = _dropped(state, draft, outcome, moment.at_ms)
     if draft.whole is not None:
-        moment.note(_fact(dropped, accounting.added(Spent(model=draft.request.model), draft.whole.usage)))
+        moment.note(_fact(dropped, accounting.added(_begun(state, draft), draft.whole.usage)))
     else:
         drain = Drain(
-            asked=draft.asked, turn=dropped.turn, before=Spent(model=draft.request.model), estimate=_estimated(draft), dropped=dropped,
+            asked=draft.asked,
+            turn=dropped.turn,
+            before=_begun(state, draft),
+            estimate=_estimated(state, draft),
+            dropped=dropped,
             begun=bool(draft.held),
-        )  # fmt: skip
+        )
         accounting.drain(moment, drain)
 
 
@@ -137,8 +207,8 @@ def _dropped(state: CallState, draft: Draft, outcome: str, at_ms: int, *, turn: 
     )  # fmt: skip
 
 
-def _estimated(draft: Draft) -> Spent:
-    return accounting.estimated(Spent(model=draft.request.model), questions.characters(draft.request), draft.characters)
+def _estimated(state: CallState, draft: Draft) -> Spent:
+    return accounting.estimated(_begun(state, draft), questions.characters(draft.request), draft.characters)
 
 
 def _fact(dropped: Dropped, spent: Spent) -> AnswerSpeculated:

@@ -1,5 +1,6 @@
 """What the caller's words lead to: an answer to our question, a withdrawal that needs no model, or a question to the model."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from events.calls.talking import CallerTurn, Latency
@@ -7,13 +8,13 @@ from realtime.consent import recording_consent
 from realtime.consent.permission import Standing
 from realtime.machine.effects import CancelTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
-from realtime.machine.state import Moment, Pending
+from realtime.machine.state import CallState, Moment, Pending
 from realtime.speaking import replying, tongues
 from realtime.thinking import asking, conversation, speculating
 from realtime.turns import interrupting, turn_taking
 from realtime.turns.back_channels import is_back_channel
 from realtime.turns.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
-from realtime.turns.turn_taking import GoesOn, LikelyOver, NotUnderstood, SpokeOver, TurnOver
+from realtime.turns.turn_taking import Complete, Decision, Floor, FloorEffect, GoesOn, LikelyOver, NotUnderstood, SpokeOver, TurnOver
 
 # Noise can go on; we do not ask about it for ever.
 _MOST_MISHEARD = 2
@@ -33,14 +34,33 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
     if isinstance(signal, WordsRecognised) and signal.languages:
         tongues.heard(moment, signal)
     talks = replying.agent_talks(moment.state, signal.at_ms)
-    ours = _answers_us if moment.state.permission.standing is Standing.ASKED else _needs_no_more
-    listed = moment.state.briefing.wording.back_channels if talks else ""
     thresholds = moment.state.briefing.thresholds
     if isinstance(signal, SpeechStopped):
         interrupting.voice_stopped(moment, signal)
     floor, outcome = turn_taking.step(
-        moment.state.floor, signal, thresholds, agent_talks=talks, complete=lambda words: ours(words) or is_back_channel(words, listed)
-    )
+        moment.state.floor, signal, thresholds, agent_talks=talks, complete=_complete(moment.state, talks=talks),
+        ahead=thresholds.speculation and thresholds.answer_within_ms > 0 and not talks,
+    )  # fmt: skip
+    _take(moment, floor, outcome)
+    if isinstance(signal, WordsRecognised):
+        interrupting.words_known(moment)
+
+
+def look(moment: Moment) -> None:
+    """After each step: a turn that waits for its answer is over when the answer can be heard, or when none is in the making."""
+    state = moment.state
+    if state.floor.waits and not speculating.in_the_making(state):
+        complete = _complete(state, talks=replying.agent_talks(state, moment.at_ms))
+        _take(moment, *turn_taking.ready(state.floor, moment.at_ms, state.briefing.thresholds, complete=complete))
+
+
+def _complete(state: CallState, *, talks: bool) -> Complete:
+    ours = _answers_us if state.permission.standing is Standing.ASKED else _needs_no_more
+    listed = state.briefing.wording.back_channels if talks else ""
+    return lambda words: ours(words) or is_back_channel(words, listed)
+
+
+def _take(moment: Moment, floor: Floor, outcome: Sequence[FloorEffect | Decision]) -> None:
     moment.change(floor=floor)
     for one in outcome:
         match one:
@@ -59,8 +79,6 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
                 speculating.goes_on(moment)
             case _:
                 moment.do(one)
-    if isinstance(signal, WordsRecognised):
-        interrupting.words_known(moment)
 
 
 def _needs_no_more(words: str) -> bool:

@@ -65,7 +65,8 @@ _ONE_BREATH_MS = 200
 class Floor:
     """The caller's side of the conversation. `settled_ms` is the call time up to which words belong to turns that are over.
 
-    `likely`: the words of the LikelyOver that holds. `judged`: the recogniser follows this turn, and says itself when it is over.
+    `likely`: the words of the LikelyOver that holds; `waits`: the silence is long enough, and the answer to them is not `ready`.
+    `judged`: the recogniser follows this turn, and says itself when it is over.
     `pause_ms`: the pause before this stretch of speech, a lesson as soon as words come of it; `paused_whole`: what stood before it looked
     complete.
     """
@@ -82,6 +83,7 @@ class Floor:
     settled_words: str = ""
     settled_whole: bool = False
     likely: str = ""
+    waits: bool = False
     judged: bool = False
     patience: Patience = field(default_factory=Patience)
     pause_ms: int = 0
@@ -106,13 +108,17 @@ class Floor:
 
 Outcome: TypeAlias = tuple[Floor, Sequence[FloorEffect | Decision]]
 Complete: TypeAlias = Callable[[str], bool]
-_NO_TIMERS = (CancelTimer(timer=Timer.FINAL), CancelTimer(timer=Timer.PATIENCE))
+_NO_TIMERS = (CancelTimer(timer=Timer.FINAL), CancelTimer(timer=Timer.PATIENCE), CancelTimer(timer=Timer.STABLE))
 
 
-def step(floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_talks: bool, complete: Complete = looks_complete) -> Outcome:
+def step(
+    floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_talks: bool, complete: Complete = looks_complete,
+    ahead: bool = False,
+) -> Outcome:  # fmt: skip
     """`agent_talks`: the agent has more to say than the tail of a word, so that speech now would be over it.
 
-    `complete`: whether these words need no waiting for more.
+    `complete`: whether these words need no waiting for more. `ahead`: an answer is begun at a LikelyOver, and the turn is not over before
+    `ready` says that it can be heard: until then it costs nobody anything to wait for more words.
     """
     match signal:
         case SpeechStarted():
@@ -120,7 +126,7 @@ def step(floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_tal
         case SpeechStopped():
             return _stopped(floor, signal, thresholds, complete) if floor.speaking else (floor, ())
         case WordsRecognised():
-            return _recognised(floor, signal, thresholds, complete)
+            return _recognised(floor, signal, thresholds, complete, ahead=ahead)
         case TimerFired(timer=Timer.BARGE_IN):
             if floor.speaking and agent_talks and floor.started_ms is not None:
                 return floor, (SpokeOver(since_ms=floor.started_ms),)
@@ -129,10 +135,32 @@ def step(floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_tal
             # The recogniser has had its time to judge: now it is asked to come to an end.
             wait = SetTimer(timer=Timer.FINAL, at_ms=at_ms + thresholds.final_within_ms)
             return replace(floor, awaiting_final=True), (FinalizeHearing(), wait)
+        case TimerFired(timer=Timer.STABLE) if floor.speaking and floor.interim and complete(floor.words):
+            # The detector hears something still, the recogniser no word any more.
+            return _likely(floor, floor.words)
+        case TimerFired(timer=Timer.FINAL | Timer.PATIENCE) if floor.speaking or not floor.open:
+            return floor, ()
+        case TimerFired(timer=Timer.PATIENCE, at_ms=at_ms) if ahead:
+            return _when_ready(floor, at_ms, thresholds, complete)
         case TimerFired(timer=Timer.FINAL | Timer.PATIENCE, at_ms=at_ms):
-            return (floor, ()) if floor.speaking or not floor.open else _over(floor, at_ms, thresholds, complete)
+            return _over(floor, at_ms, thresholds, complete)
         case _:
             return floor, ()
+
+
+def ready(floor: Floor, at_ms: int, thresholds: Thresholds, *, complete: Complete = looks_complete) -> Outcome:
+    """The answer that was begun ahead can be heard, or there is none: a turn that waited for it is over."""
+    return _over(floor, at_ms, thresholds, complete) if floor.waits else (floor, ())
+
+
+def _when_ready(floor: Floor, at_ms: int, thresholds: Thresholds, complete: Complete) -> Outcome:
+    """The silence is long enough: over when the answer can be heard, and not later than the version allows."""
+    until_ms = floor.ended_ms + thresholds.answer_within_ms
+    if at_ms >= until_ms or not floor.words:
+        return _over(floor, at_ms, thresholds, complete)
+    floor, likely = _likely(floor, floor.words)
+    wait = SetTimer(timer=Timer.PATIENCE, at_ms=until_ms)
+    return replace(floor, waits=True), (CancelTimer(timer=Timer.FINAL), wait, *likely)
 
 
 def _started(floor: Floor, signal: SpeechStarted, thresholds: Thresholds, complete: Complete, *, agent_talks: bool) -> Outcome:
@@ -148,7 +176,7 @@ def _started(floor: Floor, signal: SpeechStarted, thresholds: Thresholds, comple
     effects = [*_NO_TIMERS, *effects]
     if agent_talks:
         effects.append(SpokeOver(since_ms=over_since_ms) if due_ms <= signal.at_ms else SetTimer(timer=Timer.BARGE_IN, at_ms=due_ms))
-    return replace(floor, speaking=True, started_ms=began, awaiting_final=False), effects
+    return replace(floor, speaking=True, started_ms=began, awaiting_final=False, waits=False), effects
 
 
 def _noting_pause(floor: Floor, since_ms: int, thresholds: Thresholds, complete: Complete) -> Floor:
@@ -167,7 +195,9 @@ def _stopped(floor: Floor, signal: SpeechStopped, thresholds: Thresholds, comple
         return stopped, (quiet, SetTimer(timer=Timer.FINAL, at_ms=signal.at_ms + thresholds.turn_within_ms))
     wait = SetTimer(timer=Timer.FINAL, at_ms=signal.at_ms + thresholds.final_within_ms)
     # Often the interims have it all: thinking can begin while the recogniser's last word is on its way.
-    stopped, likely = _likely(stopped, stopped.words if complete(stopped.words) else "")
+    # What was known before a pause says nothing of what was said after it.
+    known = floor.interim or floor.recognised_ms is None or floor.recognised_ms > floor.resumed_ms
+    stopped, likely = _likely(stopped, stopped.words if known and complete(stopped.words) else "")
     return stopped, (quiet, FinalizeHearing(), wait, *likely)
 
 
@@ -179,10 +209,10 @@ def _likely(floor: Floor, words: str) -> tuple[Floor, list[FloorEffect | Decisio
     return replace(floor, likely=words), [*taken_back, LikelyOver(words=words)] if words else taken_back
 
 
-def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, complete: Complete) -> Outcome:
+def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, complete: Complete, *, ahead: bool) -> Outcome:
     text = signal.text.strip()
     if not signal.is_final:
-        return _interim(floor, signal, text)
+        return _interim(floor, signal, text, thresholds, complete)
     if signal.start_ms < floor.settled_ms:
         # The final of a turn that was decided on its interims: what it repeats is known.
         text = without_repetition(text, floor.settled_words)
@@ -201,36 +231,48 @@ def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, c
         return heard, ()
     if signal.turn is TurnMark.OVER:
         return _over(replace(heard, awaiting_final=False), signal.at_ms, thresholds, complete)
-    return (heard, ()) if heard.speaking else _answered(heard, signal, text, thresholds, complete)
+    return (heard, ()) if heard.speaking else _answered(heard, signal, text, thresholds, complete, ahead=ahead)
 
 
-def _interim(floor: Floor, signal: WordsRecognised, text: str) -> Outcome:
+def _interim(floor: Floor, signal: WordsRecognised, text: str, thresholds: Thresholds, complete: Complete) -> Outcome:
     if signal.end_ms <= floor.settled_ms:
         return floor, ()
+    before = plain_words(floor.words)
     heard = replace(floor, interim=text, judged=signal.turn is not TurnMark.NONE)
     match signal.turn:
         case TurnMark.LIKELY_OVER:
             return _likely(heard, heard.words)
         case TurnMark.GOES_ON:
             return _likely(heard, "")
-        case _:
+        case _ if heard.judged or not heard.open or plain_words(heard.words) == before:
             return heard, ()
+        case _ if heard.speaking:
+            # What a LikelyOver said of fewer words holds no more.
+            heard, taken_back = _likely(heard, "")
+            stable = SetTimer(timer=Timer.STABLE, at_ms=signal.at_ms + thresholds.stable_after_ms)
+            return heard, (*taken_back, stable) if complete(heard.words) else taken_back
+        case _:
+            # The last word came after the voice had stopped, and before the final that was asked for.
+            return _likely(replace(heard, waits=False), heard.words if complete(heard.words) else "")
 
 
-def _answered(heard: Floor, signal: WordsRecognised, text: str, thresholds: Thresholds, complete: Complete) -> Outcome:
+def _answered(
+    heard: Floor, signal: WordsRecognised, text: str, thresholds: Thresholds, complete: Complete, *, ahead: bool
+) -> Outcome:  # fmt: skip
     """A final while the caller is silent: over at once, or as soon as the silence is long enough for such words."""
     # A recogniser does not always say that a final answers our request: one that reaches the end of speech is as good.
     answered = signal.from_finalize or (heard.awaiting_final and bool(text) and signal.end_ms >= heard.ended_ms)
     if heard.awaiting_final and not answered:
         return heard, ()
-    heard = replace(heard, awaiting_final=False)
+    heard = replace(heard, awaiting_final=False, waits=False)
     whole, open_end = complete(heard.words), trails_off(heard.words)
     silence_ms = heard.patience.silence_ms(thresholds, whole=whole, open_end=open_end)
     if begins_as_well(heard.words):
         silence_ms = max(silence_ms, thresholds.lone_word_ms)
     due_ms = heard.ended_ms + silence_ms
     if not heard.finals or due_ms <= signal.at_ms:
-        return _over(heard, signal.at_ms, thresholds, complete)
+        decide = _when_ready if ahead and heard.finals else _over
+        return decide(heard, signal.at_ms, thresholds, complete)
     heard, likely = _likely(heard, "" if open_end and not whole else heard.words)
     return heard, (CancelTimer(timer=Timer.FINAL), SetTimer(timer=Timer.PATIENCE, at_ms=due_ms), *likely)
 

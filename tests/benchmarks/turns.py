@@ -3,7 +3,8 @@
     python -m tests.benchmarks.turns [--callers 56] [--seed 1]
 
 Half of the callers hesitate in every turn that has a place for it, the others say the same in one breath. A cut-off is an answer that
-begins to sound within a pause; a decision that is taken back before it sounds is counted beside it. Thinking ahead is taken for granted.
+begins to sound within a pause; a decision that is taken back before it sounds is counted beside it. Thinking and speaking ahead are as
+the machine does them, within their bounds: an answer is held when it can be heard at the moment in which the turn is over.
 """
 
 import argparse
@@ -68,6 +69,7 @@ RULES: Final = (
     Rule(name="speech_stop_ms 224", thresholds=Thresholds(speech_stop_ms=224)),
     Rule(name="interruption_threshold 0.5", thresholds=Thresholds(interruption_threshold=0.5)),
     Rule(name="interruption_threshold 0.8", thresholds=Thresholds(interruption_threshold=0.8)),
+    Rule(name="no waiting for the answer", thresholds=Thresholds(answer_within_ms=0)),
     Rule(name="patience_ms 500, least 300", thresholds=Thresholds(patience_ms=500, least_patience_ms=300)),
     Rule(name="patience_ms 1200, least 900", thresholds=Thresholds(patience_ms=1200, least_patience_ms=900)),
     Rule(name="complete_after_ms 400", thresholds=Thresholds(complete_after_ms=400)),
@@ -90,6 +92,8 @@ class Score:
     turns: int = 0
     missed: int = 0
     added_ms: list[int] = field(default_factory=list)
+    held: int = 0
+    drafts: int = 0
     finalizes: int = 0
     minutes: float = 0.0
 
@@ -107,6 +111,7 @@ class Score:
             self.missed += 1
         else:
             self.added_ms.append(last.sounds_ms - ended_ms - FLOOR_MS)
+            self.held += last.draft is not None and last.sounds_ms == last.at_ms
 
     def decided_share(self, *, afterthought: bool) -> float:
         return _share(self.decided[afterthought], self.pauses[afterthought])
@@ -114,6 +119,10 @@ class Score:
     @property
     def cut_off_share(self) -> float:
         return _share(self.cut_off, sum(self.pauses.values()))
+
+    @property
+    def held_share(self) -> float:
+        return _share(self.held, self.turns)
 
     def added(self, percent: int) -> float:
         return round(float(np.percentile(self.added_ms, percent)), 1) if self.added_ms else 0.0
@@ -143,6 +152,7 @@ def score(rule: Rule, heard: Heard, seed: int) -> Score:
         listener = Listener(call=call, thresholds=rule.thresholds, hearing=rule.hearing, draws=draws, complete=rule.complete)
         taken = listener.run(windows)
         result.finalizes += listener.finalizes
+        result.drafts += listener.drafts
         result.minutes += len(call.mulaw) / 8000 / 60
         starts = [pieces[0].began_ms for pieces in call.turns]
         for pieces, until_ms in zip(call.turns, [*starts[1:], 1 << 40], strict=True):
@@ -173,6 +183,8 @@ def table(title: str, rows: Sequence[tuple[str, Heard, Rule]], seed: int) -> Non
         "p90",
         "hesitant p50",
         "finals a minute",
+        "held %",
+        "drafts a turn",
     ):
         shown.add_column(heading)
     for name, heard, rule in rows:
@@ -182,6 +194,7 @@ def table(title: str, rows: Sequence[tuple[str, Heard, Rule]], seed: int) -> Non
         values = (
             slow.cut_off_share, slow.decided_share(afterthought=False), slow.decided_share(afterthought=True),
             f"{missed} of {turns}", quick.added(50), quick.added(90), slow.added(50), round(finals, 1),
+            quick.held_share, round((slow.drafts + quick.drafts) / max(turns, 1), 2),
         )  # fmt: skip
         shown.add_row(name, *(str(value) for value in values))
     Console(stderr=True, width=140).print(shown)
@@ -210,11 +223,16 @@ def figures(heard: Heard, seed: int) -> list[Figure]:
         _figure("added_turn_latency_p50", quick.added(50), "ms", 130, as_safe, safe_stop.added(50)),
         _figure("added_turn_latency_p90", quick.added(90), "ms", None, as_safe, safe_stop.added(90)),
         _figure("added_turn_latency_of_hesitant_callers_p50", slow.added(50), "ms", None),
+        _figure("answers_held_at_the_end_of_the_turn", quick.held_share, "%", None, better="higher"),
+        _figure("answers_begun_a_turn", round((slow.drafts + quick.drafts) / max(turns, 1), 2), "", None),
     ]
 
 
-def _figure(name: str, value: float, unit: str, target: float | None, reference: str | None = None, of: float | None = None) -> Figure:
-    return Figure(figure=name, value=value, unit=unit, better="lower", target=target, reference=reference, reference_value=of)
+def _figure(
+    name: str, value: float, unit: str, target: float | None, reference: str | None = None, of: float | None = None, *,
+    better: str = "lower",
+) -> Figure:  # fmt: skip
+    return Figure(figure=name, value=value, unit=unit, better=better, target=target, reference=reference, reference_value=of)
 
 
 async def measure(callers: int, seed: int) -> None:

@@ -24,6 +24,8 @@ CARRIER_DELAY_MS = 30
 CARRIER_LAG_MS = 60
 SAMPLES_PER_CHARACTER = 500
 USAGE = TokenUsage(input_tokens=100, output_tokens=20)
+# Most scenes are about something else than an answer that is thought of before the turn is over.
+AT_ONCE = Thresholds(answer_within_ms=0)
 WORDING = Wording(disclosure="You are speaking with an AI assistant.", greeting="Welcome to Smile Dental.")
 
 
@@ -43,7 +45,7 @@ def tool(name: str, *, idempotent: bool = True, timeout_ms: int = 3000, fillers:
 
 BRIEFING = Briefing(
     call_id="call_1", caller_ref="ref", caller=sealed("+15550199"), worker="w1", recogniser="ears", model_provider="mind", voice="voice",
-    embedded=True, system_prompt="Be kind.", wording=WORDING, thresholds=Thresholds(), models={"default": "m-default", "fast": "m-fast"},
+    embedded=True, system_prompt="Be kind.", wording=WORDING, thresholds=AT_ONCE, models={"default": "m-default", "fast": "m-fast"},
     seal=sealed, tools=(tool("find_slot"), tool("book_slot", idempotent=False)),
 )  # fmt: skip
 
@@ -82,6 +84,7 @@ class Scene:
     _playout_end: int = 0
     _marks: list[tuple[int, str]] = field(default_factory=list)
     _versions: int = 1
+    _kept_back: str = ""
     _delivered: dict[int, int] = field(default_factory=dict)
     sounds: list[Sound] = field(default_factory=list)
 
@@ -229,8 +232,14 @@ class Scene:
             case do.CancelTimer(timer=timer, of=of):
                 self._timers.pop((timer, of), None)
             case do.Speak(utterance=utterance, text=text) if self.voice_speaks:
-                epoch = self._voice_epoch
-                self._later(self.at_ms + VOICE_DELAY_MS, lambda: self._deliver(epoch, utterance, text))
+                epoch, known = self._voice_epoch, text == self._kept_back
+                self._kept_back = ""
+                self._later(self.at_ms + (0 if known else VOICE_DELAY_MS), lambda: self._deliver(epoch, utterance, text))
+            case do.SpeakAhead(asked=asked, text=text) if self.voice_speaks:
+                self._kept_back = text
+                self._later(self.at_ms + VOICE_DELAY_MS, lambda: self.tell(signals.VoiceReady, asked=asked))
+            case do.ForgetAhead():
+                self._kept_back = ""
             case do.ClearVoice():
                 self._voice_epoch += 1
             case do.Keep(utterance=utterance):

@@ -19,6 +19,7 @@ from events.calls.talking import AgentTurn
 from realtime.hearing.marks import TurnMark
 from realtime.machine import effects as do
 from realtime.machine import signals
+from realtime.machine.briefing import Thresholds
 from realtime.machine.signals import Engine, Signal, Timer
 from realtime.machine.state import CallState, Life
 from realtime.machine.stepping import step
@@ -35,7 +36,7 @@ WORDS = (
 TEXTS = ("We are open. ", "from nine", " to five, and ", "   ", "!", "", "A long sentence, that has a clause in it, and goes on. Done. ")
 TOOLS = ("find_slot", "book_slot", "end_call", "withdraw_recording_consent", "nothing", "capture_digits", "transfer_call")
 ARGUMENTS = {"label": "card", "digits": 4, "destination": "desk"}
-AGENT = briefing(captures_digits=True, digits_as_words=True, destinations={"desk": "+15550111"})
+AGENT = briefing(thresholds=Thresholds(), captures_digits=True, digits_as_words=True, destinations={"desk": "+15550111"})
 STARTED = RecordingStarted(caller_ref="ref", consent_version=2, at_ms=0)
 FACTS = (
     STARTED, RecordingStopOrdered(reason="revoked", revoked_version=1), RecordingStopped(caller_ref="ref", reason="x", at_ms=0),
@@ -91,6 +92,7 @@ class Watchman:
     sent: int = 0
     kept: dict[int, int] = field(default_factory=dict)
     arriving: int = 0
+    ahead: list[int] = field(default_factory=list)
     granted: bool = False
     taping: bool = False
     ends: int = 0
@@ -113,6 +115,11 @@ class Watchman:
                 self.speaks.append(effect)
             case do.ClearVoice() | do.ChangeVoice():
                 self.speaks.clear()
+            case do.SpeakAhead(asked=asked, text=text):
+                assert self.state.reply is None, "something kept back while something is said"
+                self.ahead = [asked]
+            case do.ForgetAhead():
+                self.ahead = []
             case do.Keep(utterance=utterance):
                 self.kept[utterance] = self.kept.get(utterance, 0) + self.arriving
             case do.PausePlayout(utterance=utterance, sample=sample):
@@ -264,6 +271,7 @@ class Watchman:
                     self.control(choice)
                 else:
                     self.give(signals.VoiceArrived(at_ms=at, samples=1 + choice % 3000))
+                self.give(signals.VoiceReady(at_ms=at, asked=self.ahead[0] if self.ahead and choice % 3 else choice % 5))
             case _:
                 if choice % 20 == 0:
                     self.give(signals.MediaEnded(at_ms=at, reason="caller-hung-up", ended_by=EndedBy.CALLER, billable=True))

@@ -15,8 +15,22 @@ from realtime.hearing.contours import Contour
 from realtime.machine.briefing import Thresholds
 from realtime.machine.effects import CancelTimer, FinalizeHearing, SetTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
+from realtime.speaking import playout
+from realtime.thinking.speculating import FLUSHES_TO_SPARE
 from realtime.turns.phrases import looks_complete
-from realtime.turns.turn_taking import Complete, Floor, FloorSignal, GoesOn, LikelyOver, NotUnderstood, TurnOver, step
+from realtime.turns.turn_taking import (
+    Complete,
+    Decision,
+    Floor,
+    FloorEffect,
+    FloorSignal,
+    GoesOn,
+    LikelyOver,
+    NotUnderstood,
+    TurnOver,
+    step,
+)
+from realtime.turns.turn_taking import ready as turn_ready
 from tests.benchmarks.speech.sounds import Spoken
 from tests.benchmarks.voice.listening import RESULT_AFTER_MS
 from tests.benchmarks.voice.scores import TO_SOUND_MS
@@ -46,18 +60,33 @@ async def heard_windows(calls: Sequence[Spoken]) -> list[Windows]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An answer that was begun ahead; `spoken`: its first sentence is spoken as well, and kept back."""
+
+    asked_ms: int
+    spoken: bool
+
+    @property
+    def ready_ms(self) -> int:
+        return self.asked_ms + _THINKING_MS + (FIRST_BYTE_AFTER_MS if self.spoken else 0)
+
+    def sounds_ms(self, over_ms: int) -> int:
+        """When it can be heard, if the turn is over at `over_ms`."""
+        return max(over_ms, self.ready_ms) + (0 if self.spoken else FIRST_BYTE_AFTER_MS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A decision that the turn is over. `likely_ms`: since when one could have thought ahead of it, by the same words."""
+    """A decision that the turn is over. `draft`: what was thought ahead of it, by the same words."""
 
     at_ms: int
     words: str
-    likely_ms: int | None
+    draft: Draft | None
 
     @property
     def sounds_ms(self) -> int:
-        """When an answer begins to sound, by the providers' fixed delays, thought ahead of where that was possible."""
-        thought_ms = (self.at_ms if self.likely_ms is None else self.likely_ms) + _THINKING_MS
-        return max(self.at_ms, thought_ms) + FIRST_BYTE_AFTER_MS
+        """When an answer begins to sound, by the providers' fixed delays."""
+        return (self.draft or Draft(asked_ms=self.at_ms, spoken=False)).sounds_ms(self.at_ms)
 
 
 @dataclass(slots=True)
@@ -73,11 +102,14 @@ class Listener:
     taken: list[Taken] = field(default_factory=list)
     finalizes: int = 0
     misheard: int = 0
+    drafts: int = 0
     _now_ms: int = 0
     _order: Iterator[int] = field(default_factory=itertools.count)
     _due: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
     _timers: dict[Timer, int] = field(default_factory=dict)
-    _likely_ms: int | None = None
+    _draft: Draft | None = None
+    _drafted: int = 0
+    _speech_of_agent: playout.Speech = field(default_factory=playout.Speech)
     _words: list[tuple[int, int, str]] = field(default_factory=list)
     _speech: vad.Activity = vad.SILENT
     _contour: Contour = field(default_factory=Contour)
@@ -149,7 +181,34 @@ class Listener:
             self._give(TimerFired(at_ms=at_ms, timer=timer))
 
     def _give(self, signal: FloorSignal) -> None:
-        self.floor, outcome = step(self.floor, signal, self.thresholds, agent_talks=False, complete=self.complete)
+        ahead = self.thresholds.speculation and self.thresholds.answer_within_ms > 0
+        self._follow(*step(self.floor, signal, self.thresholds, agent_talks=False, complete=self.complete, ahead=ahead))
+        self._look()
+
+    def _look(self) -> None:
+        if self.floor.waits and (self._draft is None or self._now_ms >= self._draft.ready_ms):
+            self._follow(*turn_ready(self.floor, self._now_ms, self.thresholds, complete=self.complete))
+
+    def _think_ahead(self) -> None:
+        """As the machine does, with the same bounds."""
+        if self._drafted >= self.thresholds.speculations or not self.thresholds.speculation:
+            return
+        spoken = self.thresholds.speak_ahead and playout.flushes_left(self._speech_of_agent, self._now_ms) >= FLUSHES_TO_SPARE
+        if spoken:
+            self._speech_of_agent = playout.flushed(self._speech_of_agent, self._now_ms)
+        self._drafted, self.drafts = self._drafted + 1, self.drafts + 1
+        self._draft = Draft(asked_ms=self._now_ms, spoken=spoken)
+        self._later(self._draft.ready_ms, self._look)
+
+    def _answer(self, words: str) -> None:
+        self.taken.append(Taken(at_ms=self._now_ms, words=words, draft=self._draft))
+        # Two sentences, of which one may be spoken.
+        for _ in range(1 if self._draft is not None and self._draft.spoken else 2):
+            self._speech_of_agent = playout.flushed(self._speech_of_agent, self._now_ms)
+        self._draft, self._drafted = None, 0
+
+    def _follow(self, floor: Floor, outcome: Sequence[FloorEffect | Decision]) -> None:
+        self.floor = floor
         for one in outcome:
             match one:
                 case SetTimer(timer=timer, at_ms=at_ms):
@@ -160,15 +219,14 @@ class Listener:
                 case FinalizeHearing():
                     self._finalize()
                 case LikelyOver():
-                    self._likely_ms = self._now_ms
+                    self._think_ahead()
                 case GoesOn():
-                    self._likely_ms = None
+                    self._draft = None
                 case TurnOver(words=words):
-                    self.taken.append(Taken(at_ms=self._now_ms, words=words, likely_ms=self._likely_ms))
-                    self._likely_ms = None
+                    self._answer(words)
                 case NotUnderstood():
                     self.misheard += 1
-                    self._likely_ms = None
+                    self._draft, self._drafted = None, 0
 
 
 def _timed_words(call: Spoken) -> list[tuple[int, int, str]]:
