@@ -111,15 +111,17 @@ class MediaSocket:
     # --- within ---
 
     def _take(self, message: Message) -> None:
+        call = self._call
+        if type(message) is Media:
+            if call is not None:
+                call.frame(message.timestamp_ms, message.media.payload)
+            return
         if isinstance(message, Start):
             self._start(message)
             return
-        call = self._call
         if call is None:
             return
         match message:
-            case Media(media=media):
-                call.frame(message.timestamp_ms, media.payload)
             case Mark(mark=mark):
                 call.mark_returned(mark.name)
             case Stop():

@@ -51,6 +51,8 @@ class Keypad:
 
     def muted(self, mulaw: bytes) -> bytes:
         """What the caller's audio is to everybody who hears it."""
+        if self._capture is None and self._sealed_until_ms < 0:
+            return mulaw
         return bytes([SILENCE]) * len(mulaw) if self.sealed else mulaw
 
     def _captured(self, capture: BeginCapture, digit: str) -> None:

@@ -6,7 +6,6 @@ A general runtime convolves call by call, and every call has four steps only: th
 from typing import Final
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from infra.adapters.silero.weights import Array, read
 
@@ -106,7 +105,9 @@ def _as_product(weights: Array) -> Array:
 def _steps(rows: Array, count: int, length: int, hop: int) -> Array:
     """Of each row so many stretches, as rows of their own."""
     line, one = rows.strides
-    return as_strided(rows, (len(rows), count, length), (line, hop * one, one), writeable=False).reshape(len(rows) * count, length)
+    # As numpy's own `as_strided`, which takes ten times as long to begin.
+    seen: Array = np.ndarray((len(rows), count, length), np.float32, rows, 0, (line, hop * one, one))
+    return seen.reshape(len(rows) * count, length)
 
 
 def _squeezed(values: Array) -> Array:

@@ -22,6 +22,7 @@ from twilio.request_validator import RequestValidator
 
 from infra.emulators.twilio.twiml import Stream, read_twiml
 from tests.benchmarks.voice.caller import CYCLE_SECONDS, Caller, Voiced
+from tests.benchmarks.voice.processes import first_in_line
 from tests.benchmarks.voice.providers import dictionaries
 from tests.benchmarks.voice.scores import REFUSED
 
@@ -180,5 +181,6 @@ def _say(document: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    first_in_line()
     wanted = msgspec.json.decode(sys.stdin.readline(), type=Task)
     _say(uvloop.run(churned(wanted) if wanted.churn else run(wanted)))

@@ -20,6 +20,7 @@ from infra.emulators.bedrock.server import BedrockEmulator
 from realtime.machine.briefing import Wording
 from tests.benchmarks.voice.authority import serving_context
 from tests.benchmarks.voice.listening import Listening
+from tests.benchmarks.voice.processes import first_in_line
 from tests.benchmarks.voice.providing import Provided
 from tests.benchmarks.voice.speaking import Speaking
 from tests.benchmarks.voice.thinking import DIGITS, REPLY, Mind
@@ -91,4 +92,5 @@ def _say(document: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    first_in_line()
     uvloop.run(serve(Path(sys.argv[1])))
