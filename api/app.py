@@ -5,6 +5,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     agents,
+    call_stream,
     calls,
     consents,
     environments,
@@ -26,7 +27,7 @@ from api.shapes import shapes_of
 from api.shaping import Conventions
 
 VERSION = "1"
-_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, webhooks, lookup, upkeep)
+_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, call_stream, webhooks, lookup, upkeep)
 _ALWAYS = problems.answers(
     problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
     problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.UNKNOWN_FIELD,

@@ -54,7 +54,7 @@ async def follow_events(
     if feed.full:
         raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
     at = await _resumed(feed.vectors, last_event_id or after)
-    told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: _still_opens(ports, who.actor))
+    told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: still_opens(ports, who.actor))
     return EventStream(told, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
@@ -103,7 +103,7 @@ async def _resumed(vectors: Vectors, name: str | None) -> Resume | None:
     return at
 
 
-def _still_opens(ports: Ports, actor: str) -> bool:
+def still_opens(ports: Ports, actor: str) -> bool:
     """Whether the key that began to listen still opens: a stream outlives many requests."""
     kind, _, key_id = actor.partition(":")
     if kind != "api-key":

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fastapi.responses import Response
 from starlette.datastructures import Headers, MutableHeaders
@@ -20,6 +20,7 @@ from projections.queries import EVERYBODY, asked_for
 GUARDED = "/v1"
 LARGEST_BODY_BYTES = 256 * 1024
 DEEPEST_BODY = 32
+_BEARER = "bearer."
 _BODY_SECONDS = 15.0
 # Possessive, and content with an open end: no body makes it look twice at a byte.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -39,6 +40,9 @@ class Gate:
         self._limiter = Limiter(ports.limits, ports.reads, ports.writes, time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -82,8 +86,30 @@ class Gate:
             if admitted is not None:
                 self._limiter.leave(admitted)
 
-    def _caller(self, headers: Headers) -> Caller:
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket's beginning is a request to read; while it is open it keeps no other of its key from being answered."""
+        headers = Headers(scope=scope)
+        traceparent = headers.get("traceparent")
+        trace = begin(traceparent.encode() if traceparent else None, self._ports.draw)
+        scope.setdefault("state", {})["trace"] = trace
+        try:
+            if scope["path"].startswith(GUARDED + "/"):
+                who = scope["state"]["caller"] = self._caller(headers, scope.get("subprotocols", ()))
+                permit(who, "GET", scope["path"])
+                asked_for.set(EVERYBODY if who.is_operator else who.organisation_id or "")
+                await self._limiter.admit(who.actor, reading=True)
+                self._limiter.leave(who.actor)
+        except Problem as problem:
+            await _refusal(scope, problem)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _caller(self, headers: Headers, subprotocols: Collection[str] = ()) -> Caller:
         authorization = headers.get("authorization")
+        if authorization is None:
+            # A browser can give a WebSocket no header but this one.
+            offered = [each.removeprefix(_BEARER) for each in subprotocols if each.startswith(_BEARER)]
+            authorization = f"Bearer {offered[0]}" if offered else None
         if authorization is None:
             raise Problem(UNAUTHENTICATED, UNAUTHENTICATED.meaning, headers={"WWW-Authenticate": 'Bearer realm="aybiza"'})
         return recognise(authorization, headers.get(ON_BEHALF), self._ports)

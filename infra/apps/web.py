@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from infra.apps.alongside import alongside
 
 _STOP_SECONDS = 5
+# Nobody says anything to a socket of ours that matters.
+_LARGEST_SAID = 16 * 1024
 
 
 class _Server(uvicorn.Server):
@@ -21,8 +23,8 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: FastAPI, listening: socket.socket) -> AsyncIterator[None]:
     """Serve until the block ends; requests under way are finished first."""
-    config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False, timeout_graceful_shutdown=_STOP_SECONDS, ws="none",
-                            server_header=False)  # fmt: skip
+    config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False, timeout_graceful_shutdown=_STOP_SECONDS,
+                            ws="websockets-sansio", ws_max_size=_LARGEST_SAID,                            server_header=False)  # fmt: skip
     server = _Server(config)
 
     async def serve() -> None:
