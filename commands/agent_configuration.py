@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from math import isfinite
@@ -31,19 +31,28 @@ class InvalidConfiguration(CommandRefused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voice:
+    """`by_language` maps languages to voices, `others` names of one's own to further voices of the same language."""
+
     model: str = "aura-2-thalia-en"
     style: str = ""
     natural_speech: bool = True
     emotion_control: str = ""
+    by_language: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """BCP 47 tags; `supported` always has `primary` among them."""
+    """BCP 47 tags; `supported` always has `primary` among them. Spoken are those that have a voice.
+
+    `wording` has the agent's sentences by language and name, `pronunciation` words by language and as they are to be said.
+    """
 
     primary: str = "en-US"
     auto_detect: bool = False
     supported: tuple[str, ...] = ("en-US",)
+    wording: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    pronunciation: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +96,7 @@ class AgentConfiguration:
     extra: Mapping[str, Json] = field(default_factory=dict)
 
 
+_REQUIRED: Final = {"name": 200, "version": 60, "system_prompt": 100_000, "greeting": 2_000}
 _TIERS: Final = ("default", "fast", "complex", "thinking")
 _KNOWN: Final = frozenset(AgentConfiguration.__dataclass_fields__) - {"extra"}
 
@@ -157,7 +167,7 @@ class _Section:
         self.errors.append((self.pointer + path, detail))
 
     def section(self, key: str) -> "_Section":
-        return _Section(self.entries.get(key, {}), f"{self.pointer}/{key}", self.errors)
+        return _Section(self.entries.get(key, {}), f"{self.pointer}/{_escaped(key)}", self.errors)
 
     def read(self, key: str, default: T, fits: Callable[[Json], bool], must: str) -> T:
         value: Any = self.entries.get(key, default)
@@ -175,6 +185,13 @@ class _Section:
     def text(self, key: str, default: str, longest: int = 100) -> str:
         return self.read(key, default, lambda value: _is_text(value, longest), f"a text of 1 to {longest} characters")
 
+    def texts(self, longest: int = 100) -> dict[str, str]:
+        """All entries of the section, each a text; without those that are none."""
+        for key, value in self.entries.items():
+            if not _is_text(value, longest):
+                self.wrong(f"/{_escaped(key)}", f"must be a text of 1 to {longest} characters")
+        return {key: value for key, value in self.entries.items() if _is_text(value, longest)}
+
     def switch(self, key: str, default: bool) -> bool:
         return self.read(key, default, lambda value: isinstance(value, bool), "true or false")
 
@@ -183,6 +200,11 @@ class _Section:
 
     def share(self, key: str, default: float) -> float:
         return float(self.read(key, default, lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1"))
+
+
+def _escaped(key: str) -> str:
+    """A key as a part of a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def _is_text(value: Json, longest: int) -> bool:
@@ -196,13 +218,12 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[Json], bool]:
 def _checked(document: dict[str, Json]) -> AgentConfiguration:
     errors: list[tuple[str, str]] = []
     whole = _Section(document, "", errors)
+    texts = {key: whole.required(key, longest) for key, longest in _REQUIRED.items()}
+    language = _language(whole.section("language"))
     configuration = AgentConfiguration(
-        name=whole.required("name", 200),
-        version=whole.required("version", 60),
-        system_prompt=whole.required("system_prompt", 100_000),
-        greeting=whole.required("greeting", 2_000),
-        voice=_voice(whole.section("voice")),
-        language=_language(whole.section("language")),
+        **texts,
+        voice=_voice(whole.section("voice"), language.supported),
+        language=language,
         models=_models(whole.section("models")),
         automation=_automation(whole.section("automation")),
         parameters=_parameters(whole.section("parameters")),
@@ -214,13 +235,23 @@ def _checked(document: dict[str, Json]) -> AgentConfiguration:
     return configuration
 
 
-def _voice(section: _Section) -> Voice:
+def _voice(section: _Section, supported: Collection[str]) -> Voice:
+    by_language = section.section("by_language")
+    _of_languages(by_language, supported)
     return Voice(
         model=section.text("model", Voice().model),
         style=section.text("style", ""),
         natural_speech=section.switch("natural_speech", True),
         emotion_control=section.text("emotion_control", ""),
+        by_language=by_language.texts(),
+        others=section.section("others").texts(),
     )
+
+
+def _of_languages(section: _Section, supported: Collection[str]) -> None:
+    for key in section.entries:
+        if key not in supported:
+            section.wrong(f"/{_escaped(key)}", "must be one of /language/supported")
 
 
 def _language(section: _Section) -> Language:
@@ -231,7 +262,16 @@ def _language(section: _Section) -> Language:
     )
     if primary not in supported:
         section.wrong("/supported", f"must have the primary language {primary} among its entries")
-    return Language(primary=primary, auto_detect=section.switch("auto_detect", False), supported=tuple(supported))
+    return Language(
+        primary=primary, auto_detect=section.switch("auto_detect", False), supported=tuple(supported),
+        wording=_by_language(section.section("wording"), supported),
+        pronunciation=_by_language(section.section("pronunciation"), supported),
+    )  # fmt: skip
+
+
+def _by_language(section: _Section, supported: Collection[str]) -> Mapping[str, Mapping[str, str]]:
+    _of_languages(section, supported)
+    return {key: section.section(key).texts(2_000) for key in section.entries}
 
 
 def _models(section: _Section) -> Mapping[str, str]:

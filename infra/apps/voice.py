@@ -18,6 +18,7 @@ from events.identifiers import uuid7
 from events.streams import topic_of
 from infra.adapters.call_history import LogHistory
 from infra.adapters.captured_digits import DigitVault
+from infra.adapters.json_schema import ArgumentChecks
 from infra.adapters.picows_media import MediaServer
 from infra.adapters.postgres.calls_under_way import PostgresCallsUnderWay
 from infra.adapters.postgres.connections import connected
@@ -43,6 +44,7 @@ from realtime.machine import briefing as briefings
 from realtime.ports import EngineUnavailable
 from realtime.speaking.prepared import Prepared
 from realtime.speaking.pronouncing import spoken
+from realtime.speaking.tongues import tongues
 from realtime.worker import CallWorker, WorkerPorts, WorkerSettings
 
 log = structlog.get_logger()
@@ -79,6 +81,7 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
             recogniser=engines.recogniser, model=engines.model, voice=engines.voice, activity=engines.activity,
             telephony=engines.telephony, recordings=footing.objects.recordings,
             prepared=prepared, watch=owners.watch, digits=DigitVault(), prices=_list_prices(),
+            checks=lambda specs: ArgumentChecks(specs).faults,
             observing=(keeps, *seen.observing),
         )  # fmt: skip
         signed = SignatureCheck(installation.twilio_auth_token)
@@ -145,9 +148,9 @@ async def _speak_ahead(prepared: Prepared, route: Route) -> bool:
     words = briefings.wording(route.configuration, route.organisation_name, route.flags)
     asks = bool(briefings.section(route.configuration, "recording").get("ask", True))
     try:
-        said = briefings.pronunciation(route.configuration)
-        texts = [spoken(text, said) for text in briefings.said_ahead(words, ask_to_record=asks)]
-        await prepared.prepare(briefings.voice(route.configuration), texts)
+        for tongue in tongues(route.configuration, words, briefings.pronunciation(route.configuration)).values():
+            texts = [spoken(text, tongue.pronunciation) for text in briefings.said_ahead(tongue.wording, ask_to_record=asks)]
+            await prepared.prepare(tongue.voice, texts)
     except EngineUnavailable as unavailable:
         # The call will ask the voice itself, and meet it again.
         log.warning("voice.not_prepared", reason=str(unavailable))

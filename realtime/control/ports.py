@@ -1,6 +1,19 @@
-"""What the control of a call needs from the world: a place from which one tool can fetch what a caller keyed in."""
+"""What the control of a call needs from the world: a place for what a caller keyed in, and a check of what a model asks of the call."""
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from realtime.ports import ToolSpec, ToolUse
+
+Faults: TypeAlias = Callable[[ToolUse], str]
+"""What is wrong with a tool's arguments by its schema, in words for the model; empty when nothing is. Pure and quick."""
+
+Checks: TypeAlias = Callable[[Sequence[ToolSpec]], Faults]
+
+
+def no_checks(_specs: Sequence[ToolSpec]) -> Faults:
+    """For who trusts the model: the machine itself takes no argument that makes no sense."""
+    return lambda _use: ""
 
 
 class DigitsGone(Exception):

@@ -21,7 +21,7 @@ from events.recorded import Recorded
 from events.registry import Fact
 from realtime.audio import BYTES_PER_MS
 from realtime.control.keypad import Keypad
-from realtime.control.ports import CapturedDigits
+from realtime.control.ports import CapturedDigits, Checks, no_checks
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears
 from realtime.hearing.echo import Echo
@@ -40,6 +40,7 @@ from realtime.recording.shelving import Shelving
 from realtime.speaking.mouth import Mouth
 from realtime.speaking.playing import Playing
 from realtime.speaking.prepared import Prepared
+from realtime.thinking import tooling
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ class Engines:
     prices: RateTable | None = None
     prepared: Prepared | None = None
     observing: tuple[Observing, ...] = ()
+    checks: Checks = no_checks
 
 
 class Conductor:
@@ -119,7 +121,8 @@ class Conductor:
     async def run(self) -> None:
         """The whole call. Returns when its end, and all that was told of it, is on the log; cancelling it leaves the rest unsaid."""
         async with asyncio.TaskGroup() as tasks:
-            self._errands = Errands(tasks, self._engines.model, self._call.tools, self.give, self.now_ms)
+            faults = self._engines.checks(tooling.offered(self._call.briefing))
+            self._errands = Errands(tasks, self._engines.model, self._call.tools, self.give, self.now_ms, faults)
             sending = tasks.create_task(self._facts.run(), name="facts")
             shelving = tasks.create_task(self._shelving.run(), name="recording")
             looking = [tasks.create_task(observer.run(), name="observer") for observer in self._observers]

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from realtime.control.ports import CapturedDigits
+from realtime.control.ports import CapturedDigits, Faults
 from realtime.machine import signals
 from realtime.ports import (
     EngineChanged,
@@ -39,8 +39,10 @@ class Errands:
         tools: Tools,
         give: Callable[[signals.Signal], None],
         now_ms: Callable[[], int],
+        faults: Faults,
     ) -> None:
-        self._tasks = tasks
+        """`faults` is for the call's own tools as well, of which `tools` knows nothing."""
+        self._tasks, self._faults = tasks, faults
         self._model, self._tools = model, tools
         self._give, self._now_ms = give, now_ms
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -97,7 +99,8 @@ class Errands:
                 case Reasoning():
                     self._give(signals.ModelThought(at_ms=self._now_ms(), asked=asked, reasoning=event))
                 case ToolUse():
-                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event, faults=self._tools.faults(event)))
+                    faults = self._tools.faults(event) or self._faults(event)
+                    self._give(signals.ModelWantsTool(at_ms=self._now_ms(), asked=asked, use=event, faults=faults))
                 case EngineChanged(engine=engine, instead_of=instead_of, reason=reason):
                     taken = signals.EngineTaken(
                         at_ms=self._now_ms(), engine=signals.Engine.MODEL, name=engine, instead_of=instead_of, reason=reason

@@ -168,6 +168,28 @@ class TestConfiguration:
         text = document(**{section: {**json.loads(DOCUMENT)[section], key: value}})
         assert [pointer for pointer, _ in errors_of(text)] == [f"/{section}/{key}"]
 
+    def test_has_a_voice_and_words_for_each_language_that_it_speaks(self) -> None:
+        voice = {"model": "aura-2-thalia-en", "by_language": {"es-ES": "aura-2-celeste-es"}, "others": {"calm": "aura-2-athena-en"}}
+        language = {
+            "primary": "en-US", "supported": ["en-US", "es-ES"], "wording": {"es-ES": {"still_there": "¿Sigue ahí?"}},
+            "pronunciation": {"es-ES": {"SQL": "sequel"}},
+        }  # fmt: skip
+        found = read_configuration(document(voice=voice, language=language))
+        assert (found.voice.by_language, found.voice.others) == (voice["by_language"], voice["others"])
+        assert (found.language.wording, found.language.pronunciation) == (language["wording"], language["pronunciation"])
+
+    def test_points_to_what_does_not_fit_in_a_language(self) -> None:
+        voice = {"by_language": {"es": "aura-2-celeste-es", "en/US~": "x", "en-US": ""}, "others": {"calm": 1}}
+        language = {
+            "primary": "en-US",
+            "wording": {"fr": {"greeting": "Bonjour."}, "en-US": {"greeting": 5}},
+            "pronunciation": {"en-US": []},
+        }
+        assert [pointer for pointer, _ in errors_of(document(voice=voice, language=language))] == [
+            "/language/wording/fr", "/language/wording/en-US/greeting", "/language/pronunciation/en-US", "/voice/by_language/es",
+            "/voice/by_language/en~1US~0", "/voice/by_language/en-US", "/voice/others/calm",
+        ]  # fmt: skip
+
     @pytest.mark.parametrize("section", ["voice", "language", "models", "automation", "parameters", "phone_integration"])
     def test_points_to_a_section_that_is_no_object(self, section: str) -> None:
         assert errors_of(document(**{section: ["x"]})) == [(f"/{section}", "must be an object")]

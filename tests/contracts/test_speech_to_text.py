@@ -1,6 +1,7 @@
 """A recogniser, whichever it is, keeps the port's word: real speech in, text and times out."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,7 @@ from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
 from infra.emulators.deepgram.faults import Faults
 from infra.emulators.deepgram.server import deepgram_emulator
 from realtime.audio import BYTES_PER_MS, silence
-from realtime.ports import EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript
+from realtime.ports import SEVERAL, EngineFailed, EngineUnavailable, HearingStream, SpeechToText, Transcript
 from tests.contracts.spoken import VOCABULARY, Ears, said, wrong_words
 
 KEY = "a key of the tests"
@@ -175,6 +176,26 @@ class TestDeepgram:
             await ears.hear(stream, await said("please stop recording"))
             await stream.close()
         assert "recording" in ears.text.lower()
+
+    async def test_tells_the_language_of_the_words_where_there_are_several(self, recogniser: Recogniser) -> None:
+        spanish = "quisiera una cita para el martes"
+        async with deepgram_emulator(recogniser=recogniser, api_key=KEY) as address:
+            engine = DeepgramListen(KEY, base_url=address)
+            heard = {}
+            for language in (f"en-US{SEVERAL}es-ES", "en-US", "es"):
+                ears = Ears()
+                stream = await engine.connect(language=language, vocabulary=(*VOCABULARY, spanish), listener=ears)
+                await ears.hear(stream, await said(spanish))
+                await stream.close()
+                heard[language] = ears
+        several, english, alone = heard.values()
+        assert wrong_words(spanish, several.text) <= 0.4
+        told = Counter(language for final in several.finals for language, words in final.languages for _ in range(words))
+        assert told["es"] >= 3
+        assert told["es"] > told["en"]
+        assert wrong_words(spanish, english.text) == 1, "a model of one language makes nothing of another's words"
+        assert wrong_words(spanish, alone.text) <= 0.4
+        assert all(final.languages == () for final in (*english.finals, *alone.finals)), "it tells no language where it has one"
 
     def test_takes_the_short_terms_first_and_no_more_than_are_allowed(self) -> None:
         phrases = ["a phrase of more than a few words " * 3, "Lind", "root canal", *(f"term {n}" for n in range(400))]

@@ -82,6 +82,8 @@ class TestHandshake:
         [
             {"model": "nova-9"},
             {"language": "xx"},
+            {"language": "en", "language_hint": "es"},
+            {"language": "multi", "language_hint": "xx"},
             {"encoding": "opus"},
             {"sample_rate": "16000"},
             {"interim_results": "yes"},

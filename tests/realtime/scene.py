@@ -138,10 +138,10 @@ class Scene:
         self.at_ms = until
         return self
 
-    def says(self, words: str, *, lasting_ms: int = 800) -> "Scene":
+    def says(self, words: str, *, lasting_ms: int = 800, languages: tuple[tuple[str, int], ...] = ()) -> "Scene":
         """The caller speaks, is recognised 100 ms after the detector noticed the end, and is silent until the turn is over."""
         self.starts_speaking().wait(lasting_ms)
-        self.falls_silent(words)
+        self.falls_silent(words, languages=languages)
         while self.state.floor.open and self.state.life is Life.TALKING:
             self.wait(20)
         return self
@@ -151,17 +151,21 @@ class Scene:
         self.tell(signals.SpeechStarted, since_ms=self.at_ms - 64)
         return self
 
-    def falls_silent(self, words: str, *, from_finalize: bool = True) -> "Scene":
+    def falls_silent(self, words: str, *, from_finalize: bool = True, languages: tuple[tuple[str, int], ...] = ()) -> "Scene":
         ended = self.at_ms
         self.wait(300)
         self.tell(signals.SpeechStopped, ended_ms=ended)
         self.wait(100)
-        return self.recognised(words, started_ms=max(0, ended - 800), ended_ms=ended, from_finalize=from_finalize)
+        started = max(0, ended - 800)
+        return self.recognised(words, started_ms=started, ended_ms=ended, from_finalize=from_finalize, languages=languages)
 
-    def recognised(self, words: str, *, started_ms: int, ended_ms: int, from_finalize: bool = True, is_final: bool = True) -> "Scene":
+    def recognised(
+        self, words: str, *, started_ms: int, ended_ms: int, from_finalize: bool = True, is_final: bool = True,
+        languages: tuple[tuple[str, int], ...] = (),
+    ) -> "Scene":  # fmt: skip
         self.tell(
             signals.WordsRecognised, text=words, is_final=is_final, from_finalize=from_finalize, start_ms=started_ms, end_ms=ended_ms,
-            confidence=0.9,
+            confidence=0.9, languages=languages,
         )  # fmt: skip
         return self
 

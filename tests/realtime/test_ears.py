@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from realtime.engines.ladders import RecogniserLadder, Rung
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears
 from realtime.machine import signals
-from realtime.ports import SpeechToText
+from realtime.ports import EngineUnsuited, HearingListener, SpeechToText
 from tests.realtime.world import LevelActivity, TextEars, spoken
 
 FRAME = b"\xff" * FRAME_BYTES
@@ -63,6 +64,55 @@ def say(hearing: Ears, at_ms: int, text: str) -> int:
         hearing.frame(at_ms, audio[at : at + FRAME_BYTES])
         at_ms += 20
     return at_ms
+
+
+class TestAnotherLanguage:
+    async def test_is_heard_from_the_words_on_that_nobody_has_settled(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        async with kept(hearing):
+            await until(lambda: reached(engine, 1))
+            at_ms = say(hearing, 0, "hello there")
+            hearing.finalize()
+            await until(lambda: finals(given))
+            at_ms = say(hearing, at_ms, "quisiera una")
+            hearing.change_language("es")
+            at_ms = say(hearing, at_ms, "cita")
+            await until(lambda: reached(engine, 2))
+            say(hearing, at_ms, "manana")
+            hearing.finalize()
+            await until(lambda: len(finals(given)) == 2)
+        assert [stream.language for stream in engine.streams] == ["en", "es"]
+        assert [text for text, *_ in finals(given)] == ["hello there", "quisiera una cita manana"], "no word is lost, and none comes twice"
+        assert engine.streams[0].closed
+        assert taken(given) == [], "nothing broke"
+
+    async def test_that_is_heard_already_changes_nothing(self) -> None:
+        engine = TextEars()
+        hearing, _ = ears(engine)
+        async with kept(hearing):
+            await until(lambda: reached(engine, 1))
+            hearing.change_language("en")
+            await asyncio.sleep(0.01)
+        assert reached(engine, 1)
+
+    async def test_that_nobody_can_hear_leaves_all_as_it_was(self) -> None:
+        class English(TextEars):
+            async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> Any:
+                if language != "en":
+                    raise EngineUnsuited(self.name, "English only")
+                return await super().connect(language=language, vocabulary=vocabulary, listener=listener)
+
+        engine = English()
+        hearing, given = ears(engine)
+        async with kept(hearing):
+            await until(lambda: reached(engine, 1))
+            hearing.change_language("es")
+            await until(lambda: reached(engine, 2))
+            say(hearing, 0, "hello")
+            hearing.finalize()
+            await until(lambda: finals(given))
+        assert [each for each in given if isinstance(each, signals.EngineBroke | signals.EngineTaken)] == []
 
 
 class TestEars:

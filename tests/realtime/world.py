@@ -285,12 +285,14 @@ class PlainVoice:
         self.unreachable = False
         self.hanging = 0
         self.spoken: list[str] = []
+        self.voices: list[str] = []
 
     async def connect(self, *, voice: str, listener: VoiceListener) -> _Voice:
         await asyncio.sleep(0)
         if self.unreachable:
             raise EngineUnavailable(self.name, "unreachable")
         self.hanging -= 1
+        self.voices.append(voice)
         return _Voice(listener, self.spoken, hangs=self.hanging >= 0)
 
 

@@ -10,7 +10,7 @@ from infra.adapters.deepgram.hearing import HearingSocket
 from infra.adapters.deepgram.listen import key_terms
 from realtime.audio import BYTES_PER_MS, RATE_HZ, silence
 from realtime.hearing.marks import TurnMark
-from realtime.ports import EngineUnsuited, HearingListener, Transcript
+from realtime.ports import SEVERAL, EngineUnsuited, HearingListener, Transcript
 
 NAME: Final = "deepgram/flux"
 # The provider asks for pieces of about this length.
@@ -137,7 +137,7 @@ class DeepgramFlux:
         self._no_turn_seconds, self._fill_seconds = no_turn_seconds, fill_seconds
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> FluxStream:
-        if not language.lower().startswith("en"):
+        if not language.lower().startswith("en") or SEVERAL in language:
             raise EngineUnsuited(NAME, f"no model for {language}")
         connection = self._client.listen.v2.connect(
             model="flux-general-en",

@@ -1,7 +1,7 @@
 """Deepgram's Nova-3 by its own SDK: telephone audio as it comes, words as they are recognised."""
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -9,7 +9,7 @@ from typing import Any, Final
 from infra.adapters.deepgram.connecting import deepgram_client, opened
 from infra.adapters.deepgram.hearing import HearingSocket
 from realtime.audio import BYTES_PER_MS, RATE_HZ
-from realtime.ports import HearingListener, Transcript
+from realtime.ports import SEVERAL, HearingListener, Transcript
 
 NAME: Final = "deepgram/nova-3"
 # A frame by itself costs as much to send as five of them; whoever waits for a final is not kept waiting by what is gathered.
@@ -65,6 +65,7 @@ class ListenStream(HearingSocket):
         if self._listener is None:
             return
         words = best.words or []
+        told = Counter(str(word.language) for word in words if word.language) if is_final else Counter[str]()
         self._listener(
             Transcript(
                 text=best.transcript,
@@ -74,6 +75,7 @@ class ListenStream(HearingSocket):
                 end_ms=round(1000 * words[-1].end) if words else end_ms,
                 confidence=float(best.confidence or 0),
                 settled_ms=end_ms if is_final else None,
+                languages=tuple(sorted(told.items())),
             )
         )
 
@@ -96,9 +98,12 @@ class DeepgramListen:
         self._keep_alive_seconds = keep_alive_seconds
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> ListenStream:
+        """Of several languages the model tells for each word which one it is of, and is told which ones to expect."""
+        several = language.split(SEVERAL) if SEVERAL in language else []
         connection = self._client.listen.v1.connect(
             model="nova-3",
-            language=language,
+            language="multi" if several else language,
+            language_hint=[tag.partition("-")[0] for tag in several] or None,
             encoding="mulaw",
             sample_rate=RATE_HZ,
             channels=1,

@@ -15,7 +15,7 @@ from infra.adapters.pocketsphinx.hearing import ENDED_BY_REQUEST, Heard
 from infra.adapters.pocketsphinx.preparing import Prepared, PreparingFailed, prepare
 from infra.adapters.pocketsphinx.worker import Answer, Audio, Close, Finalize, Open, Opened, Order, framed
 from infra.adapters.spawning import spawned
-from realtime.ports import EngineFailed, EngineUnavailable, EngineUnsuited, HearingListener, Transcript
+from realtime.ports import SEVERAL, EngineFailed, EngineUnavailable, EngineUnsuited, HearingListener, Transcript
 
 NAME: Final = "pocketsphinx"
 _LENGTH: Final = struct.Struct("<I")
@@ -183,8 +183,8 @@ class Pocketsphinx:
         self._recogniser = recogniser
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> RecogniserStream:
-        """English is the only language there is a model for. Raises EngineUnsuited for others."""
-        if not language.lower().startswith("en"):
+        """English is the only language there is a model for, so of several it hears that one. Raises EngineUnsuited for others."""
+        if not any(each.lower().startswith("en") for each in language.split(SEVERAL)):
             raise EngineUnsuited(NAME, f"there is no offline model for {language}")
         return await self._recogniser.open(
             vocabulary=vocabulary, pause_ms=_PAUSE_MS, listener=lambda heard: listener(_as_transcript(heard))

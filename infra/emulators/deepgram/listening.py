@@ -13,6 +13,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from infra.adapters.pocketsphinx.hearing import ENDED_BY_PAUSE, ENDED_BY_REQUEST, Heard, Word
 from infra.adapters.pocketsphinx.recogniser import Recogniser, RecogniserStream
 from infra.emulators.deepgram.faults import Faults
+from infra.emulators.deepgram.languages import by_share, language_of, understood
 from infra.emulators.deepgram.parameters import ListenParameters
 from realtime.audio import BYTES_PER_MS
 from realtime.ports import EngineFailed, EngineUnavailable
@@ -200,8 +201,10 @@ class Listening:
             self._results(heard.words, heard.end_ms, is_final=False, speech_final=False, from_finalize=False)
 
     def _results(self, words: tuple[Word, ...], end_ms: int, *, is_final: bool, speech_final: bool, from_finalize: bool) -> None:
+        words = tuple(word for word in words if understood(word.text, self._parameters.language))
         text = " ".join(word.text for word in words)
         confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
+        mixed = len({language_of(word.text) for word in words}) > 1
         alternative = {
             "transcript": _punctuated(text, words) if self._parameters.punctuate else text,
             "confidence": confidence,
@@ -212,9 +215,11 @@ class Listening:
                     "end": word.end_ms / 1000,
                     "confidence": word.confidence,
                     "punctuated_word": word.text,
+                    **self._told_of(word, mixed=mixed),
                 }
                 for word in words
             ],
+            **self._told_of_all(words),
         }
         self._tell(
             {
@@ -235,6 +240,18 @@ class Listening:
         )
         if is_final:
             self._segment_ms = end_ms
+
+    def _told_of(self, word: Word, *, mixed: bool) -> Mapping[str, Any]:
+        """In speech that changes its language a word's may be absent: here each third of a mixed final."""
+        if self._parameters.language != "multi" or (mixed and word.start_ms % 3 == 0):
+            return {}
+        return {"language": language_of(word.text)}
+
+    def _told_of_all(self, words: tuple[Word, ...]) -> Mapping[str, Any]:
+        if self._parameters.language != "multi":
+            return {}
+        told = {"languages": by_share(language_of(word.text) for word in words)} if words else {}
+        return {**told, "languages_hinted": list(self._parameters.hinted)}
 
 
 def _punctuated(text: str, words: tuple[Word, ...]) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from infra.emulators.deepgram.languages import MONOLINGUAL, MULTILINGUAL, base
+
 
 class BadRequest(Exception):
     """The handshake is refused with status 400 and these words."""
@@ -11,7 +13,10 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenParameters:
-    """`endpointing_ms` None: finals come only by `Finalize`. `utterance_end_ms` None: no UtteranceEnd messages."""
+    """`endpointing_ms` None: finals come only by `Finalize`. `utterance_end_ms` None: no UtteranceEnd messages.
+
+    `language` is `multi` where each word is told with its own; `hinted` are those to be expected then.
+    """
 
     interim_results: bool
     punctuate: bool
@@ -19,6 +24,8 @@ class ListenParameters:
     endpointing_ms: int | None
     utterance_end_ms: int | None
     key_terms: tuple[str, ...]
+    language: str = "en"
+    hinted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,7 @@ _LISTEN: Final = frozenset(
     {
         "model", "language", "encoding", "sample_rate", "channels", "interim_results", "punctuate", "smart_format", "vad_events",
         "endpointing", "utterance_end_ms", "keyterm", "mip_opt_out", "tag", "numerals", "profanity_filter", "filler_words", "no_delay",
+        "language_hint",
     }
 )  # fmt: skip
 _FLUX: Final = frozenset(
@@ -110,12 +118,17 @@ def _check_sound(query: _Query) -> None:
 
 def listen_parameters(query: Sequence[tuple[str, str]]) -> ListenParameters:
     """Raises BadRequest."""
-    read = _Query(query, _LISTEN, frozenset({"keyterm", "tag"}))
+    read = _Query(query, _LISTEN, frozenset({"keyterm", "tag", "language_hint"}))
     if read.text("model") not in _NOVA_3:
         raise BadRequest("no such model/language/tier combination found")
     language = read.text("language", "en") or ""
-    if language != "multi" and not language.lower().startswith("en"):
+    if language != "multi" and base(language) not in MONOLINGUAL:
         raise BadRequest("no such model/language/tier combination found")
+    hints = tuple(value for name, value in query if name == "language_hint")
+    if hints and language != "multi":
+        raise BadRequest("language_hint needs language=multi")
+    if unknown := [hint for hint in hints if base(hint) not in MULTILINGUAL]:
+        raise BadRequest(f"language_hint has no such languages: {', '.join(unknown)}")
     _check_sound(read)
     key_terms = tuple(value for name, value in query if name == "keyterm")
     if sum(len(term.split()) for term in key_terms) > _MOST_KEY_TERM_WORDS:
@@ -126,6 +139,8 @@ def listen_parameters(query: Sequence[tuple[str, str]]) -> ListenParameters:
         raise BadRequest("utterance_end_ms must be 1000 or more and needs interim_results=true")
     endpointing = None if read.text("endpointing") == "false" else read.number("endpointing", _DEFAULT_ENDPOINTING_MS)
     return ListenParameters(
+        language=language,
+        hinted=tuple(dict.fromkeys(map(base, hints))),
         interim_results=interim_results,
         punctuate=read.flag("punctuate") or read.flag("smart_format"),
         vad_events=read.flag("vad_events"),

@@ -5,7 +5,10 @@ import pytest
 from infra.adapters.json_schema import ArgumentChecks, BrokenSchema
 from infra.apps.demo_business.calendar import Calendar
 from infra.apps.demo_business.tools import BOOK, FIND, CalendarTools
+from realtime.machine.briefing import Tongue
 from realtime.ports import Json, ToolSpec, ToolUse
+from realtime.thinking.tooling import offered
+from tests.realtime.scene import WORDING, briefing
 
 
 def use(name: str, **arguments: Json) -> ToolUse:
@@ -45,3 +48,12 @@ class TestArgumentChecks:
 
     def test_fetch_nothing(self) -> None:
         assert "not there" in checks({"$ref": "http://127.0.0.1:9/schema.json"}).faults(use("find"))
+
+
+class TestToolsOfTheCallItself:
+    def test_are_held_to_their_schemas_as_well(self) -> None:
+        tongues = {tag: Tongue(language=tag, voice="v", wording=WORDING) for tag in ("en-US", "es")}
+        own = ArgumentChecks(offered(briefing(tongues=tongues)))
+        assert own.faults(use("speak_language", language="es")) == ""
+        assert "'de' is not one of" in own.faults(use("speak_language", language="de"))
+        assert "is a required property" in own.faults(use("speak_language"))

@@ -1,0 +1,39 @@
+"""Whole calls in more than one language, on real sockets: another voice, another ear, no word lost, and the same again from the record."""
+
+from collections.abc import Sequence
+
+from events.calls.languages import ChosenBy, LanguageChanged
+from events.calls.talking import CallerTurn
+from realtime.ports import ModelEvent, ModelRequest, TextDelta, ToolUse
+from tests.realtime.office import Desk, open_office
+from tests.realtime.test_calls import DONE, SHORT, ring, says, thoughts
+
+SPEAKS_SPANISH = Desk(
+    configuration={
+        **SHORT.configuration, "recording": {"ask": False},
+        "voice": {"model": "aura-2-thalia-en", "by_language": {"es": "aura-2-celeste-es"}},
+        "language": {"primary": "en-US", "supported": ["en-US", "es"], "wording": {"es": {"goodbye": "Adios."}}},
+    }
+)  # fmt: skip
+
+
+def spanish_thoughts(request: ModelRequest) -> Sequence[ModelEvent | float]:
+    last = request.messages[-1]
+    if last.tool_outcomes:
+        return [TextDelta(text="Claro que si."), DONE]
+    if "spanish" in last.text:
+        return [ToolUse(tool_use_id="l", name="speak_language", arguments={"language": "es"}), DONE]
+    return thoughts(request)
+
+
+class TestACall:
+    async def test_goes_on_in_another_language_with_its_voice_and_its_recogniser(self) -> None:
+        async with open_office(spanish_thoughts, desk=SPEAKS_SPANISH) as office:
+            await ring(office, says("spanish please"), says("quisiera una cita bye"))
+            (fact,) = [fact for fact in office.log.facts("calls") if isinstance(fact, LanguageChanged)]
+            assert (fact.language, fact.instead_of, fact.by) == ("es", "en-US", ChosenBy.AGENT)
+            assert office.voice.voices == ["aura-2-thalia-en", "aura-2-celeste-es"]
+            assert [stream.language for stream in office.ears.streams] == ["en-US", "es"]
+            assert "Claro que si." in office.voice.spoken
+            said = [office.opened(fact.words) for fact in office.log.facts("calls") if isinstance(fact, CallerTurn)]
+            assert said == ["spanish please", "quisiera una cita bye"]
