@@ -142,9 +142,12 @@ def build_sealed(stored: bytes) -> Sealed[Any]:
     return Sealed(stored[2:end].decode(), stored[end:])
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical(plain: Any) -> str:
     """JSON with one spelling: keys sorted, no spaces, characters as they are."""
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(plain)
 
 
 def _json(name: str, hint: Any) -> tuple[Convert, Convert]:

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from events.recorded import Recorded
 from events.records import RawRecord, appended_at, version_of
-from events.registry import Fact
 from events.streams import StreamId
 from projections.journal import stream_text
 from projections.ports import Folded, Parked, Place
@@ -63,21 +61,20 @@ class Folding:
 
     def take(self, each: Wanted) -> None:
         """One fact for one projection."""
-        fact = each.fact
         if self._parked and (each.name, stream_text(each.raw.key)) in self._parked:
             self._park(each, "", behind=True)
-        elif (stream := each.unmoved if fact is None else fact.stream) is None:
+        elif each.reason:
             self._park(each, each.reason, behind=False)
-        elif self._refused and (reason := self._refused.get((each.name, (stream.tenant, stream.id)))):
+        elif self._refused and (reason := self._refused.get((each.name, each.key))):
             self._park(each, reason, behind=False)
         else:
             try:
-                self._fold(each, fact, (stream.tenant, stream.id))
+                self._fold(each)
             except _POISON as cause:
                 self._park(each, f"{type(cause).__name__}: {cause}", behind=False)
 
-    def _fold(self, each: Wanted, fact: Recorded[Fact] | None, key: Key) -> None:
-        projection = each.projection
+    def _fold(self, each: Wanted) -> None:
+        projection, fact, key = each.projection, each.fact, each.key
         if not isinstance(projection, Table):
             if fact is not None:
                 self._outcome.entries[projection] += projection.entries(fact)
@@ -88,7 +85,7 @@ class Folding:
         if fact is not None:
             row = projection.evolve(row, fact)
         elif row is None:
-            raise BrokenHistory(f"{each.raw.ce_type} of {each.unmoved} has no row to stand behind")
+            raise BrokenHistory(f"{each.raw.ce_type} has no row to stand behind")
         changed[key] = (row, each)
 
     def _park(self, each: Wanted, reason: str, *, behind: bool) -> None:

@@ -30,7 +30,7 @@ from projections.ports import (
     Writes,
 )
 from projections.recent import Before, RecentRows
-from projections.sorting import Plan, Sorted, Sorter, Wanted, decoded, keys_of
+from projections.sorting import Plan, Sorted, Sorter, Wanted, keys_of, wanted_again
 from projections.waiting import Waiting
 
 log = structlog.get_logger()
@@ -181,7 +181,7 @@ class Runner:
         for sick in await self._store.sick(self._checkpoints.keys()) if self._parked else ():
             projection = self._plan.by_name[sick.projection]
             wanted = [
-                Wanted(projection, sick.projection, raw, *decoded(raw, self._reader.codec))
+                wanted_again(projection, sick.projection, raw, self._reader.codec)
                 for raw in sick.records
                 if raw.offset not in sick.discarded
             ]

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from events.codec import BrokenBody, Codec
@@ -10,7 +11,7 @@ from events.headers import Kind
 from events.recorded import Recorded
 from events.records import AdmittedBatch, RawRecord, recorded
 from events.registry import Fact, UnknownEvent
-from events.streams import InvalidStreamName, StreamId
+from events.streams import InvalidStreamName
 from projections.journal import Journal
 from projections.ports import Checkpoint, Mark, Place, Projection, TopicOf, named
 from projections.series import Series
@@ -24,17 +25,16 @@ Foldable: TypeAlias = Table[Any] | Series[Any]
 
 
 class Wanted(NamedTuple):
-    """A fact for a projection; `fact` is None where it could not be decoded, and `reason` says why.
-
-    `unmoved`: the stream of a fact that was not decoded, for it changes nothing of the projection's row.
+    """A fact for a projection. `fact` is None where it could not be decoded, as `reason` says, and where it leaves the row as it is: then
+    it was not decoded at all, and there is no `reason`. `key` is its stream's.
     """
 
     projection: Foldable
     name: str
     raw: RawRecord
+    key: Key
     fact: Recorded[Fact] | None
     reason: str = ""
-    unmoved: StreamId | None = None
 
 
 @dataclass(slots=True)
@@ -58,9 +58,8 @@ def keys_of(wanted: Collection[Wanted]) -> Mapping[Table[Any], set[Key]]:
     """The rows that facts are folded upon."""
     keys: defaultdict[Table[Any], set[Key]] = defaultdict(set)
     for each in wanted:
-        stream = each.unmoved if each.fact is None else each.fact.stream
-        if stream is not None and isinstance(each.projection, Table):
-            keys[each.projection].add((stream.tenant, stream.id))
+        if not each.reason and isinstance(each.projection, Table):
+            keys[each.projection].add(each.key)
     return keys
 
 
@@ -68,8 +67,8 @@ class Plan:
     """Which projections read which topics."""
 
     def __init__(self, projections: Collection[Projection], topic_of: TopicOf, journal_rooms: Collection[str]) -> None:
-        self._by_category: defaultdict[tuple[str, bytes], list[tuple[Foldable, str]]] = defaultdict(list)
-        self._candidates: dict[tuple[str, bytes, str], Sequence[tuple[Foldable, str, bool]]] = {}
+        self._by_category: defaultdict[tuple[str, str], list[tuple[Foldable, str]]] = defaultdict(list)
+        self._candidates: dict[tuple[str, str, str], Sequence[tuple[Foldable, str, bool]]] = {}
         self.by_topic: defaultdict[str, list[Projection]] = defaultdict(list)
         self.by_name: dict[str, Foldable] = {named(each): each for each in projections if not isinstance(each, Journal)}
         for projection in projections:
@@ -78,14 +77,14 @@ class Plan:
                     self.by_topic[topic_of(room)].append(projection)
             else:
                 topic = topic_of(projection.room)
-                self._by_category[topic, projection.category.encode()].append((projection, named(projection)))
+                self._by_category[topic, projection.category].append((projection, named(projection)))
                 self.by_topic[topic].append(projection)
 
     @property
     def topics(self) -> Sequence[str]:
         return sorted(self.by_topic)
 
-    def candidates(self, topic: str, category: bytes, ce_type: str) -> Sequence[tuple[Foldable, str, bool]]:
+    def candidates(self, topic: str, category: str, ce_type: str) -> Sequence[tuple[Foldable, str, bool]]:
         """Who may want an event: the projections of its category, their names, and whether it leaves a row as it is."""
         asked = (topic, category, ce_type)
         found = self._candidates.get(asked)
@@ -137,34 +136,40 @@ class Sorter:
             for name in self._journals & spans.keys():
                 span = spans[name]
                 result.journal += [raw for raw in batch.records if raw.packed is not None and raw.offset in span]
-            for raw in batch.records:
-                self._take(raw, spans, result)
+            self._take(batch, spans, result.wanted)
             self._reached |= result.reached
         return result
 
-    def _take(self, raw: RawRecord, spans: Mapping[str, range], result: Sorted) -> None:
-        if raw.packed is None or raw.packed[1] != _EVENT:
-            return
-        parts = raw.key.split(b"/")
-        if len(parts) != 3:
-            return
-        fact, reason = None, None
-        for projection, name, leaves_it in self._plan.candidates(raw.topic, parts[1], raw.ce_type):
-            if raw.offset not in spans.get(name, _NOTHING):
+    def _take(self, batch: AdmittedBatch, spans: Mapping[str, range], wanted: list[Wanted]) -> None:
+        candidates, codec, topic = self._plan.candidates, self._codec, batch.topic
+        for raw in batch.records:
+            packed = raw.packed
+            if packed is None or packed[1] != _EVENT:
                 continue
-            if leaves_it and (stream := _stream(raw.key)) is not None:
-                result.wanted.append(Wanted(projection, name, raw, None, "", stream))
-                continue
-            if reason is None:
-                fact, reason = decoded(raw, self._codec)
-            result.wanted.append(Wanted(projection, name, raw, fact, reason))
+            category, key = _named(raw.key)
+            fact, reason = None, None
+            for projection, name, leaves_it in candidates(topic, category, raw.ce_type):
+                if raw.offset not in spans.get(name, _NOTHING):
+                    continue
+                if leaves_it:
+                    wanted.append(Wanted(projection, name, raw, key, None))
+                    continue
+                if reason is None:
+                    fact, reason = decoded(raw, codec)
+                wanted.append(Wanted(projection, name, raw, key, fact, reason))
 
 
-def _stream(key: bytes) -> StreamId | None:
-    try:
-        return StreamId.parse(key)
-    except InvalidStreamName:
-        return None
+# A stream has many records.
+@lru_cache(maxsize=1 << 16)
+def _named(key: bytes) -> tuple[str, Key]:
+    """Category and row of a stream; an empty category for what is no stream's name."""
+    parts = key.decode("ascii", "replace").split("/")
+    return (parts[1], (parts[0], parts[2])) if len(parts) == 3 else ("", ("", ""))
+
+
+def wanted_again(projection: Foldable, name: str, raw: RawRecord, codec: Codec) -> Wanted:
+    """As `sort` finds it, decoded whatever it is."""
+    return Wanted(projection, name, raw, _named(raw.key)[1], *decoded(raw, codec))
 
 
 def decoded(raw: RawRecord, codec: Codec) -> tuple[Recorded[Fact] | None, str]:

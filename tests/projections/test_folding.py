@@ -144,8 +144,8 @@ class TestPoison:
         outcome = self.broken()
         parked = [(each.projection, each.version, each.behind) for each in outcome.parked]
         assert parked == [
-            ("calls.v1", 2, False), ("call_timeline.v1", 2, False), ("calls.v1", 3, True), ("call_timeline.v1", 3, True),
-            ("calls.v1", 4, True), ("call_timeline.v1", 4, True),
+            (named(CALLS), 2, False), ("call_timeline.v1", 2, False), (named(CALLS), 3, True), ("call_timeline.v1", 3, True),
+            (named(CALLS), 4, True), ("call_timeline.v1", 4, True),
         ]  # fmt: skip
         assert outcome.parked[0].reason.startswith("BrokenBody: ")
 
@@ -161,7 +161,7 @@ class TestPoison:
         # A call that was never received: the table has no place for it, the timeline has.
         reader.append(CALL, *whole_call()[1:3])
         outcome = folded(sorted_through(reader, STORED))
-        assert {each.projection for each in outcome.parked} == {"calls.v1"}
+        assert {each.projection for each in outcome.parked} == {named(CALLS)}
         assert [each.reason.partition(":")[0] for each in outcome.parked] == ["BrokenHistory", ""]
         assert sum(len(added) for added in outcome.entries.values()) == 2
 
