@@ -1,22 +1,30 @@
 """The HTTP application: every room's routes, behind one gate, with one way to say no."""
 
+import time
+
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    access,
     agents,
     call_stream,
     calls,
     consents,
+    credentials,
     environments,
     event_stream,
     flags,
     front,
     lookup,
+    memberships,
     numbers,
+    oauth,
     openapi,
     organisations,
+    people,
     problems,
+    signing_in,
     upkeep,
     usage,
     webhooks,
@@ -25,15 +33,24 @@ from api.gate import GUARDED, Gate
 from api.ports import Ports
 from api.shapes import shapes_of
 from api.shaping import Conventions
+from api.throttle import Throttle
 
 VERSION = "1"
-_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, call_stream, webhooks, lookup, upkeep)
+_ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, call_stream, webhooks, lookup,
+    upkeep, people, memberships, credentials, access)  # fmt: skip
 _ALWAYS = problems.answers(
     problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
     problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.UNKNOWN_FIELD,
     problems.UNKNOWN_EXPANSION, problems.UNKNOWN_VERSION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE,
     problems.BODY_TOO_DEEP, problems.INVALID_REQUEST, problems.TOO_MANY, problems.TOO_MANY_AT_ONCE, problems.KEY_REUSED,
     problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.READS_UNAVAILABLE,
+)  # fmt: skip
+
+
+_WAYS_IN = (signing_in, oauth)
+_AT_THE_DOOR = problems.answers(
+    problems.BAD_REQUEST, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, problems.BODY_TOO_DEEP, problems.INVALID_REQUEST,
+    problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT,
 )  # fmt: skip
 
 
@@ -51,13 +68,21 @@ def create_app(ports: Ports) -> FastAPI:
     openapi.install(app, _ALWAYS, list(shapes.values()), ports.versions)
     app.include_router(front.pages)
     app.include_router(front.router)
+    app.state.throttle = Throttle(ports.limits, time.monotonic)
+    for way_in in _WAYS_IN:
+        app.include_router(way_in.router, responses=_AT_THE_DOOR)
     for room in _ROOMS:
         app.include_router(room.router, prefix=GUARDED, responses=_ALWAYS)
     return app
 
 
 def _methods_at(path: str) -> set[str]:
-    routers = [("", front.pages), ("", front.router), *((GUARDED, room.router) for room in _ROOMS)]
+    routers = [
+        ("", front.pages),
+        ("", front.router),
+        *(("", way_in.router) for way_in in _WAYS_IN),
+        *((GUARDED, room.router) for room in _ROOMS),
+    ]
     return {
         method
         for prefix, router in routers

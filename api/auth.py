@@ -1,9 +1,10 @@
-"""Who calls: an organisation's program by its API key, or the platform's operator."""
+"""Who calls: a program by its key or token, a person who is signed in, or the platform's operator."""
 
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
@@ -11,8 +12,10 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from api.ports import Ports
-from api.problems import OPERATOR_ONLY, ORGANISATION_NEEDED, SCOPE_MISSING, UNAUTHENTICATED, At, Problem
-from api.scopes import allows, needed
+from api.problems import OPERATOR_ONLY, ORGANISATION_NEEDED, PERSON_ONLY, SCOPE_MISSING, UNAUTHENTICATED, At, Problem
+from api.rights import Rights, judge, rights_of, sources
+from api.scopes import allows, needed, thing
+from api.tokens import Claims, is_token, read
 from events.identifiers import ALPHABET, InvalidIdentifier, read_identifier
 from events.sealing import KeyRing
 
@@ -24,8 +27,9 @@ _TOKEN = re.compile(r"aybiza_(operator|key_[0-9A-Z]{16})_([0-9A-Za-z_-]{20,128})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """An authenticated program. `organisation_id` is None for an operator who acts for none; no `scopes`: it may everything.
+    """Who asks, authenticated. No `scopes`: everything is allowed; `limited` adds scopes for single things, by their ids.
 
+    `organisation_id` is None for an operator who acts for none, and for a person who belongs to none, or to several and named none.
     `api_version`: that of the API's date versions which its key was made for.
     """
 
@@ -34,6 +38,9 @@ class Caller:
     is_operator: bool
     scopes: tuple[str, ...] = ()
     api_version: str = ""
+    limited: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    person_id: str = ""
+    session_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +73,8 @@ def recognise(authorization: str, on_behalf: str | None, ports: Ports) -> Caller
     """Read `Authorization` and `Aybiza-Organisation`. Raises Problem."""
     keys, operator_key_hash = ports.api_keys, ports.operator_key_hash
     scheme, _, token = authorization.partition(" ")
+    if scheme.lower() == "bearer" and is_token(token.strip()):
+        return _by_token(token.strip(), on_behalf, ports)
     parsed = _TOKEN.match(token.strip())
     if scheme.lower() != "bearer" or parsed is None:
         raise _nobody(UNAUTHENTICATED.meaning)
@@ -86,11 +95,71 @@ def recognise(authorization: str, on_behalf: str | None, ports: Ports) -> Caller
     )  # fmt: skip
 
 
+def _by_token(token: str, on_behalf: str | None, ports: Ports) -> Caller:
+    claims = read(ports.keyring, token)
+    if claims is None:
+        raise _nobody("The token is none that was given here.")
+    if claims.expires_at <= ports.clock():
+        raise _nobody("The token's time is over; fetch another one.")
+    known = _program(claims, ports) if claims.subject.startswith("cli_") else _person(claims, on_behalf, ports)
+    if known is None:
+        raise _nobody("The token opens nothing any more: its session has ended, or its program was removed.")
+    return known
+
+
+def _program(claims: Claims, ports: Ports) -> Caller | None:
+    client = ports.access.client(claims.subject)
+    if client is None or client.removed_at is not None:
+        return None
+    return Caller(organisation_id=client.tenant, actor=f"oauth-client:{client.id}", is_operator=False, scopes=claims.scopes)
+
+
+def _person(claims: Claims, on_behalf: str | None, ports: Ports) -> Caller | None:
+    access = ports.access
+    session = access.session(claims.subject)
+    if session is None or session.expires_at <= ports.clock():
+        return None
+    person_id, organisation_id = session.person_id, _named(on_behalf)
+    if organisation_id is None:
+        own = access.memberships_of(person_id)
+        organisation_id = own[0].tenant if len(own) == 1 else None
+    found = [] if organisation_id is None else sources(access, person_id, organisation_id)
+    if on_behalf is not None and not found:
+        detail = "You do not belong to the organisation that you name."
+        raise Problem(ORGANISATION_NEEDED, detail, errors=[At(header=ON_BEHALF, detail="names no organisation of yours")])
+    rights = rights_of(source.role for source in found)
+    return Caller(
+        organisation_id=organisation_id if found else None, actor=f"person:{person_id}", is_operator=False, scopes=rights.scopes,
+        limited=rights.limited, person_id=person_id, session_id=session.id,
+    )  # fmt: skip
+
+
 def permit(who: Caller, method: str, path: str) -> None:
-    """Whether the caller's key may ask this. Raises Problem; it tells of the key, never of what the path names."""
+    """Whether the caller may ask this. Raises Problem; it tells of the caller's rights, never of what the path names."""
     scope = needed(method, path)
-    if not allows(who.scopes, scope):
-        raise Problem(SCOPE_MISSING, f"The key lacks the scope {scope}; it has {', '.join(who.scopes)}.", needed=scope)
+    if not judge(Rights(scopes=who.scopes, limited=who.limited), scope, thing(path)):
+        whose = "Your role" if who.person_id else "The key"
+        raise Problem(SCOPE_MISSING, f"{whose} lacks the scope {scope}; it has {', '.join(who.scopes)}.", needed=scope)
+
+
+def still_opens(ports: Ports, who: Caller) -> bool:
+    """Whether who was let in a while ago would be let in now, with no less: what is open for long asks again and again."""
+    kind, _, credential = who.actor.partition(":")
+    match kind:
+        case "api-key":
+            known = ports.api_keys.api_key(credential)
+            return known is not None and (known.expires_at is None or known.expires_at > ports.clock())
+        case "oauth-client":
+            client = ports.access.client(credential)
+            return client is not None and client.removed_at is None
+        case "person":
+            session = ports.access.session(who.session_id)
+            if session is None or session.expires_at <= ports.clock():
+                return False
+            now = rights_of(source.role for source in sources(ports.access, who.person_id, who.organisation_id or ""))
+            return not now.scopes or (bool(who.scopes) and all(allows(now.scopes, each) for each in who.scopes))
+        case _:
+            return True
 
 
 def _written(time: datetime) -> str:
@@ -111,8 +180,9 @@ def _named(on_behalf: str | None) -> str | None:
 
 
 _BEARER = HTTPBearer(
-    scheme_name="ApiKey", bearerFormat="aybiza_<key id>_<secret>", auto_error=False,
-    description="An organisation's API key, or the platform operator's with the header `Aybiza-Organisation`.",
+    scheme_name="ApiKey", bearerFormat="aybiza_<key id>_<secret> or aybiza_token_…", auto_error=False,
+    description="An organisation's API key, a short-lived token of a person or a program, or the platform operator's key. "
+    "The operator, and a person of several organisations, name one in the header `Aybiza-Organisation`.",
 )  # fmt: skip
 
 
@@ -136,6 +206,14 @@ async def operator(who: Annotated[Caller, Depends(caller)]) -> Caller:
     return who
 
 
+async def person(who: Annotated[Caller, Depends(caller)]) -> Caller:
+    """A person who is signed in, and no program."""
+    if not who.person_id:
+        raise Problem(PERSON_ONLY, PERSON_ONLY.meaning)
+    return who
+
+
 AnyCaller = Annotated[Caller, Depends(caller)]
 Organisation = Annotated[str, Depends(organisation)]
 Operator = Annotated[Caller, Depends(operator)]
+SignedIn = Annotated[Caller, Depends(person)]

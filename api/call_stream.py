@@ -13,9 +13,8 @@ from typing import NamedTuple
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from api.auth import Caller
+from api.auth import Caller, still_opens
 from api.cloudevents import as_json, cloud_event
-from api.event_stream import still_opens
 from api.ports import Ports
 from api.problems import (
     BAD_POSITION,
@@ -191,7 +190,7 @@ async def _listen(listening: _Listening, last: int, waiting: "asyncio.Queue[Reco
     feed, stream = listening.ports.feed, listening.stream
     async with aclosing(feed.follow(stream.tenant, Resume(listening.start, {}), beat_seconds=_BEAT_SECONDS)) as facts:
         async for fact in facts:
-            if not still_opens(listening.ports, listening.who.actor):
+            if not still_opens(listening.ports, listening.who):
                 return KEY_CLOSED
             if fact is None or fact.recorded.stream != stream or fact.recorded.version <= last:
                 continue

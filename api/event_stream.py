@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
-from api.auth import AnyCaller, Organisation
+from api.auth import AnyCaller, Organisation, still_opens
 from api.cloudevents import as_json, cloud_event
 from api.ports import Ports
 from api.problems import BAD_EVENT_ID, EVENT_ID_EXPIRED, READS_UNAVAILABLE, At, Problem, answers
@@ -54,7 +54,7 @@ async def follow_events(
     if feed.full:
         raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
     at = await _resumed(feed.vectors, last_event_id or after)
-    told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: still_opens(ports, who.actor))
+    told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: still_opens(ports, who))
     return EventStream(told, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
@@ -101,12 +101,3 @@ async def _resumed(vectors: Vectors, name: str | None) -> Resume | None:
     if at is None:
         raise Problem(EVENT_ID_EXPIRED, EVENT_ID_EXPIRED.meaning)
     return at
-
-
-def still_opens(ports: Ports, actor: str) -> bool:
-    """Whether the key that began to listen still opens: a stream outlives many requests."""
-    kind, _, key_id = actor.partition(":")
-    if kind != "api-key":
-        return True
-    known = ports.api_keys.api_key(key_id)
-    return known is not None and (known.expires_at is None or known.expires_at > ports.clock())

@@ -112,7 +112,9 @@ class Gate:
             authorization = f"Bearer {offered[0]}" if offered else None
         if authorization is None:
             raise Problem(UNAUTHENTICATED, UNAUTHENTICATED.meaning, headers={"WWW-Authenticate": 'Bearer realm="aybiza"'})
-        return recognise(authorization, headers.get(ON_BEHALF), self._ports)
+        who = recognise(authorization, headers.get(ON_BEHALF), self._ports)
+        self._ports.last_use.note(who.organisation_id, who.actor, self._ports.clock())
+        return who
 
 
 def _refusal(scope: Scope, problem: Problem) -> Response:

@@ -47,7 +47,7 @@ IdempotencyKey = Annotated[
 
 async def intent(request: Request, who: AnyCaller, ports: Annotated[Ports, Depends(ports_of)], key: IdempotencyKey = None) -> Intent:
     """Without a key every request is one of its own."""
-    tenant = who.organisation_id or PLATFORM
+    tenant = who.organisation_id or who.person_id or PLATFORM
     seed = ports.draw(16) if key is None else derived_id("idempotency-key", tenant, key)
     address = f"{request.method} {request.url.path}?{request.url.query}".encode()
     began_ms = int(ports.clock().timestamp() * 1000) if key is None else None

@@ -20,6 +20,10 @@ class Policy:
 
 READS = Policy(name="reads", quota=12_000, window_seconds=60)
 WRITES = Policy(name="writes", quota=3_000, window_seconds=60)
+SIGN_INS = Policy(name="sign-ins", quota=10, window_seconds=300)
+"""To one address, known or not."""
+SIGN_INS_FROM_ONE = Policy(name="sign-ins-from-one", quota=100, window_seconds=300)
+"""From one place of the network."""
 
 
 class Standing(NamedTuple):

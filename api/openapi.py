@@ -15,6 +15,8 @@ Voice agents that answer the phone, where everything that happens is an event on
 
 * **Keys.** `Authorization: Bearer aybiza_…`. A key acts for one organisation; ids of others are answered with 404.
   It has scopes (`calls:read`, `agents:write`, …) or, without any, may everything; who may write may read.
+* **People** sign in at `/auth/sessions` and send the token they get as a key is sent. Their role in an organisation says what they may;
+  who belongs to several names one in `Aybiza-Organisation`. **Programs** may fetch tokens at `/oauth/token` instead of holding a key.
 * **Writes** answer with `Aybiza-Position`, the place of the change on the log, and `ETag`, the version of the thing.
   `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
 * **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
@@ -29,6 +31,11 @@ Voice agents that answer the phone, where everything that happens is an event on
 """
 TAGS = [
     {"name": "organisations", "description": "Businesses and the keys that act for them."},
+    {"name": "sign-in", "description": "How people come in. It needs no key."},
+    {"name": "people", "description": "What a person who is signed in does about themselves."},
+    {"name": "memberships", "description": "Who belongs to an organisation, who is invited, and what roles give."},
+    {"name": "oauth-clients", "description": "Programs that fetch short-lived tokens (OAuth 2 client credentials)."},
+    {"name": "access", "description": "Why somebody can or cannot do a thing."},
     {"name": "agents", "description": "Who speaks for a business, in versions that never change."},
     {"name": "numbers", "description": "Which agent answers which phone number."},
     {"name": "consents", "description": "What callers allow, and the proof of it."},

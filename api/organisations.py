@@ -11,7 +11,17 @@ from api.idempotency import Intent
 from api.ports import Ports
 from api.positions import Read
 from api.preconditions import tag
-from api.problems import NOT_FOUND, OPERATOR_ONLY, PRECONDITION_FAILED, SCOPE_TOO_WIDE, At, Problem, answers
+from api.problems import (
+    INVALID_REQUEST,
+    NOT_FOUND,
+    OPERATOR_ONLY,
+    ORGANISATION_NEEDED,
+    PRECONDITION_FAILED,
+    SCOPE_TOO_WIDE,
+    At,
+    Problem,
+    answers,
+)
 from api.scopes import Scopes, covers
 from api.versions import FIRST
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, nothing, page_of
@@ -29,17 +39,20 @@ from commands.organisations import (
 )
 from events.identifiers import InvalidIdentifier, derived_id, organisation_id, read_identifier
 from events.streams import StreamId
+from projections import credentials as uses
 from projections import organisations as rows
 
 router = APIRouter(prefix="/organisations", tags=["organisations"])
 _DRAW_BITS = 55
 # A key opens (or no longer does) when its answer is out, in this process at least; not longer than this is waited for that.
 _KEY_SECONDS = 2.0
+_MOST_USES = 10_000
 
 
 class NewOrganisation(Wire):
     name: Line
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="Its home, where its facts live.")] = "us-east-1"
+    parent_id: Annotated[str | None, Field(max_length=40, description="The organisation whose part it is; for good.")] = None
 
 
 class Rename(Wire):
@@ -50,6 +63,7 @@ class Organisation(Wire):
     id: str
     name: str
     region: str
+    parent_id: str | None = None
 
 
 class NewKey(Wire):
@@ -72,6 +86,7 @@ class ApiKey(Wire):
     revoked_at: Time | None
     expires_at: Time | None
     api_version: str = Field(description="The date version in which its holder is answered, unless a request names another.")
+    last_used_at: Annotated[Time | None, Field(description="The hour in which it was last used.")] = None
 
 
 class IssuedKey(Wire):
@@ -109,14 +124,17 @@ Own = Annotated[str, Depends(own)]
 @router.post("", status_code=201, responses=answers(OPERATOR_ONLY, OrganisationExists, PRECONDITION_FAILED))
 async def create_organisation(body: NewOrganisation, _: Operator, ports: Wired, write: Write) -> JoinedOrganisation:
     """Create an organisation. Only the platform's operator may; the answer has its first API key."""
+    parent = _parent(ports, body.parent_id)
     identity = _fresh_id(write.intent)
     stream = _stream(identity)
     key = mint(ports.keyring, identity, write.intent.seed)
-    await write(ORGANISATIONS, stream, CreateOrganisation(name=body.name, region=body.region))
+    await write(ORGANISATIONS, stream, CreateOrganisation(name=body.name, region=body.region, parent_id=parent))
     first = IssueApiKey(key_id=key.key_id, label="first", secret_hash=key.secret_hash, api_version=ports.versions.newest)
     await _open_at_once(await write(ORGANISATIONS, stream, first, step="first-key"), ports)
     write.created_at(f"/v1/organisations/{identity}")
-    return JoinedOrganisation(id=identity, name=" ".join(body.name.split()), region=body.region, api_key=_issued(key, "first"))
+    return JoinedOrganisation(
+        id=identity, name=" ".join(body.name.split()), region=body.region, parent_id=parent or None, api_key=_issued(key, "first")
+    )
 
 
 @router.get("")
@@ -125,6 +143,8 @@ async def list_organisations(who: AnyCaller, read: Read, limit: Limit = 20, curs
     if who.organisation_id is not None:
         row = await read.row(rows.ORGANISATIONS, _stream(who.organisation_id))
         return page_of([] if row is None else [_view(row)], None)
+    if not who.is_operator:
+        raise Problem(ORGANISATION_NEEDED, ORGANISATION_NEEDED.meaning)
     found_rows, after = await read.page(rows.ORGANISATIONS, None, limit=limit, cursor=cursor)
     return page_of([_view(row) for row in found_rows], after)
 
@@ -183,14 +203,18 @@ async def rotate_api_key(mine: Own, key_id: str, body: Rotation, who: AnyCaller,
 async def list_api_keys(mine: Own, read: Read) -> Page[ApiKey]:
     """All keys that were ever issued, in order, without their secrets."""
     row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
-    return page_of([_key(key) for key in row.keys], None)
+    used, _ = await read.page(uses.CREDENTIAL_USES, mine, limit=_MOST_USES, cursor=None)
+    hours = {each.id: each.hour for each in used}
+    return page_of([_key(key, hours.get(key.key_id)) for key in row.keys], None)
 
 
 @router.get("/{organisation_id}/api-keys/{key_id}", responses=answers(NOT_FOUND))
 async def get_api_key(mine: Own, key_id: str, read: Read) -> ApiKey:
     """One key, without its secret."""
     row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
-    return _key(found(next((key for key in row.keys if key.key_id == key_id), None), "API key"))
+    key = found(next((key for key in row.keys if key.key_id == key_id), None), "API key")
+    used = await read.row(uses.CREDENTIAL_USES, StreamId(mine, uses.CREDENTIAL_USES.category, key.key_id))
+    return _key(key, None if used is None else used.hour)
 
 
 @router.delete("/{organisation_id}/api-keys/{key_id}", status_code=202, responses=answers(NOT_FOUND, PRECONDITION_FAILED))
@@ -199,6 +223,19 @@ async def revoke_api_key(mine: Own, key_id: str, ports: Wired, write: Write) -> 
     committed = await write(ORGANISATIONS, _stream(mine), RevokeApiKey(key_id=key_id))
     await _open_at_once(committed, ports)
     return Accepted(position=str(committed.position))
+
+
+def _parent(ports: Ports, text: str | None) -> str:
+    """The organisation that a new one is part of, known here; empty for none. Raises Problem."""
+    if text is None:
+        return ""
+    try:
+        named = read_identifier(text)
+    except InvalidIdentifier as cause:
+        raise Problem(INVALID_REQUEST, str(cause), errors=[At(pointer="#/parent_id", detail=str(cause))]) from cause
+    if ports.access.organisation(named) is None:
+        raise Problem(INVALID_REQUEST, "There is no such organisation.", errors=[At(pointer="#/parent_id", detail="names none")])
+    return named
 
 
 async def _open_at_once(committed: Committed, ports: Ports) -> None:
@@ -219,13 +256,13 @@ def _stream(identity: str) -> StreamId:
 
 
 def _view(row: rows.Organisation) -> Organisation:
-    return Organisation(id=row.id, name=row.name, region=row.region)
+    return Organisation(id=row.id, name=row.name, region=row.region, parent_id=row.parent_id or None)
 
 
-def _key(key: rows.ApiKey) -> ApiKey:
+def _key(key: rows.ApiKey, used: datetime | None) -> ApiKey:
     return ApiKey(
         id=key.key_id, label=key.label, scopes=key.scopes, issued_at=key.issued_at, revoked_at=key.revoked_at, expires_at=key.expires_at,
-        api_version=key.api_version or FIRST,
+        api_version=key.api_version or FIRST, last_used_at=used,
     )  # fmt: skip
 
 

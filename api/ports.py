@@ -1,18 +1,20 @@
 """What the API needs from the world, beside the dispatch of commands and the rows of the projections."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from api.limits import READS, WRITES, Limits, Policy, ProcessLimits
+from api.last_use import LastUse
+from api.limits import READS, SIGN_INS, SIGN_INS_FROM_ONE, WRITES, Limits, Policy, ProcessLimits
 from api.versions import Versions
 from commands.dispatch import Dispatch
 from events.positions import Position
 from events.rooms import ROOMS
 from events.sealing import KeyRing
 from events.streams import topic_of
+from projections.access import Access
 from projections.directory import KnownKey
 from projections.feed import Feed
 from projections.queries import JournalRows, Rows
@@ -26,6 +28,31 @@ class ApiKeys(Protocol):
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         """Wait until what stands at the positions is in the answers; False when that was not in time."""
+
+
+class TooManyPasswords(Exception):
+    """So many passwords are being checked that this one is not taken; checking one is dear by design."""
+
+
+class Passwords(Protocol):
+    """Passwords, as they are kept. Both methods take long, off the loop; both raise TooManyPasswords."""
+
+    async def hashed(self, password: str) -> str:
+        """What is kept of it: salted, so that it is another text each time."""
+
+    async def fits(self, password: str, kept: str | None) -> bool:
+        """Whether it is the one that was kept. None: it never is, and it takes as long to say so."""
+
+
+class NotVerified(Exception):
+    """The other house does not vouch for this person, or we do not believe that it does."""
+
+
+class IdentityProvider(Protocol):
+    """Another house's word for who somebody is (SAML, OpenID Connect): sign-in without a password of ours."""
+
+    async def verified(self, assertion: str) -> str:
+        """The e-mail address that the house vouches for. An assertion is good once. Raises NotVerified."""
 
 
 class RecordingsUnavailable(Exception):
@@ -79,6 +106,8 @@ class Ports:
 
     `limits` counts what each key asks, within the quotas `reads` and `writes`. `topics`: those from which the read models are made.
     `webhooks_private`: whether webhooks may be sent in clear, and to one's own network.
+    `access` is held in memory as `api_keys` is. Without `passwords` nobody signs in by one.
+    What `last_use` was told becomes facts where it is run.
     """
 
     dispatch: Dispatch
@@ -96,5 +125,11 @@ class Ports:
     reads: Policy = READS
     writes: Policy = WRITES
     webhooks_private: bool = False
+    sign_ins: Policy = SIGN_INS
+    sign_ins_from_one: Policy = SIGN_INS_FROM_ONE
+    access: Access = field(default_factory=Access)
+    passwords: Passwords | None = None
+    last_use: LastUse = field(default_factory=LastUse)
+    identity_providers: Mapping[str, IdentityProvider] = field(default_factory=dict)
     topics: Collection[str] = frozenset(topic_of(room) for room in ROOMS)
     versions: Versions = field(default_factory=Versions)

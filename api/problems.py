@@ -78,11 +78,14 @@ UNAUTHENTICATED = _kind(
 )
 OPERATOR_ONLY = _kind("operator-only", 403, "Only the platform's operator may do this; an organisation's key may not.")
 SCOPE_MISSING = _kind(
-    "scope-missing", 403, "The API key may not do this. Issue one with the scope that `needed` names, or ask whoever holds one."
+    "scope-missing", 403, "The key or the role may not do this. Use one with the scope that `needed` names; `/v1/access/explain` says why."
 )
-SCOPE_TOO_WIDE = _kind("scope-too-wide", 403, "A key cannot issue one that may more than itself.")
+PERSON_ONLY = _kind("person-only", 403, "Only a person who is signed in may do this, about themselves; a program may not.")
+SCOPE_TOO_WIDE = _kind("scope-too-wide", 403, "Nobody gives more than they may themselves: not by a key, a program or a role.")
 ORGANISATION_NEEDED = _kind(
-    "organisation-needed", 403, "The platform's operator acts for one organisation at a time: name it in the header `Aybiza-Organisation`."
+    "organisation-needed",
+    403,
+    "The operator, and a person of several organisations, act for one at a time: name it in the header `Aybiza-Organisation`.",
 )
 NOT_FOUND = _kind("not-found", 404, "There is no such thing here, or it is not yours to see; the two are not told apart.")
 METHOD_NOT_ALLOWED = _kind(
@@ -113,6 +116,16 @@ BAD_REQUEST = _kind("bad-request", 400, "The request cannot be read.")
 UNKNOWN_FIELD = _kind("unknown-field", 400, "`fields` names something that the answer does not have; `possible` lists what it has.")
 UNKNOWN_EXPANSION = _kind("unknown-expansion", 400, "`expand` names something that nothing here refers to; `possible` lists what may be.")
 UNKNOWN_VERSION = _kind("unknown-version", 400, "`Aybiza-Version` names no version of this API; `possible` lists those that there are.")
+SIGN_IN_FAILED = _kind(
+    "sign-in-failed", 401, "The address, the password or the code is wrong; which of them is not told, nor whether the address is known."
+)
+SECOND_FACTOR_NEEDED = _kind(
+    "second-factor-needed", 401, "The password is right. Send it again with `code`: one of the generator's, or a recovery code."
+)
+SIGN_IN_UNAVAILABLE = _kind("sign-in-unavailable", 503, "Too many people are signing in at this moment. Try again.", retryable=True)
+INVITATION_TOKEN = _kind("invitation-token", 404, "The token is that of no invitation that stands. Ask for another one.")
+ROLE_UNKNOWN = _kind("role-unknown", 422, "There is no such role; `/v1/roles` lists those that there are.")
+ROLE_IS_OURS = _kind("role-is-built-in", 409, "Every organisation has this role as it is. Define one under a name of your own.")
 TOO_MANY = _kind(
     "too-many-requests", 429, "The key has used up its quota. `RateLimit` says how it stands; wait as long as `Retry-After` says.",
     retryable=True,

@@ -56,7 +56,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
         )
         yield f"<h4>Parameters</h4><table>{''.join(rows)}</table>"
     if body := operation.get("requestBody"):
-        schema = body["content"]["application/json"]["schema"]
+        schema = next(iter(body["content"].values()))["schema"]
         yield f"<h4>Body</h4>{_words(body.get('description', ''))} {_type(schema)}{_properties(schema)}"
         for example in schema.get("examples", ()):
             yield f"<pre>{html.escape(json.dumps(example, indent=2))}</pre>"

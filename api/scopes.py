@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 RESOURCES = (
+    "access",
     "agents",
     "api-keys",
     "calls",
@@ -14,9 +15,14 @@ RESOURCES = (
     "environments",
     "events",
     "flags",
+    "invitations",
     "lookup",
+    "memberships",
     "numbers",
+    "oauth-clients",
     "organisations",
+    "people",
+    "roles",
     "upkeep",
     "usage",
     "webhooks",
@@ -35,6 +41,13 @@ def needed(method: str, path: str) -> str:
     """The scope that a request below `/v1` needs, such as `calls:read`."""
     resource = "api-keys" if _API_KEYS.match(path) else path.removeprefix("/v1").strip("/").partition("/")[0]
     return f"{resource}:{'read' if is_reading(method) else 'write'}"
+
+
+def thing(path: str) -> str | None:
+    """The id of what a request is about, where its address names one."""
+    parts = path.removeprefix("/v1").strip("/").split("/")
+    at = 3 if _API_KEYS.match(path) else 1
+    return parts[at] if len(parts) > at else None
 
 
 def allows(scopes: Collection[str], scope: str) -> bool:

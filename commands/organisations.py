@@ -18,10 +18,11 @@ from events.organisations import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOrganisation:
-    """A business joins us; `region` is its home, where its streams live."""
+    """A business joins us; `region` is its home, where its streams live. `parent_id`: whose part it is; empty: nobody's."""
 
     name: str
     region: str
+    parent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class Organisation:
     keys: Mapping[str, ApiKeyIssued] = field(default_factory=dict)
     ends: Mapping[str, datetime] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
+    parent_id: str = ""
 
 
 def decide(command: OrganisationCommand, organisation: Organisation | None) -> Sequence[OrganisationEvent]:
@@ -155,8 +157,8 @@ def _rotate(command: RotateApiKey, organisation: Organisation) -> Sequence[Organ
 def _create(command: CreateOrganisation, organisation: Organisation | None) -> Sequence[OrganisationEvent]:
     name = _named(command.name)
     if organisation is None:
-        return (OrganisationCreated(name=name, region=command.region),)
-    if (organisation.name, organisation.region) != (name, command.region):
+        return (OrganisationCreated(name=name, region=command.region, parent_id=command.parent_id),)
+    if (organisation.name, organisation.region, organisation.parent_id) != (name, command.region, command.parent_id):
         raise OrganisationExists(f"the organisation was created as {organisation.name!r} in {organisation.region}; rename it instead")
     return ()
 
@@ -170,7 +172,7 @@ def _named(name: str) -> str:
 
 def evolve(organisation: Organisation | None, fact: OrganisationEvent) -> Organisation | None:
     if isinstance(fact, OrganisationCreated):
-        return Organisation(name=fact.name, region=fact.region)
+        return Organisation(name=fact.name, region=fact.region, parent_id=fact.parent_id)
     if organisation is None:
         return None
     match fact:

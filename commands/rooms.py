@@ -6,11 +6,14 @@ from typing import Any
 from commands.agents import AGENTS
 from commands.calls.deciding import CALL_SIDS, CALLS
 from commands.consents import CONSENTS
+from commands.credentials import CLIENTS, CREDENTIAL_USES
 from commands.decider import Decider
 from commands.environments import ENVIRONMENTS
 from commands.flags import FLAGS
+from commands.memberships import INVITATIONS, MEMBERSHIPS, ROLES
 from commands.numbers import NUMBERS
 from commands.organisations import ORGANISATIONS
+from commands.people import EMAILS, PEOPLE, SESSIONS
 from commands.upkeep import UPKEEP
 from commands.usage import USAGE
 from commands.webhooks import WEBHOOKS
@@ -21,11 +24,19 @@ DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {
         AGENTS,
         CALLS,
         CALL_SIDS,
+        CLIENTS,
         CONSENTS,
+        CREDENTIAL_USES,
+        EMAILS,
         ENVIRONMENTS,
         FLAGS,
+        INVITATIONS,
+        MEMBERSHIPS,
         NUMBERS,
         ORGANISATIONS,
+        PEOPLE,
+        ROLES,
+        SESSIONS,
         UPKEEP,
         USAGE,
         WEBHOOKS,

@@ -9,10 +9,14 @@ from events.registry import event
 @event("organisation-created", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrganisationCreated:
-    """A business joined us. Its name is that of a company, not of a person."""
+    """A business joined us. Its name is that of a company, not of a person. `parent_id`: whose part it is; empty: nobody's.
+
+    Where it hangs is said once, when it is made: so no organisation is ever above itself.
+    """
 
     name: str
     region: str
+    parent_id: str = ""
 
 
 @event("organisation-renamed", version=1)

@@ -1,6 +1,21 @@
 """Imports every room, so that the registry knows every kind of event."""
 
-from events import agents, consents, environments, flags, guests, numbers, organisations, ownership, upkeep, usage, webhooks
+from events import (
+    agents,
+    consents,
+    credentials,
+    environments,
+    flags,
+    guests,
+    memberships,
+    numbers,
+    organisations,
+    ownership,
+    people,
+    upkeep,
+    usage,
+    webhooks,
+)
 from events.calls import every as calls
 from events.codec import Codec
 from events.registry import known_types
@@ -9,12 +24,15 @@ __all__ = [
     "agents",
     "calls",
     "consents",
+    "credentials",
     "environments",
     "flags",
     "guests",
+    "memberships",
     "numbers",
     "organisations",
     "ownership",
+    "people",
     "upkeep",
     "usage",
     "webhooks",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from events.positions import Position
 from events.streams import PLATFORM, topic_of
+from projections.access import ACCESS, Access
 from projections.agents import AGENT_VERSIONS, AGENTS, Agent, AgentVersion
 from projections.environments import ENVIRONMENT_PINS, ENVIRONMENTS, Environment, EnvironmentPin
 from projections.flags import FLAGS, Flag
@@ -21,6 +22,8 @@ from projections.runner import Runner
 from projections.table import Key, Table
 
 FOLLOWED: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, FLAGS, ENVIRONMENTS)
+# What a process that lets people in follows as well.
+WITH_ACCESS: tuple[Table[Any], ...] = (*FOLLOWED, *ACCESS)
 Spoken: TypeAlias = tuple[str, str, str]
 """What an agent speaks by: a version's label, its hash and its configuration."""
 # Of each agent: a call under way goes on with the version it rang with, whatever was published since.
@@ -57,10 +60,12 @@ class KnownKey(NamedTuple):
 class Directory:
     """A store in memory (`projections.ports.Store`) that answers at once. `follow` keeps it true."""
 
-    def __init__(self, *, topic_of: TopicOf = topic_of) -> None:
+    def __init__(self, *, topic_of: TopicOf = topic_of, followed: tuple[Table[Any], ...] = FOLLOWED) -> None:
         self.topic_of = topic_of
+        self.followed = followed
+        self.access = Access()
         self.caught_up = asyncio.Event()
-        self._rows: dict[Table[Any], dict[Key, Any]] = {table: {} for table in FOLLOWED}
+        self._rows: dict[Table[Any], dict[Key, Any]] = {table: {} for table in followed}
         self._versions: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         self._pins: dict[tuple[str, str, str], EnvironmentPin] = {}
         self._keys: dict[str, KnownKey] = {}
@@ -141,7 +146,7 @@ class Directory:
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         """Wait until the positions on followed topics are in the answers; False when that was not in time."""
-        topics = {self.topic_of(table.room) for table in FOLLOWED}
+        topics = {self.topic_of(table.room) for table in self.followed}
         wanted = [each for each in positions if each.topic in topics]
 
         def seen() -> bool:
@@ -194,6 +199,7 @@ class Directory:
         before = self._rows[table].pop(key, None)
         if row is not None:
             self._rows[table][key] = row
+        self.access.put(table, key, row)
         if table is FLAGS:
             self._flags[key[0]].pop(key[1], None)
             if row is not None:
@@ -220,7 +226,7 @@ class Directory:
 
 async def follow(reader: LogReader, directory: Directory) -> None:
     """Keep a directory true until cancelled. It is ready to be asked once `caught_up` is set."""
-    runner = Runner(reader, directory, (*FOLLOWED, AGENT_VERSIONS, ENVIRONMENT_PINS), topic_of=directory.topic_of)
+    runner = Runner(reader, directory, (*directory.followed, AGENT_VERSIONS, ENVIRONMENT_PINS), topic_of=directory.topic_of)
     directory.must_reach(await reader.end_offsets(runner.topics))
     await runner.run()
 

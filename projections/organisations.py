@@ -20,7 +20,7 @@ from projections.table import BrokenHistory, Table
 class ApiKey:
     """A key as its organisation sees it; `secret_hash` is the SHA-256 of the secret, which nobody keeps.
 
-    `scopes`: what it may; none: everything.
+    `scopes`: what it may; none: everything. `position`: where it was issued.
     """
 
     key_id: str
@@ -31,6 +31,7 @@ class ApiKey:
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
     api_version: str = ""
+    position: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Organisation:
     region: str
     created_at: datetime
     keys: tuple[ApiKey, ...] = ()
+    parent_id: str = ""
 
 
 def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> Organisation:
@@ -51,7 +53,8 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
     if isinstance(fact, OrganisationCreated):
         stream = recorded.stream
         return Organisation(
-            tenant=stream.tenant, id=stream.id, version=recorded.version, name=fact.name, region=fact.region, created_at=at
+            tenant=stream.tenant, id=stream.id, version=recorded.version, name=fact.name, region=fact.region, created_at=at,
+            parent_id=fact.parent_id,
         )  # fmt: skip
     if row is None:
         raise BrokenHistory(f"{recorded.stream} has facts before it was created")
@@ -60,7 +63,8 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
             return replace(row, name=name)
         case ApiKeyIssued(key_id=key_id, label=label, secret_hash=secret_hash, scopes=scopes, expires_at=end, api_version=pinned):
             key = ApiKey(
-                key_id=key_id, label=label, secret_hash=secret_hash, issued_at=at, scopes=scopes, expires_at=end, api_version=pinned
+                key_id=key_id, label=label, secret_hash=secret_hash, issued_at=at, scopes=scopes, expires_at=end, api_version=pinned,
+                position=str(recorded.position),
             )  # fmt: skip
             return replace(row, keys=(*row.keys, key))
         case ApiKeyExpirySet(key_id=key_id, expires_at=end):

@@ -6,12 +6,15 @@ from typing import Any
 from projections.agents import AGENT_VERSIONS, AGENTS
 from projections.calls import CALL_TIMELINE, CALLS, LIVE_CALLS
 from projections.consents import CALLER_PERMISSIONS
+from projections.credentials import CLIENTS, CREDENTIAL_USES
 from projections.environments import ENVIRONMENT_PINS, ENVIRONMENTS
 from projections.flags import FLAGS
 from projections.journal import JOURNAL
 from projections.live import Live
+from projections.memberships import INVITATIONS, MEMBERSHIPS, ROLES
 from projections.numbers import NUMBERS
 from projections.organisations import ORGANISATIONS
+from projections.people import PEOPLE, SESSIONS
 from projections.ports import Projection
 from projections.series import Series
 from projections.table import BadShape, Table
@@ -29,6 +32,13 @@ TABLES: tuple[Table[Any], ...] = (
     FLAGS,
     ENVIRONMENTS,
     WEBHOOKS,
+    PEOPLE,
+    SESSIONS,
+    MEMBERSHIPS,
+    INVITATIONS,
+    ROLES,
+    CLIENTS,
+    CREDENTIAL_USES,
 )
 SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS, ENVIRONMENT_PINS)
 STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)

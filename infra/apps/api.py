@@ -3,13 +3,15 @@
 import hashlib
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 
 from api.app import create_app
 from api.ports import Health, Ports
 from commands.dispatch import Dispatch
+from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.redis_limits import RedisLimits
+from infra.apps.alongside import alongside
 from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
 from infra.apps.health import HealthOf, of_directory, of_log, of_read_models
 from infra.apps.installation import Installation
@@ -35,13 +37,13 @@ async def running(settings: Settings, services: Addresses, installation: Install
         owning = await stack.enter_async_context(running_owners(footing))
         owners = owning.owners
         models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
-        directory = await stack.enter_async_context(running_directory(footing.reader))
+        directory = await stack.enter_async_context(running_directory(footing.reader, lets_in=True))
         listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         health = HealthOf([of_log(owning, footing.reader), of_directory(directory), of_read_models(models.progress, directory)])
         feed = await stack.enter_async_context(running_feed(footing.reader, models))
-        app = create_app(ports_of(footing, owners, models, directory, feed, health))
+        app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, directory, feed, health)))
         await caught_up(directory)
         await stack.enter_async_context(serving(app, listening))
         # Who listens is told that it ends, else the web server would wait for them.
@@ -50,15 +52,22 @@ async def running(settings: Settings, services: Addresses, installation: Install
         yield f"{url}   API, its documentation at /docs, how it is at /health"
 
 
-def ports_of(footing: Footing, dispatch: Dispatch, models: ReadModels, directory: Directory, feed: Feed, health: Health) -> Ports:
-    """What the API is wired with."""
-    installation = footing.installation
-    return Ports(
+@asynccontextmanager
+async def opened_ports(
+    footing: Footing, dispatch: Dispatch, models: ReadModels, directory: Directory, feed: Feed, health: Health
+) -> AsyncIterator[Ports]:
+    """What the API is wired with. When keys were last used is written within."""
+    installation, passwords = footing.installation, Argon2Passwords()
+    ports = Ports(
         dispatch=dispatch, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=directory, keyring=installation.key_ring,
         recordings=recordings_of(footing, models), feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix), webhooks_private=footing.settings.webhooks_private,
+        access=directory.access, passwords=passwords,
     )  # fmt: skip
+    with closing(passwords):
+        async with alongside({"last use of keys": lambda: ports.last_use.run(dispatch)}):
+            yield ports
 
 
 def recordings_of(footing: Footing, models: ReadModels) -> StoredRecordings:

@@ -8,7 +8,7 @@ from api.app import create_app
 from commands.routing.owners import Owners
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.rate_tables import read_rate_tables
-from infra.apps.api import ports_of, recordings_of
+from infra.apps.api import opened_ports, recordings_of
 from infra.apps.engines import Engines, KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.health import HealthOf, of_calls, of_directory, of_log, of_parts
@@ -75,7 +75,7 @@ async def running_platform(settings: Settings, services: Services, installation:
         side = ReadSide(
             models=models,
             projecting=await stack.enter_async_context(running_projections(reader, models.stores, shared=shared)),
-            directory=await stack.enter_async_context(running_directory(reader)),
+            directory=await stack.enter_async_context(running_directory(reader, lets_in=True)),
             managing=await stack.enter_async_context(running_processors(reader, owners, read_rate_tables(), shared=shared)),
         )
         sending = Sending(keyring=installation.key_ring, private=settings.webhooks_private)
@@ -89,7 +89,7 @@ async def running_platform(settings: Settings, services: Services, installation:
         parts = [of_parts(side.projecting.waits_for), of_parts(side.managing.waits_for)]
         health = HealthOf([of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker)])
         feed = await stack.enter_async_context(running_feed(reader, models))
-        app = create_app(ports_of(footing, owners, models, side.directory, feed, health))
+        app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, side.directory, feed, health)))
         app.include_router(voice.worker.router)
         await caught_up(side.directory)
         await stack.enter_async_context(serving(app, listening))

@@ -34,7 +34,7 @@ from infra.apps.alongside import alongside
 from infra.apps.beside import Folded, folded
 from infra.apps.rebuild import ReadStores
 from infra.apps.sharing import PartOfTheLog, keep, share
-from projections.directory import Directory, follow
+from projections.directory import FOLLOWED, WITH_ACCESS, Directory, follow
 from projections.feed import Feed
 from projections.ports import LogReader, Projection, Store, StoreUnavailable, TopicOf, named
 from projections.registry import LIVE, STORED
@@ -220,9 +220,9 @@ async def running_processors(
 
 
 @asynccontextmanager
-async def running_directory(reader: LogReader, *, topic_of: TopicOf = topic_of) -> AsyncIterator[Directory]:
-    """Each process has its own. It is ready to be asked once `caught_up` is set."""
-    directory = Directory(topic_of=topic_of)
+async def running_directory(reader: LogReader, *, topic_of: TopicOf = topic_of, lets_in: bool = False) -> AsyncIterator[Directory]:
+    """Each process has its own. It is ready to be asked once `caught_up` is set. `lets_in`: also of who may what."""
+    directory = Directory(topic_of=topic_of, followed=WITH_ACCESS if lets_in else FOLLOWED)
     async with alongside({"read side: directory": lambda: keep(lambda: follow(reader, directory))}):
         yield directory
 
@@ -289,6 +289,6 @@ async def running_read_side(
         yield ReadSide(
             models=models,
             projecting=await stack.enter_async_context(running_projections(reader, models.stores, topic_of=topic_of)),
-            directory=await stack.enter_async_context(running_directory(reader, topic_of=topic_of)),
+            directory=await stack.enter_async_context(running_directory(reader, topic_of=topic_of, lets_in=True)),
             managing=await stack.enter_async_context(running_processors(reader, dispatch, rates, topic_of=topic_of)),
         )

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from argon2 import PasswordHasher
 
 from api.app import create_app
 from api.auth import hash_of
+from api.limits import Policy
 from api.ports import Check, Ports
 from commands.calls.deciding import CALLS
 from commands.calls.orders import Witness
@@ -27,6 +29,7 @@ from events.identifiers import uuid7
 from events.rooms import ROOMS, prepared_codec
 from events.sealing import KeyRing
 from events.streams import StreamId
+from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import ensure_topics, manifests
@@ -48,6 +51,7 @@ from projections.queries import RowsUnavailable
 from realtime.ports import RecordedStretch
 from realtime.recording import pieces
 
+MANY = Policy(name="many", quota=100_000, window_seconds=60)
 OPERATOR_KEY = f"aybiza_operator_{'o' * 40}"
 
 
@@ -135,12 +139,16 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         client = await stack.enter_async_context(redis_connected(addresses.redis))
         feed = Feed(reader, list(map(topic_of, ROOMS)), read_side.rows.progress, RedisVectors(client, prefix=f"{prefix}:"))
         await stack.enter_async_context(alongside({"feed": feed.run}))
+        # The parameters are for speed: what is tested is not how dear a guess is.
+        passwords = stack.enter_context(closing(Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))))
         ports = Ports(
             dispatch=owners, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=read_side.directory, keyring=key_ring,
             recordings=StoredRecordings(rows=models.guarded_rows, store=recordings, keyring=key_ring), feed=feed, health=all_is_well,
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
-            topics=frozenset(map(topic_of, ROOMS)),
+            topics=frozenset(map(topic_of, ROOMS)), access=read_side.directory.access, passwords=passwords,
+            sign_ins=MANY, sign_ins_from_one=MANY,
         )  # fmt: skip
+        await stack.enter_async_context(alongside({"last use": lambda: ports.last_use.run(owners)}))
         url = await stack.enter_async_context(served(ports))
         yield Platform(
             url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, ports=ports

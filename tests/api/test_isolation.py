@@ -19,6 +19,7 @@ from hypothesis.strategies import SearchStrategy
 from schemathesis.core.result import Ok
 
 from api.scopes import SCOPES, needed
+from api.tokens import Claims, sign
 from commands.calls.deciding import CALLS
 from commands.calls.orders import AnswerCall, ReceiveCall
 from events.recorded import Recorded
@@ -36,6 +37,7 @@ from projections.journal import JOURNAL
 from projections.registry import STORED
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
+from tests.api.people import invited, joined
 from tests.api.platform import Platform, Tenant, fresh_call_id, served
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -58,6 +60,7 @@ class Belongings:
     ids: Mapping[str, str]
     marks: tuple[str, ...]
     cursor: str
+    secrets: Mapping[str, tuple[str, str]]
 
 
 @pytest_asyncio.fixture(loop_scope="package")
@@ -90,20 +93,40 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     answer = AnswerCall(stream_sid="MZ1", worker="w", recogniser="r", model_provider="m", voice="v", embedded=True)
     last = await running.do(CALLS, stream, answer)
     page = await api.get("/v1/agents", params={"limit": "1", "min-position": [str(last.position), version.headers["Aybiza-Position"]]})
+    ada = await joined(running, tenant, f"ada.{unique}@zanzibar.example", "owner")
+    invitation = await invited(tenant, f"bob.{unique}@zanzibar.example", "analyst")
+    await made("PUT", "/v1/roles/zanzibar", {"description": "Zanzibar", "grants": [{"scope": "calls:read"}]})
+    client = await made("POST", "/v1/oauth-clients", {"label": "Zanzibar"})
+    async with asyncio.timeout(10):
+        # That the key was used is written aside: until it is there, the key would seem to change by itself.
+        while (await api.get(f"/v1/organisations/{tenant.id}/api-keys")).json()["data"][0]["last_used_at"] is None:
+            await asyncio.sleep(0)
     return Belongings(
         ids={
             "organisation_id": tenant.id, "agent_id": agent_id, "version": str(version.json()["version"]), "number": number,
             "webhook_id": webhook.json()["id"],
             "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id,
             "branch": "zanzibar",
+            "person_id": ada.id, "session_id": ada.session["session_id"], "invitation_id": invitation["id"], "role": "zanzibar",
+            "client_id": client.json()["client_id"],
         },
-        marks=("Zanzibar", CALLER, number, call_id, agent_id, tenant.id),
+        marks=("Zanzibar", "zanzibar.example", CALLER, number, call_id, agent_id, tenant.id, ada.id),
+        secrets={"client": (client.json()["client_id"], client.json()["client_secret"])},
         cursor=page.json()["next_cursor"],
     )  # fmt: skip
 
 
-def good_cases(url: str) -> Iterator[Case]:
-    """A proper request to every operation below /v1; a new operation is among them by itself."""
+_DRAWN: dict[str, list[Case]] = {}
+
+
+def good_cases(running: Platform) -> list[Case]:
+    """A proper request to every operation below /v1; a new operation is among them by itself. Drawn once a platform: that takes long."""
+    if running.prefix not in _DRAWN:
+        _DRAWN[running.prefix] = list(_drawn(running.url))
+    return _DRAWN[running.prefix]
+
+
+def _drawn(url: str) -> Iterator[Case]:
     for result in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
         assert isinstance(result, Ok)
         operation = result.ok()
@@ -137,12 +160,12 @@ async def ask(running: Platform, key: str | None, examine: Callable[[Case, Calla
 
     def go() -> int:
         count = 0
-        for case in good_cases(running.url):
+        for case in good_cases(running):
             count += 1
 
             def send(ids: Mapping[str, str], case: Case = case, **query: str) -> Answer:
                 case.path_parameters = {name: ids[name] for name in case.path_parameters or {}}
-                return case.call(headers=headers, params=query, timeout=30)
+                return case.call(base_url=running.url, headers=headers, params=query, timeout=30)
 
             examine(case, send)
         return count
@@ -170,6 +193,8 @@ NOWHERE = {
     "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32,
     "branch": "nothing",
     "webhook_id": "webhook_" + "0" * 32,
+    "person_id": "USR-0000000000", "session_id": "ses_" + "0" * 32, "invitation_id": "inv_" + "0" * 32, "role": "nothing",
+    "client_id": "cli_" + "0" * 32,
 }  # fmt: skip
 
 
@@ -264,7 +289,7 @@ class TestKeys:
             del send
             scope = needed(case.method.upper(), case.operation.path)
             case.path_parameters = {name: belongings.ids[name] for name in case.path_parameters or {}}
-            answer = case.call(headers={"Authorization": f"Bearer {keys[scope]}"}, timeout=30)
+            answer = case.call(base_url=running.url, headers={"Authorization": f"Bearer {keys[scope]}"}, timeout=30)
             assert (answer.status_code, answer.json().get("needed")) == (403, scope), case.operation.path
 
         await ask(running, None, examine)
@@ -326,3 +351,84 @@ class TestKeys:
                 assert not [mark for mark in belongings.marks if mark in said], case.operation.path
 
         await ask(running, stranger.key, examine)
+
+
+OWN = "/v1/people/me"
+
+
+async def token_of(running: Platform, client_id: str, client_secret: str) -> str:
+    async with running.client() as client:
+        answer = await client.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(client_id, client_secret))
+    return str(answer.json()["access_token"])
+
+
+class TestTokens:
+    async def test_that_are_old_or_taken_back_open_nothing(
+        self, running: Platform, tenant: Tenant, belongings: Belongings, anonymous: httpx.AsyncClient, unique: str
+    ) -> None:
+        eve = await joined(running, tenant, f"eve.{unique}@example.com", "owner")
+        gone = await tenant.api.post("/v1/oauth-clients", json={"label": "gone"})
+        client_id, client_secret = gone.json()["client_id"], gone.json()["client_secret"]
+        removed = await token_of(running, client_id, client_secret)
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        old = [sign(running.key_ring, Claims(subject=each, expires_at=past)) for each in (belongings.ids["session_id"], client_id)]
+        for key in (removed, eve.session["access_token"]):
+            async with running.client(key) as client:
+                assert (await client.get("/v1/flags")).status_code == 200
+        await tenant.api.delete(f"/v1/oauth-clients/{client_id}")
+        async with eve.client(running) as client:
+            await client.delete("/v1/people/me/sessions/current")
+
+        def examine(case: Case, send: Callable[..., Answer]) -> None:
+            answer = send(belongings.ids)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), case.operation.path
+
+        for key in (*old, removed, eve.session["access_token"]):
+            assert await ask(running, key, examine) > 50
+
+    async def test_of_another_organisation_cannot_tell_that_anything_is_there(
+        self, running: Platform, tenant: Tenant, stranger: Tenant, belongings: Belongings, unique: str
+    ) -> None:
+        found: list[str] = []
+
+        def examine(case: Case, send: Callable[..., Answer]) -> None:
+            path = case.operation.path
+            if path.startswith(OWN):
+                return
+            there, absent = send(belongings.ids), send(NOWHERE)
+            if case.path_parameters and path != EXCLUSIVE:
+                said, nothing = (there.status_code, told(there, belongings.ids)), (absent.status_code, told(absent, NOWHERE))
+                if said != nothing:
+                    found.append(f"{case.method} {path} answers otherwise than for what is nowhere")
+            said_of = told(there, belongings.ids if case.path_parameters else {})
+            found.extend(f"{case.method} {path} says {mark}" for mark in belongings.marks if mark in said_of)
+
+        mallory = await joined(running, stranger, f"mallory.{unique}@example.com", "owner")
+        theirs = (await stranger.api.post("/v1/oauth-clients", json={"label": "theirs"})).json()
+        await ask(running, await token_of(running, theirs["client_id"], theirs["client_secret"]), examine)
+        await ask(running, mallory.session["access_token"], examine)
+        assert found == []
+        # The examination can fail: a program of the organisation itself is told a lot.
+        await ask(running, await token_of(running, *belongings.secrets["client"]), examine)
+        assert len(found) > 10
+
+    async def test_of_too_small_a_role_open_nothing(self, running: Platform, tenant: Tenant, belongings: Belongings, unique: str) -> None:
+        path = "/v1/roles/flags-only"
+        defined = await tenant.api.put(path, json={"description": "Flags", "grants": [{"scope": "flags:read"}]})
+        assert defined.status_code == 200
+        bob = await joined(running, tenant, f"bobby.{unique}@example.com", "flags-only")
+        allowed: list[str] = []
+
+        def examine(case: Case, send: Callable[..., Answer]) -> None:
+            scope = needed(case.method.upper(), case.operation.path)
+            if case.operation.path.startswith(OWN):
+                return
+            answer = send(belongings.ids)
+            if scope == "flags:read":
+                allowed.append(case.operation.path)
+                assert answer.status_code == 200
+            else:
+                assert (answer.status_code, answer.json().get("needed")) == (403, scope), case.operation.path
+
+        await ask(running, bob.session["access_token"], examine)
+        assert len(allowed) > 1

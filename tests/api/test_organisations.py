@@ -29,7 +29,7 @@ class TestCreateOrganisation:
         assert (answer.status_code, body["name"], body["region"]) == (201, "ACME Corp", "eu-west-1")
         async with running.client(body["api_key"]["key"]) as client:
             read = await client.get(answer.headers["Location"], params=seen(answer))
-        assert read.json() == {"id": body["id"], "name": "ACME Corp", "region": "eu-west-1"}
+        assert read.json() == {"id": body["id"], "name": "ACME Corp", "region": "eu-west-1", "parent_id": None}
 
     async def test_sent_again_has_the_first_answer(self, operator: httpx.AsyncClient, unique: str) -> None:
         headers = {"Idempotency-Key": unique}

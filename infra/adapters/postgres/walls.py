@@ -58,8 +58,8 @@ def seen_by_readers(projection: Projection) -> str:
 def _visible(projection: Projection) -> str:
     everybodys = f"{_ASKED} = '*'"
     if isinstance(projection, Journal):
-        # Streams of the platform's own say nothing of people; whose number it is is found in them by everybody who may ask at all.
-        return f"{everybodys} OR split_part(stream, '/', 1) IN ({_ASKED}, 'platform') AND {_ASKED} <> ''"
+        # Whose number it is is found by everybody who may ask at all; what else is the platform's own is of people.
+        return f"{everybodys} OR (split_part(stream, '/', 1) = {_ASKED} OR stream LIKE 'platform/numbers/%') AND {_ASKED} <> ''"
     if isinstance(projection, Series):
         return f"{everybodys} OR tenant = {_ASKED}"
     return f"{everybodys} OR {ORGANISATION} = {_ASKED}"

@@ -1,0 +1,237 @@
+"""People over HTTP: joining, signing in, second factors, sessions, and what only they may do about themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from api import totp
+from api.limits import Policy
+from api.tokens import Claims, sign
+from commands.people import SESSIONS, RefreshSession
+from events.people import SignInFailed
+from events.positions import Position
+from events.recorded import Recorded
+from events.registry import Fact
+from events.streams import PLATFORM, StreamId
+from projections.queries import EVERYBODY, asked_for
+from tests.api.asking import refusal
+from tests.api.people import PASSWORD, Member, invited, joined
+from tests.api.platform import Platform, Tenant, served
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def ada(running: Platform, tenant: Tenant, unique: str) -> Member:
+    return await joined(running, tenant, f"ada.{unique}@example.com", "owner")
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def me(running: Platform, ada: Member) -> AsyncIterator[httpx.AsyncClient]:
+    async with ada.client(running) as client:
+        yield client
+
+
+async def sign_in(client: httpx.AsyncClient, email: str, password: str = PASSWORD, **more: str) -> httpx.Response:
+    return await client.post("/auth/sessions", json={"email": email, "password": password, **more})
+
+
+async def facts_of(running: Platform, stream: StreamId, answer: httpx.Response) -> Sequence[Recorded[Fact]]:
+    """What happened to a stream, once the journal has what was answered."""
+    asked_for.set(EVERYBODY)
+    assert await running.ports.rows.wait_for([Position.parse(answer.headers["Aybiza-Position"])], 10)
+    return await running.ports.journal.stream_events(stream)
+
+
+class TestJoining:
+    async def test_makes_a_person_who_belongs_and_is_signed_in(self, me: httpx.AsyncClient, ada: Member, tenant: Tenant) -> None:
+        shown = (await me.get("/v1/people/me")).json()
+        assert (shown["id"], shown["email"], shown["name"]) == (ada.id, ada.email, "Ada Lovelace")
+        belongs = (await me.get("/v1/people/me/memberships")).json()["data"]
+        assert [(each["organisation_id"], each["role"]) for each in belongs] == [(tenant.id, "owner")]
+        assert (await me.get(f"/v1/organisations/{tenant.id}")).status_code == 200
+
+    async def test_opens_with_its_own_token_once_and_before_its_end(
+        self, running: Platform, tenant: Tenant, anonymous: httpx.AsyncClient, unique: str
+    ) -> None:
+        invitation = await invited(tenant, f"{unique}@example.com", "analyst")
+        join = {"token": invitation["token"], "password": PASSWORD}
+        wrong = {**join, "token": invitation["token"][:-1] + ("0" if invitation["token"][-1] != "0" else "1")}
+        assert refusal(await anonymous.post("/auth/invitations/accept", json=wrong)) == (404, "invitation-token")
+        first = await anonymous.post("/auth/invitations/accept", json=join)
+        assert first.status_code == 201
+        # Whoever finds the token later is no further than somebody with an address and no password.
+        again = await anonymous.post("/auth/invitations/accept", json={**join, "password": "something else entirely"})
+        assert refusal(again) == (401, "sign-in-failed")
+
+    async def test_is_over_when_it_was_withdrawn(self, tenant: Tenant, anonymous: httpx.AsyncClient, unique: str) -> None:
+        invitation = await invited(tenant, f"{unique}@example.com", "analyst")
+        assert (await tenant.api.delete(f"/v1/invitations/{invitation['id']}")).status_code == 202
+        answer = await anonymous.post("/auth/invitations/accept", json={"token": invitation["token"], "password": PASSWORD})
+        assert refusal(answer) == (404, "invitation-token")
+
+    async def test_of_a_second_organisation_takes_the_password_that_the_person_has(
+        self, running: Platform, ada: Member, stranger: Tenant, anonymous: httpx.AsyncClient, tenant: Tenant
+    ) -> None:
+        token = (await invited(stranger, ada.email, "analyst"))["token"]
+        wrong = await anonymous.post("/auth/invitations/accept", json={"token": token, "password": "not the password"})
+        assert refusal(wrong) == (401, "sign-in-failed")
+        answer = await anonymous.post("/auth/invitations/accept", json={"token": token, "password": PASSWORD})
+        assert answer.json()["person_id"] == ada.id
+        async with ada.client(running) as client:
+            assert refusal(await client.get("/v1/calls")) == (403, "scope-missing")
+        for organisation, agents in ((tenant.id, 201), (stranger.id, 403)):
+            async with ada.client(running, **{"Aybiza-Organisation": organisation}) as client:
+                assert (await client.post("/v1/agents", json={"name": "Desk"})).status_code == agents
+                assert (await client.get("/v1/calls")).status_code == 200
+
+    async def test_leaves_the_person_as_the_actor_of_what_they_do(self, running: Platform, me: httpx.AsyncClient, ada: Member) -> None:
+        made = await me.post("/v1/agents", json={"name": "Desk"})
+        organisation = (await me.get("/v1/people/me/memberships")).json()["data"][0]["organisation_id"]
+        stream = StreamId(organisation, "agents", made.json()["id"])
+        assert [each.actor for each in await facts_of(running, stream, made)] == [f"person:{ada.id}"]
+
+
+class TestSigningIn:
+    async def test_answers_alike_for_a_wrong_password_and_for_nobody(
+        self, running: Platform, ada: Member, anonymous: httpx.AsyncClient, unique: str
+    ) -> None:
+        nobody = f"nobody.{unique}@example.com"
+        wrong, strange = await sign_in(anonymous, ada.email, "not the password"), await sign_in(anonymous, nobody, PASSWORD)
+        assert refusal(wrong) == refusal(strange) == (401, "sign-in-failed")
+        assert wrong.json()["detail"] == strange.json()["detail"]
+        # Either is a fact, so that either takes as long.
+        for email in (ada.email, nobody):
+            stream = StreamId(PLATFORM, "emails", running.key_ring.reference(PLATFORM, f"email {email}"))
+            asked_for.set(EVERYBODY)
+            async with asyncio.timeout(10):
+                while not any(isinstance(each.fact, SignInFailed) for each in await running.ports.journal.stream_events(stream)):
+                    await asyncio.sleep(0)
+
+    async def test_takes_an_address_in_any_case(self, ada: Member, anonymous: httpx.AsyncClient) -> None:
+        answer = await sign_in(anonymous, f" {ada.email.upper()} ")
+        assert (answer.status_code, answer.json()["person_id"]) == (201, ada.id)
+
+    async def test_is_counted_by_address_known_or_not(self, running: Platform, unique: str) -> None:
+        ports = replace(running.ports, sign_ins=Policy(name=f"few-{unique}", quota=2, window_seconds=600))
+        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+            answers = [await sign_in(client, f"{unique}@example.com") for _ in range(3)]
+        assert [each.status_code for each in answers] == [401, 401, 429]
+        assert int(answers[-1].headers["Retry-After"]) > 0
+
+
+class TestSecondFactor:
+    async def test_is_asked_for_once_it_is_confirmed_and_opens_once(
+        self, running: Platform, ada: Member, me: httpx.AsyncClient, anonymous: httpx.AsyncClient
+    ) -> None:
+        secret = (await me.post("/v1/people/me/totp")).json()["secret"]
+        assert (await sign_in(anonymous, ada.email)).status_code == 201
+        step = int(datetime.now(UTC).timestamp()) // 30
+        confirmed = await me.post("/v1/people/me/totp/confirm", json={"code": totp.code_at(secret, step)})
+        assert confirmed.status_code == 200, confirmed.text
+        codes = confirmed.json()["recovery_codes"]
+        assert refusal(await sign_in(anonymous, ada.email)) == (401, "second-factor-needed")
+        used = await sign_in(anonymous, ada.email, code=totp.code_at(secret, step))
+        assert refusal(used) == (409, "code-used")
+        opened = await sign_in(anonymous, ada.email, code=totp.code_at(secret, step + 1))
+        assert opened.status_code == 201
+        assert refusal(await sign_in(anonymous, ada.email, code="ABCDE-FGHJK")) == (401, "sign-in-failed")
+        assert (await sign_in(anonymous, ada.email, code=codes[0].lower())).status_code == 201
+        assert refusal(await sign_in(anonymous, ada.email, code=codes[0])) == (401, "sign-in-failed")
+        assert (await me.get("/v1/people/me")).json()["recovery_codes_left"] == len(codes) - 1
+        disabled = await me.post("/v1/people/me/totp/disable", json={"password": PASSWORD, "code": codes[1]})
+        assert disabled.status_code == 202
+        assert (await sign_in(anonymous, ada.email)).status_code == 201
+
+    async def test_is_not_confirmed_by_a_wrong_code(self, me: httpx.AsyncClient) -> None:
+        assert refusal(await me.post("/v1/people/me/totp/confirm", json={"code": "000000"})) == (409, "totp-not-offered")
+        secret = (await me.post("/v1/people/me/totp")).json()["secret"]
+        step = int(datetime.now(UTC).timestamp()) // 30
+        right = {totp.code_at(secret, step + around) for around in range(-2, 3)}
+        wrong = next(f"{n:06d}" for n in range(10) if f"{n:06d}" not in right)
+        assert refusal(await me.post("/v1/people/me/totp/confirm", json={"code": wrong})) == (401, "sign-in-failed")
+
+
+class TestSession:
+    async def test_goes_on_by_its_last_refresh_token_and_ends_by_an_older_one(
+        self, running: Platform, ada: Member, anonymous: httpx.AsyncClient
+    ) -> None:
+        first = ada.session["refresh_token"]
+        second = await anonymous.post("/auth/sessions/refresh", json={"refresh_token": first})
+        assert second.status_code == 200
+        # Two windows of a browser ask at one moment: both have the same answer.
+        twin = await anonymous.post("/auth/sessions/refresh", json={"refresh_token": first})
+        assert twin.json()["refresh_token"] == second.json()["refresh_token"]
+        # A minute later it is somebody else who has it.
+        stream = StreamId(PLATFORM, "sessions", ada.session["session_id"])
+        stolen = await running.do(SESSIONS, stream, RefreshSession(generation=1, at=datetime.now(UTC) + timedelta(minutes=1)))
+        assert await running.ports.api_keys.wait_for([stolen.position], 10)
+        third = await anonymous.post("/auth/sessions/refresh", json={"refresh_token": second.json()["refresh_token"]})
+        assert refusal(third) == (401, "unauthenticated")
+        async with ada.client(running) as client:
+            assert refusal(await client.get("/v1/people/me")) == (401, "unauthenticated")
+
+    async def test_is_not_refreshed_by_a_token_that_somebody_made_up(self, ada: Member, anonymous: httpx.AsyncClient) -> None:
+        forged = ada.session["refresh_token"][:-4] + "0000"
+        for token in (forged, "nothing", ada.session["access_token"]):
+            answer = await anonymous.post("/auth/sessions/refresh", json={"refresh_token": token})
+            assert refusal(answer) == (401, "unauthenticated")
+        answer = await anonymous.post("/auth/sessions/refresh", json={"refresh_token": ada.session["refresh_token"]})
+        assert answer.status_code == 200
+
+    async def test_opens_nothing_after_sign_out(self, me: httpx.AsyncClient) -> None:
+        assert (await me.delete("/v1/people/me/sessions/current")).status_code == 202
+        assert refusal(await me.get("/v1/people/me")) == (401, "unauthenticated")
+
+    async def test_of_another_person_is_not_there(self, me: httpx.AsyncClient, running: Platform, stranger: Tenant, unique: str) -> None:
+        bob = await joined(running, stranger, f"bob.{unique}@example.com", "owner")
+        answers = [await me.delete(f"/v1/people/me/sessions/{each}") for each in (bob.session["session_id"], "ses_" + "0" * 32)]
+        assert {refusal(each) for each in answers} == {(404, "not-found")}
+
+    async def test_of_others_end_when_the_password_changes(
+        self, running: Platform, ada: Member, me: httpx.AsyncClient, anonymous: httpx.AsyncClient
+    ) -> None:
+        other = (await sign_in(anonymous, ada.email)).json()
+        assert len((await me.get("/v1/people/me/sessions")).json()["data"]) == 2
+        change = {"password": PASSWORD, "new_password": "another long password"}
+        assert refusal(await me.post("/v1/people/me/password", json={**change, "password": "wrong"})) == (401, "sign-in-failed")
+        assert (await me.post("/v1/people/me/password", json=change)).status_code == 202
+        async with running.client(other["access_token"]) as client, asyncio.timeout(10):
+            while (await client.get("/v1/people/me")).status_code != 401:
+                await asyncio.sleep(0)
+        assert (await me.get("/v1/people/me")).status_code == 200
+        assert refusal(await sign_in(anonymous, ada.email)) == (401, "sign-in-failed")
+        assert (await sign_in(anonymous, ada.email, "another long password")).status_code == 201
+
+
+class TestAccessToken:
+    async def test_that_is_old_or_changed_opens_nothing(self, running: Platform, ada: Member) -> None:
+        ring, session = running.key_ring, ada.session["session_id"]
+        past = sign(ring, Claims(subject=session, expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+        token = ada.session["access_token"]
+        longer = sign(ring, Claims(subject=session, expires_at=datetime.now(UTC) + timedelta(days=9))).partition(".")[0]
+        for bad in (past, f"{longer}.{token.partition('.')[2]}", token + "0", "aybiza_token_", "aybiza_token_.", "aybiza_token_é.é"):
+            async with running.client() as client:
+                answer = await client.get("/v1/people/me", headers={b"Authorization": f"Bearer {bad}".encode()})
+            assert refusal(answer) == (401, "unauthenticated"), bad
+
+    async def test_of_a_program_is_not_a_person(self, tenant: Tenant) -> None:
+        assert refusal(await tenant.api.get("/v1/people/me")) == (403, "person-only")
+
+
+class TestLeaving:
+    async def test_closes_the_organisation_at_once(self, running: Platform, ada: Member, me: httpx.AsyncClient, tenant: Tenant) -> None:
+        assert (await me.delete(f"/v1/people/me/memberships/{tenant.id}")).status_code == 202
+        assert refusal(await me.get("/v1/calls")) == (403, "scope-missing")
+        assert (await me.get("/v1/people/me/memberships")).json()["data"] == []
+        async with ada.client(running, **{"Aybiza-Organisation": tenant.id}) as client:
+            assert refusal(await client.get("/v1/calls")) == (403, "organisation-needed")
+
+    async def test_an_organisation_that_one_never_joined_is_not_found(self, me: httpx.AsyncClient, stranger: Tenant) -> None:
+        answers = [await me.delete(f"/v1/people/me/memberships/{each}") for each in (stranger.id, "AYB-0000-0000-0000", "nothing")]
+        assert {refusal(each) for each in answers} == {(404, "not-found")}
