@@ -18,7 +18,7 @@ _MACHINE = ("audio.py", "consent", "hearing", "machine", "ports.py", "speaking",
 def kept_signals(store: SignalStore, keyring: KeyRing, *, afar: bool) -> Observing:
     """Has the calls of a process kept, so that they can be run again. `afar`: each stretch costs a request, and they are longer."""
     ports = KeepingPorts(store=store, keyring=keyring, program=program())
-    return keeping(replace(ports, every_seconds=2 * ports.every_seconds, told_every=ports.told_every // 2) if afar else ports)
+    return keeping(replace(ports, every_seconds=2 * ports.every_seconds, told_every=2) if afar else ports)
 
 
 @cache

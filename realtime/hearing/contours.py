@@ -3,7 +3,10 @@
 The detector is sure about speech, and vague about its edges: it sees soft beginnings late and goes on through the echo of an end.
 """
 
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
 from realtime.audio import BYTES_PER_MS, decode
 
@@ -17,17 +20,24 @@ _ABOVE_FLOOR = 24.0
 _LEAST_POWER = 60.0**2
 
 
+Powers: TypeAlias = NDArray[np.float32]
+
+
 class Contour:
     """The last seconds in call time. Feeding is cheap, as it is done fifty times a second; asking is done at the edges of speech."""
 
     def __init__(self) -> None:
         self._mulaw = bytearray()
         self._end_ms = 0
+        # Mean powers of steps up to where the audio ended when they were asked for last, and how much has come since.
+        self._known: Powers = np.empty(0, np.float32)
+        self._fresh = 0
 
     def feed(self, end_ms: int, mulaw: bytes) -> None:
         """Take audio that ends at `end_ms`."""
         self._mulaw += mulaw
         self._end_ms = end_ms
+        self._fresh += len(mulaw)
         if len(self._mulaw) > 2 * _KEPT_BYTES:
             del self._mulaw[:-_KEPT_BYTES]
 
@@ -54,18 +64,28 @@ class Contour:
     def _loud(self, from_ms: int, to_ms: int) -> list[int]:
         """The beginnings of loud steps within a stretch."""
         powers = self._powers()
-        if not powers:
+        if not len(powers):
             return []
-        floor = sorted(powers)[len(powers) // 10]
-        least = max(_LEAST_POWER, min(floor * _ABOVE_FLOOR, max(powers) / 10))
+        tenth = len(powers) // 10
+        floor, peak = float(np.partition(powers, tenth)[tenth]), float(powers.max())
+        least = max(_LEAST_POWER, min(floor * _ABOVE_FLOOR, peak / 10))
         first_ms = self._end_ms - len(powers) * STEP_MS
-        steps = range(max(0, (from_ms - first_ms) // STEP_MS), min(len(powers), (to_ms - first_ms) // STEP_MS))
-        return [first_ms + step * STEP_MS for step in steps if powers[step] >= least]
+        first, end = max(0, (from_ms - first_ms) // STEP_MS), min(len(powers), (to_ms - first_ms) // STEP_MS)
+        return [first_ms + step * STEP_MS for step, power in enumerate(powers[first : max(first, end)].tolist(), first) if power >= least]
 
-    def _powers(self) -> list[float]:
+    def _powers(self) -> Powers:
         """Mean powers of 10 ms each, up to the end; what is no whole step at the beginning is left out."""
         step = STEP_MS * BYTES_PER_MS
-        kept = self._mulaw[-_KEPT_BYTES:]
-        samples = decode(bytes(kept[len(kept) % step :])).astype(np.float32).reshape(-1, step)
-        powers: list[float] = (samples * samples).mean(axis=1).tolist()
-        return powers
+        if self._fresh % step or self._fresh > _KEPT_BYTES:
+            kept = self._mulaw[-_KEPT_BYTES:]
+            self._known = _mean_powers(bytes(kept[len(kept) % step :]))
+        elif self._fresh:
+            self._known = np.concatenate((self._known, _mean_powers(bytes(self._mulaw[-self._fresh :]))))[-_KEPT_BYTES // step :]
+        self._fresh = 0
+        return self._known
+
+
+def _mean_powers(mulaw: bytes) -> Powers:
+    samples = decode(mulaw).astype(np.float32).reshape(-1, STEP_MS * BYTES_PER_MS)
+    powers: Powers = (samples * samples).mean(axis=1)
+    return powers

@@ -29,8 +29,8 @@ class KeepingPorts:
     store: SignalStore
     keyring: KeyRing
     program: str
-    every_seconds: float = 8.0
-    told_every: int = 4
+    every_seconds: float = 12.0
+    told_every: int = 3
 
 
 class Keeper:

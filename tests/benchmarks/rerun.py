@@ -121,13 +121,13 @@ def heard_windows(scene: Minute) -> tuple[list[tuple[int, float]], list[list[vad
     return windows, changes
 
 
-async def keep(scene: Minute, keeper: Keeper) -> float:
+async def keep(scene: Minute, keeper: Keeper, every_ms: int) -> float:
     """CPU-seconds that keeping takes, for all of the call: looking on, packing, sealing, writing."""
     frames = [bytes([scene.draw.randrange(256)]) * 160 for _ in range(50)]
     windows, changes = heard_windows(scene)
     gc.collect()
     began = time.process_time()
-    due, heard_ms, window = 8000, 0, 0
+    due, heard_ms, window = every_ms, 0, 0
     for signal, effects in scene.seen:
         while heard_ms < signal.at_ms:
             keeper.heard(heard_ms + 20, frames[heard_ms // 20 % 50])
@@ -136,7 +136,7 @@ async def keep(scene: Minute, keeper: Keeper) -> float:
                 keeper.windows(0, (windows[window],), changes[window])
                 window += 1
         if signal.at_ms >= due:
-            due += 8000
+            due += every_ms
             await keeper.keep()
         keeper.given(signal)
         keeper.did(effects)
@@ -154,7 +154,8 @@ async def main() -> None:
         scenes = [minute(seed, keys) for seed in range(_CALLS)]
         minutes = sum(scene.at_ms for scene in scenes) / _MINUTE_MS
         steps = sum(len(scene.seen) for scene in scenes) / minutes
-        spent = sum([await keep(scene, keeper_of(scene, ports)) for scene in scenes]) / minutes
+        every_ms = int(1000 * ports.every_seconds)
+        spent = sum([await keep(scene, keeper_of(scene, ports), every_ms) for scene in scenes]) / minutes
         kept_bytes = (
             sum(map(len, [await store.get(name) or b"" for scene in scenes for name in await store.names(scene.briefing.call_id)]))
             / minutes
