@@ -40,6 +40,8 @@ class Settings(BaseSettings):
 
     kafka_bootstrap_servers: str | None = Field(None, validation_alias=_either("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_BOOTSTRAP_SERVERS"))
     database_url: SecretStr | None = Field(None, validation_alias=_either("DATABASE_URL", "DATABASE_URL"))
+    # A PostgreSQL with TimescaleDB, for the contract tests; None: one in a container, where there is Docker.
+    timescale_dsn: SecretStr | None = None
     redis_url: SecretStr | None = Field(None, validation_alias=_either("REDIS_URL", "REDIS_URL"))
 
     # The address the carrier knows us by, which its signatures cover; None: the loopback address we listen on.

@@ -11,6 +11,7 @@ from projections.environments import ENVIRONMENT_PINS, ENVIRONMENTS
 from projections.flags import FLAGS
 from projections.journal import JOURNAL
 from projections.live import Live
+from projections.measures import CALL_MEASURES, TURN_MEASURES, USAGE_MEASURES
 from projections.memberships import INVITATIONS, MEMBERSHIPS, ROLES
 from projections.numbers import NUMBERS
 from projections.organisations import ORGANISATIONS
@@ -40,7 +41,9 @@ TABLES: tuple[Table[Any], ...] = (
     CLIENTS,
     CREDENTIAL_USES,
 )
-SERIES: tuple[Series[Any], ...] = (AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS, ENVIRONMENT_PINS)
+SERIES: tuple[Series[Any], ...] = (
+    AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS, ENVIRONMENT_PINS, TURN_MEASURES, CALL_MEASURES, USAGE_MEASURES,
+)  # fmt: skip
 STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
 """All that is kept in the database."""
 EARLIER: tuple[Projection, ...] = ()

@@ -29,6 +29,22 @@ R = TypeVar("R", bound=EntryRow)
 _KEY = (("tenant", Stored.TEXT), ("id", Stored.TEXT), ("version", Stored.INTEGER), ("n", Stored.INTEGER), ("occurred_at", Stored.TIME))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverTime:
+    """That a series is looked at by time, not only by stream: it is kept in ranges of days, and counted by minute, hour and day (UTC).
+
+    Each count is of an organisation and of what the columns `by` say, with the `sums` and the `largest` of others. Entries of more than
+    `packed_after_days` are compressed, those of more than `kept_days` dropped (None: never); counts stay.
+    """
+
+    by: tuple[str, ...]
+    sums: tuple[str, ...]
+    largest: tuple[str, ...] = ()
+    days: int = 1
+    packed_after_days: int = 7
+    kept_days: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series(Generic[R]):
     """Entries of the streams of one category; each is a function of one fact alone.
@@ -43,6 +59,7 @@ class Series(Generic[R]):
     row: type[R]
     entries: Callable[[Recorded[Any]], Sequence[R]]
     build: int = 1
+    over_time: OverTime | None = None
     columns: tuple[Column, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ from infra.adapters.redis import connected as redis_connected
 from infra.adapters.redis_vectors import RedisVectors
 from infra.apps.alongside import alongside
 from infra.apps.beside import Folded, folded
+from infra.apps.counting import keep_counted
 from infra.apps.rebuild import ReadStores
 from infra.apps.sharing import PartOfTheLog, keep, share
 from projections.directory import FOLLOWED, WITH_ACCESS, Directory, follow
@@ -111,6 +112,7 @@ class Projecting:
             tasks.create_task(keep(partial(self._run_stored, reader)), name="read side: projections")
             tasks.create_task(keep(partial(self._run_live, reader)), name="read side: live")
             tasks.create_task(self._run_beside(reader), name="read side: beside")
+            tasks.create_task(keep_counted(self._stores.pool), name="read side: counts")
 
     async def _run_stored(self, reader: LogReader) -> None:
         runner = self._runners["projections"] = self._stored(reader)

@@ -14,10 +14,11 @@ from events.calls.thinking import AnswerAccounted, AnswerSpeculated, GuardrailAp
 from events.flags import FlagSet
 from events.rooms import ROOMS
 from events.streams import StreamId, topic_of
-from projections.calls import CALLS
+from projections.calls import CALL_TIMELINE, CALLS
 from projections.flags import FLAGS
 from projections.folding import Outcome, fold
 from projections.journal import JOURNAL
+from projections.measures import CALL_MEASURES, TURN_MEASURES
 from projections.ports import Checkpoint, Mark, Place, Projection, named
 from projections.registry import SERIES, STORED, TABLES
 from projections.sorting import Plan, Sorted, Sorter, decoded
@@ -143,10 +144,8 @@ class TestPoison:
     def test_is_parked_with_all_that_follows_on_its_stream(self) -> None:
         outcome = self.broken()
         parked = [(each.projection, each.version, each.behind) for each in outcome.parked]
-        assert parked == [
-            (named(CALLS), 2, False), ("call_timeline.v1", 2, False), (named(CALLS), 3, True), ("call_timeline.v1", 3, True),
-            (named(CALLS), 4, True), ("call_timeline.v1", 4, True),
-        ]  # fmt: skip
+        of_calls = [named(each) for each in (CALLS, CALL_TIMELINE, TURN_MEASURES, CALL_MEASURES)]
+        assert parked == [(name, version, version > 2) for version in (2, 3, 4) for name in of_calls]
         assert outcome.parked[0].reason.startswith("BrokenBody: ")
 
     def test_leaves_the_rows_as_they_were_before_it(self) -> None:

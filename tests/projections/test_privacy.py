@@ -49,7 +49,8 @@ async def everything_in(dsn: str) -> bytes:
 
     try:
         tables = await connection.fetch(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname LIKE 'p\\_%' OR schemaname = 'read_side'"
+            "SELECT n.nspname AS schemaname, c.relname AS tablename FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relkind = 'r' AND (n.nspname LIKE 'p\\_%' OR n.nspname = 'read_side')"
         )
         assert len(tables) > 10
         for table in tables:

@@ -9,11 +9,13 @@ from typing import Any
 
 import asyncpg
 
+from infra.adapters.postgres import over_time
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.shapes import READ_SIDE, SqlColumn, columns_of, schema_of, view_of, view_schema_of
 from infra.adapters.postgres.walls import seen_by_readers
 from projections.journal import Journal
 from projections.ports import Projection, StoreUnavailable, named
+from projections.series import Series
 
 # Any number that nobody else takes: whoever makes or changes what readers see does so alone.
 OPENING = 0x61796201
@@ -181,6 +183,13 @@ async def show(connection: Connection, projection: Projection) -> bool:
     chosen = [_chosen(column, there, defaults) for column in columns_of(projection)]
     if not there or None in chosen:
         return False
+    if isinstance(projection, Series) and projection.over_time is not None:
+        # Its counts are of one version: readers of another wait for theirs.
+        if live["version"] != projection.version:
+            return False
+        for statement in over_time.shown(replace(projection, build=live["build"])):
+            await connection.execute(statement)
+        return True
     select = f"SELECT {', '.join(str(each) for each in chosen)} FROM {relation}"
     await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{view_schema_of(projection)}"')
     await connection.execute(f"CREATE OR REPLACE VIEW {view_of(projection)} WITH (security_invoker = true) AS {select}")

@@ -2,12 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, date
+from typing import Any
 
+from infra.adapters.postgres import over_time
 from infra.adapters.postgres.connections import Connection, Pool
 from infra.adapters.postgres.shapes import relation_of, schema_of
 from projections.journal import JOURNAL, Journal
 from projections.ports import Projection, Writes, named
+from projections.series import Series
 
 OFFSETS = 1 << 21
 """The offsets of a topic that are kept together: those of one Kafka partition; a topic has as many times the rows."""
@@ -31,13 +35,23 @@ class Parts:
         for projection in projections:
             if isinstance(projection, Journal):
                 self.journal = projection
-                if await connection.fetchval(_KIND, relation_of(projection)):
-                    self._parted.add(named(projection))
+            by_time = isinstance(projection, Series) and projection.over_time is not None
+            if (by_time or isinstance(projection, Journal)) and await connection.fetchval(_KIND, relation_of(projection)):
+                self._parted.add(named(projection))
 
     async def ready(self, writes: Writes) -> None:
         """Make the parts that are wanted and not there yet. In transactions of their own: nobody who reads or appends waits for them."""
         if writes.journal and named(self.journal) in self._parted:
             await self._make(self.journal, _spans(self.journal, writes))
+        for series, entries in writes.entries.items():
+            if entries and named(series) in self._parted:
+                await self._make(series, _days(series, entries))
+
+    async def note(self, connection: Connection, writes: Writes) -> None:
+        """Note what is to be counted anew, with what is written."""
+        for series, entries in writes.entries.items():
+            if entries and named(series) in self._parted:
+                await over_time.note(connection, series, entries)
 
     async def _make(self, projection: Projection, spans: Iterable[tuple[str, str]]) -> None:
         missing = [span for span in spans if f"{named(projection)} {span[0]}" not in self._there]
@@ -64,6 +78,15 @@ def _spans(journal: Journal, writes: Writes) -> Iterable[tuple[str, str]]:
         for number in range(step.seen.next_offset // OFFSETS, max(step.reached.next_offset - 1, 0) // OFFSETS + 1)
     }
     return [(part_of(topic, number), _bounds(topic, number)) for topic, number in sorted(spans)]
+
+
+def _days(series: Series[Any], entries: Sequence[Any]) -> Iterable[tuple[str, str]]:
+    """Name and bounds of each range of days in which something happened."""
+    days = 1 if series.over_time is None else series.over_time.days
+    firsts = {entry.occurred_at.astimezone(UTC).toordinal() // days * days for entry in entries}
+    for first in sorted(firsts):
+        begins, ends = date.fromordinal(max(first, 1)), date.fromordinal(first + days)
+        yield f"{series.name}_{begins:%Y%m%d}", f"FROM ('{begins} 00:00:00+00') TO ('{ends} 00:00:00+00')"
 
 
 def _bounds(topic: str, number: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from events.admission import Fence
+from infra.adapters.postgres import over_time
 from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.copying import copy_journal
@@ -43,6 +44,7 @@ from projections.ports import (
     Writes,
     named,
 )
+from projections.series import Series
 from projections.table import Key, Table
 
 CHANNEL = "read_side"
@@ -127,6 +129,7 @@ class PostgresStore:
                 if stepped != len(writes.advances):
                     raise Superseded(f"{len(writes.advances) - stepped} of {len(writes.advances)} checkpoints are another runner's by now")
                 await _write_all(connection, writes, self._parts.journal)
+                await self._parts.note(connection, writes)
 
     async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
         with raising(StoreUnavailable):
@@ -163,7 +166,11 @@ def _refusing() -> Iterator[None]:
 async def _make(connection: Connection, projection: Projection) -> None:
     """Make the relation, or check that it is as its row says. Raises ShapeChanged."""
     name = relation_of(projection)
+    by_time = isinstance(projection, Series) and projection.over_time is not None
     if await connection.fetchval("SELECT to_regclass($1)", name) is None:
+        if isinstance(projection, Series) and by_time:
+            await over_time.make(connection, projection)
+            return
         await connection.execute(created(projection))
         await connection.execute(walled(projection))
         return
@@ -177,7 +184,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
         await connection.execute(indexed(projection))
     if isinstance(projection, Table) and projection.done is not None:
         await connection.execute(indexed_rest(projection))
-    if not await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = $1::regclass", name):
+    # What is looked at by time has its wall in its views: compressed rows know no policies.
+    if not by_time and not await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = $1::regclass", name):
         await connection.execute(walled(projection))
 
 

@@ -46,7 +46,7 @@ def walled(projection: Projection) -> str:
     return (
         f'GRANT USAGE ON SCHEMA "{schema_of(projection)}" TO {READER}; GRANT SELECT ON {relation} TO {READER}; '
         f"ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY; "
-        f"CREATE POLICY of_one_organisation ON {relation} FOR SELECT TO {READER} USING ({_visible(projection)})"
+        f"CREATE POLICY of_one_organisation ON {relation} FOR SELECT TO {READER} USING ({visible(projection)})"
     )
 
 
@@ -55,7 +55,8 @@ def seen_by_readers(projection: Projection) -> str:
     return f'GRANT USAGE ON SCHEMA "{view_schema_of(projection)}" TO {READER}; GRANT SELECT ON {view_of(projection)} TO {READER}'
 
 
-def _visible(projection: Projection) -> str:
+def visible(projection: Projection) -> str:
+    """The condition of the rows that belong to whom is asked for."""
     everybodys = f"{_ASKED} = '*'"
     if isinstance(projection, Journal):
         # Whose number it is is found by everybody who may ask at all; what else is the platform's own is of people.

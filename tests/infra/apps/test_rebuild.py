@@ -12,12 +12,14 @@ from events.rooms import ROOMS
 from events.streams import StreamId
 from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.postgres.connections import connected
+from infra.adapters.postgres.shapes import relation_of
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import connected as redis_connected
 from infra.apps.read_side import running_read_side
 from infra.apps.rebuild import ReadStores, rebuild_and_compare
 from infra.settings import Settings
 from projections.calls import CALLS
+from projections.ports import named
 from projections.registry import LIVE, STORED
 from projections.runner import Runner
 from tests.infra.apps.command import aybiza
@@ -93,8 +95,8 @@ class TestRebuild:
             await written(log)
             await Runner(log.reader, PostgresStore(pool), STORED, topic_of=log.topic_of, journal_rooms=ROOMS).run(stop_at_end=True)
             connection = await asyncpg.connect(database)
-            await connection.execute("UPDATE p_calls_v1.calls SET turns = turns + 1")
+            await connection.execute(f"UPDATE {relation_of(CALLS)} SET turns = turns + 1")
             await connection.close()
             stores = ReadStores(pool=pool, redis=redis, prefix=redis_prefix)
             report = await rebuild_and_compare(log.reader, stores, STORED, LIVE, topic_of=log.topic_of)
-            assert [each.name for each in report.projections if not each.same] == ["calls.v1"]
+            assert [each.name for each in report.projections if not each.same] == [named(CALLS)]

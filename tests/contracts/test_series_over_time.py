@@ -1,0 +1,242 @@
+"""What every way of keeping a series over time keeps to: ranges and counts of our own, and TimescaleDB, by the same questions."""
+
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from events.calls.ending import CallEnded, EndedBy, Stage
+from events.calls.talking import AgentTurn, Latency
+from events.rooms import ROOMS
+from events.streams import StreamId
+from events.usage import Meter, RatedLine, UsageLine, UsageRated, UsageRecorded
+from infra.adapters.postgres import builds
+from infra.adapters.postgres.builds import build_of
+from infra.adapters.postgres.connections import Pool, connected
+from infra.adapters.postgres.over_time import expire, is_native, refresh
+from infra.adapters.postgres.rows import digest_of
+from infra.adapters.postgres.store import PostgresStore
+from infra.adapters.postgres.walls import Wall, behind_the_wall
+from infra.apps.beside import build_beside
+from infra.local.stack import Addresses
+from infra.settings import Settings
+from projections.measures import CALL_MEASURES, TURN_MEASURES, USAGE_MEASURES
+from projections.ports import named
+from projections.queries import EVERYBODY, asked_for
+from projections.runner import Runner
+from projections.series import OverTime
+from tests.projections.facts import agent_turn
+from tests.projections.paper import PaperReader
+from tests.projections.told import AYB, DAY
+
+OVER = OverTime(by=("model", "band_ms"), sums=("response_ms",)) if TURN_MEASURES.over_time is None else TURN_MEASURES.over_time
+MEASURES = (TURN_MEASURES, CALL_MEASURES, USAGE_MEASURES)
+OTHER = "AYB-other"
+_IMAGE = "timescale/timescaledb:2.29.2-pg18"
+_TURNS = """
+SELECT bucket, band_ms, entries, response_ms_sum, response_ms_max FROM v_turn_measures_v1.turn_measures_{} WHERE tenant = $1 ORDER BY 1, 2
+"""
+
+
+@pytest.fixture(scope="module")
+def timescale(settings: Settings) -> Iterator[str]:
+    """The DSN of a PostgreSQL with TimescaleDB: one that is named, or one in a container."""
+    if settings.timescale_dsn is not None:
+        yield settings.timescale_dsn.get_secret_value()
+        return
+    if shutil.which("docker") is None:
+        pytest.skip("neither AYBIZA_TIMESCALE_DSN nor docker is there, so there is no TimescaleDB to ask")
+    containers = pytest.importorskip("testcontainers.postgres")
+    with containers.PostgresContainer(_IMAGE, driver=None) as running:
+        yield running.get_connection_url()
+
+
+@pytest.fixture(params=["native", "timescale"])
+async def dsn(request: pytest.FixtureRequest, stack: Addresses) -> AsyncIterator[str]:
+    server = stack.postgres if request.param == "native" else request.getfixturevalue("timescale")
+    connection = await asyncpg.connect(server)
+    name = f"series{uuid.uuid4().hex[:12]}"
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"')
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def pool(dsn: str) -> AsyncIterator[Pool]:
+    async with connected(dsn, purpose="test", durable=False) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def wall(dsn: str) -> AsyncIterator[Wall]:
+    async with behind_the_wall(dsn, most=1) as wall:
+        yield wall
+
+
+def answered_in(response_ms: int | None) -> AgentTurn:
+    stages = Latency() if response_ms is None else Latency(speech_ended_ms=1_000, on_wire_ms=1_000 + response_ms)
+    return replace(agent_turn(1, "yes", model="claude"), latency=stages)
+
+
+def history() -> PaperReader:
+    """Answers one second apart over more than two hours, of two organisations, and what they used."""
+    reader = PaperReader(partitions=1, largest_batch=500)
+    for number in range(200):
+        tenant = OTHER if number % 10 == 9 else AYB
+        reader.append(StreamId(tenant, "calls", f"call_{number:04}"), answered_in(None if number % 50 == 0 else 100 + number))
+    return reader
+
+
+async def fold(reader: PaperReader, pool: Pool) -> None:
+    await Runner(reader, PostgresStore(pool), MEASURES, journal_rooms=ROOMS).run(stop_at_end=True)
+
+
+async def counted(pool: Pool, level: str) -> list[tuple[Any, ...]]:
+    return [tuple(each) for each in await pool.fetch(_TURNS.format(level), AYB)]
+
+
+async def by_hand(pool: Pool, level: str) -> list[tuple[Any, ...]]:
+    found = await pool.fetch(
+        f"SELECT date_trunc('{level}', occurred_at, 'UTC') AS bucket, band_ms, count(*), coalesce(sum(response_ms), 0), max(response_ms) "
+        "FROM v_turn_measures_v1.turn_measures WHERE tenant = $1 GROUP BY 1, 2 ORDER BY 1, 2",
+        AYB,
+    )
+    return [tuple(each) for each in found]
+
+
+class TestCounts:
+    @pytest.mark.parametrize("level", ["minute", "hour", "day"])
+    async def test_are_what_the_entries_are_before_and_after_they_are_kept(self, pool: Pool, level: str) -> None:
+        await fold(history(), pool)
+        expected = await by_hand(pool, level)
+        assert len(expected) > 3
+        assert await counted(pool, level) == expected
+        for _ in range(2):
+            await refresh(pool, TURN_MEASURES)
+            assert await counted(pool, level) == expected
+
+    async def test_take_in_what_comes_late(self, pool: Pool) -> None:
+        reader = history()
+        await fold(reader, pool)
+        await refresh(pool, TURN_MEASURES)
+        for number in range(20):
+            reader.append(StreamId(AYB, "calls", f"call_{number:04}"), answered_in(100 * number))
+        await fold(reader, pool)
+        await refresh(pool, TURN_MEASURES)
+        for level in ("minute", "hour", "day"):
+            assert await counted(pool, level) == await by_hand(pool, level)
+
+    async def test_notice_what_they_were_not_told_of(self, pool: Pool) -> None:
+        """The negative control: an entry that nobody noted is not in the counts that are kept."""
+        await fold(history(), pool)
+        await refresh(pool, TURN_MEASURES)
+        async with pool.acquire() as connection:
+            if not await is_native(connection, TURN_MEASURES):
+                pytest.skip("TimescaleDB notes by itself")
+        await pool.execute(
+            "INSERT INTO p_turn_measures_v1.turn_measures SELECT tenant, id, version + 100, n, occurred_at, model, band_ms, response_ms, "
+            "endpointing_ms, thinking_ms, voice_ms, interrupted, input_tokens, output_tokens, characters "
+            "FROM p_turn_measures_v1.turn_measures LIMIT 5"
+        )
+        await refresh(pool, TURN_MEASURES)
+        assert await counted(pool, "hour") != await by_hand(pool, "hour")
+
+    async def test_of_usage_have_quantities_and_prices(self, pool: Pool) -> None:
+        reader = PaperReader(partitions=1)
+        stream = StreamId(AYB, "usage", "call_1")
+        line = UsageLine(
+            turn=1, meter=Meter.SYNTHESIS_CHARACTERS, provider="deepgram", quantity=Decimal("12.5"), embedded=False, estimated=False
+        )
+        rated = RatedLine(
+            turn=1, meter=line.meter, provider="deepgram", quantity=line.quantity, unit_price=Decimal("0.1"), amount=Decimal("1.25"),
+            rate="r", embedded=False,
+        )  # fmt: skip
+        reader.append(stream, UsageRecorded(call_id="call_1", lines=(line, line)))
+        reader.append(stream, UsageRated(call_id="call_1", currency="USD", rate_table="t", lines=(rated,), total=Decimal("1.25")))
+        await fold(reader, pool)
+        found = await pool.fetch(
+            "SELECT meter, currency, entries, quantity_sum, amount_sum FROM v_usage_measures_v1.usage_measures_day ORDER BY currency"
+        )
+        assert [tuple(each) for each in found] == [
+            ("synthesis-characters", "", 2, Decimal("25.0"), Decimal(0)),
+            ("synthesis-characters", "USD", 1, Decimal(0), Decimal("1.25")),
+        ]
+
+    async def test_of_calls_say_how_they_ended(self, pool: Pool) -> None:
+        reader = PaperReader(partitions=1)
+        ended = CallEnded(
+            reason="caller-hung-up", ended_by=EndedBy.CALLER, stage=Stage.CONVERSATION, duration_ms=5_000, billable=True, recognition_ms=0
+        )
+        reader.append(StreamId(AYB, "calls", "call_1"), ended)
+        reader.append(StreamId(AYB, "calls", "call_2"), replace(ended, duration_ms=7_000))
+        await fold(reader, pool)
+        found = await pool.fetchrow("SELECT reason, entries, duration_ms_sum, duration_ms_max FROM v_call_measures_v1.call_measures_hour")
+        assert found is not None
+        assert tuple(found) == ("caller-hung-up", 2, Decimal(12_000), 7_000)
+
+
+class TestWall:
+    async def test_shows_each_organisation_its_own_entries_and_counts(self, pool: Pool, wall: Wall) -> None:
+        await fold(history(), pool)
+        for name in ("turn_measures", "turn_measures_minute", "turn_measures_hour", "turn_measures_day"):
+            for asked, whose in ((AYB, {AYB}), (OTHER, {OTHER}), (EVERYBODY, {AYB, OTHER}), ("", set())):
+                asked_for.set(asked)
+                assert {each["tenant"] for each in await wall.fetch(f"SELECT tenant FROM v_turn_measures_v1.{name}")} == whose
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await wall.fetch("SELECT * FROM p_turn_measures_v1.turn_measures")
+
+
+class TestKeeping:
+    async def test_lies_in_ranges_of_days(self, pool: Pool) -> None:
+        reader = history()
+        await fold(reader, pool)
+        async with pool.acquire() as connection:
+            native = await is_native(connection, TURN_MEASURES)
+        catalogue = (
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = to_regclass('p_turn_measures_v1.turn_measures')"
+            if native
+            else "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'turn_measures'"
+        )
+        assert await pool.fetchval(catalogue) == 1
+
+    async def test_that_is_old_goes_or_is_packed_and_the_counts_stay(self, pool: Pool) -> None:
+        reader = history()
+        await fold(reader, pool)
+        await refresh(pool, TURN_MEASURES)
+        before = await counted(pool, "hour")
+        short = replace(TURN_MEASURES, over_time=replace(OVER, kept_days=30))
+        assert not await expire(pool, short, DAY + timedelta(days=30))
+        async with pool.acquire() as connection:
+            native = await is_native(connection, TURN_MEASURES)
+        if native:
+            assert len(await expire(pool, short, DAY + timedelta(days=33))) == 1
+            assert await pool.fetchval("SELECT count(*) FROM v_turn_measures_v1.turn_measures") == 0
+        else:
+            packed = await pool.fetch("SELECT compress_chunk(c) FROM show_chunks('p_turn_measures_v1.turn_measures') c")
+            assert len(packed) == 1
+            assert await by_hand(pool, "hour") == before
+        assert await counted(pool, "hour") == before
+
+    async def test_built_beside_has_the_same_bytes_and_the_same_counts(self, pool: Pool) -> None:
+        reader = history()
+        await fold(reader, pool)
+        before = await counted(pool, "hour")
+        second = build_of(TURN_MEASURES, 2)
+        await build_beside(reader, pool, second)
+        async with pool.acquire() as connection:
+            assert await digest_of(connection, second) == await digest_of(connection, TURN_MEASURES)
+        (build,) = [each for each in await builds.standing(pool) if each.projection == named(second)]
+        await builds.switch(pool, build, [TURN_MEASURES])
+        assert await counted(pool, "hour") == before
+        await builds.forget(pool, next(each for each in await builds.standing(pool) if each.projection == named(TURN_MEASURES)))
+        assert await counted(pool, "hour") == before
