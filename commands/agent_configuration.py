@@ -31,7 +31,10 @@ class InvalidConfiguration(CommandRefused):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Voice:
-    """`by_language` maps languages to voices, `others` names of one's own to further voices of the same language."""
+    """`by_language` maps languages to voices, `others` names of one's own to further voices of the same language.
+
+    A voice is its provider's name: `aura-2-thalia-en`, `polly/Joanna`, or both with a bar between, where one stands in for the other.
+    """
 
     model: str = "aura-2-thalia-en"
     style: str = ""

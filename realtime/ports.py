@@ -8,6 +8,7 @@ from realtime.hearing.marks import TurnMark
 
 Json: TypeAlias = Any
 SEVERAL = ","
+INSTEAD = "|"
 
 
 class EngineUnavailable(Exception):
@@ -137,7 +138,10 @@ class TextToSpeech(Protocol):
     embedded: bool
 
     async def connect(self, *, voice: str, listener: VoiceListener) -> VoiceStream:
-        """Open a stream for one call. Raises EngineUnavailable. The listener is called on the event loop."""
+        """Open a stream for one call. Raises EngineUnavailable. The listener is called on the event loop.
+
+        `voice` is the provider's name of it; names with `INSTEAD` between are of several providers, each of which takes its own.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
 from realtime.audio import RATE_HZ, encode
-from realtime.ports import EngineFailed, EngineUnsuited, VoiceAudio, VoiceFlushed, VoiceListener
+from realtime.ports import INSTEAD, EngineFailed, EngineUnsuited, VoiceAudio, VoiceFlushed, VoiceListener
 
 NAME: Final = "polly/neural"
 OWN: Final = "polly/"
@@ -156,8 +156,9 @@ class PollyVoice:
 
     def _own(self, voice: str) -> str:
         """Deepgram's names end with their language (`aura-2-thalia-en`). Raises EngineUnsuited for one that no voice is known for."""
-        if voice.startswith(OWN):
-            return voice.removeprefix(OWN)
+        for name in voice.split(INSTEAD):
+            if name.startswith(OWN):
+                return name.removeprefix(OWN)
         language = voice.rpartition("-")[2].lower() if voice else "en"
         if language not in self._voices:
             raise EngineUnsuited(NAME, f"no voice stands in for {voice}")

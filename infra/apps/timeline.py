@@ -157,6 +157,8 @@ def _ordered(happening: Happening) -> Iterator[tuple[str, RenderableType]]:
             yield "fault", Text(f"not put through to {entry.reason}")
         case "transfer-leg-changed":
             yield "line", Text(f"the other leg: {entry.reason}" + (f", {entry.count} s" if entry.count else ""), style="dim")
+        case "language-changed" | "voice-changed":
+            yield "agent", Text(f"goes on in {entry.reason} ({entry.engine})", style="dim")
         case "hold-began":
             yield "line", Text("on hold", style="dim")
         case "hold-ended":

@@ -59,26 +59,29 @@ class Preparing:
         wording = briefings.wording(configuration, route.organisation_name, route.flags)
         pronunciation = briefings.pronunciation(configuration)
         spoken = tongues.tongues(configuration, wording, pronunciation)
+        several = SEVERAL in tongues.heard_language(configuration, spoken)
+        # A model that tells languages apart has a price of its own.
+        recogniser = engines.recogniser.name + ("-multilingual" if several and not engines.recogniser.embedded else "")
         return Briefing(
             call_id=ringing.stream.id, caller_ref=ringing.caller_ref, caller=keyring.seal(subject, ringing.caller),
-            worker=self.worker, recogniser=engines.recogniser.name, model_provider=engines.model.name, voice=engines.voice.name,
+            worker=self.worker, recogniser=recogniser, model_provider=engines.model.name, voice=engines.voice.name,
             embedded=engines.recogniser.embedded or engines.model.embedded or engines.voice.embedded,
             system_prompt=briefings.system_prompt(configuration), thresholds=briefings.thresholds(configuration),
             wording=wording, models=models,
             seal=lambda text: keyring.seal(subject, text), tools=tuple(tools.offered()) if automation.get("tools_enabled", True) else (),
             digits_as_words=bool(keypad.get("words", False)),
             captures_digits=bool(keypad.get("capture", False)) and engines.digits is not None,
-            destinations=briefings.destinations(configuration), prices=self._prices(models),
+            destinations=briefings.destinations(configuration), prices=self._prices(models, recogniser),
             rules=rules(configuration), guardrails=guardrails(configuration), resumable=self.resumable,
             pronunciation=pronunciation, language=next(iter(spoken)), tongues=spoken, voices=briefings.voices(configuration),
-            hears_all=SEVERAL in tongues.heard_language(configuration, spoken),
+            hears_all=several,
             ask_to_record=bool(recording.get("ask", True)),
             code_execution=bool(automation.get("code_execution", False)),
         )  # fmt: skip
 
-    def _prices(self, models: Mapping[str, str]) -> Mapping[str, int]:
-        table, ears, mind, voice = self.engines.prices, self.engines.recogniser, self.engines.model, self.engines.voice
-        return capping.prices(table, recogniser=ears.name, provider=mind.name, voice=voice.name, models=models.values())
+    def _prices(self, models: Mapping[str, str], recogniser: str) -> Mapping[str, int]:
+        table, mind, voice = self.engines.prices, self.engines.model, self.engines.voice
+        return capping.prices(table, recogniser=recogniser, provider=mind.name, voice=voice.name, models=models.values())
 
 
 def _hearing(configuration: Mapping[str, Any]) -> vad.Thresholds:

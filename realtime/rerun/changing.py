@@ -63,8 +63,10 @@ def changed(run: Run, change: Change) -> tuple[CallState, vad.Thresholds]:
     briefing = run.start.briefing
     bounded = thresholds({"parameters": dict(change.parameters)})
     parts: dict[str, Any] = {name: getattr(bounded, name) for name in change.parameters}
+    wording = replace(briefing.wording, **change.wording)
+    tongues = {name: replace(each, wording=wording) if name == briefing.language else each for name, each in briefing.tongues.items()}
     briefing = replace(
-        briefing, thresholds=replace(briefing.thresholds, **parts), wording=replace(briefing.wording, **change.wording),
+        briefing, thresholds=replace(briefing.thresholds, **parts), wording=wording, tongues=tongues,
         system_prompt=briefing.system_prompt if change.prompt is None else change.prompt,
     )  # fmt: skip
     hearing: dict[str, Any] = {_HEARING[name]: value for name, value in parts.items() if name in _HEARING}

@@ -92,13 +92,13 @@ class TestPolly:
 
     async def test_has_a_voice_for_the_language_of_the_one_whose_place_it_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with spoken_by_polly(monkeypatch) as (polly, emulator):
-            for voice in ("aura-2-celeste-es", "aura-2-thalia-en", ""):
+            for voice in ("aura-2-celeste-es", "aura-2-thalia-en", "", "aura-2-orion-en|polly/Matthew"):
                 mouth = Mouth()
                 stream = await polly.connect(voice=voice, listener=mouth)
                 stream.speak(1, "Si.", flush=True)
                 await mouth.until(lambda mouth=mouth: mouth.flushed == [1])  # type: ignore[misc]
                 await stream.close()
-            assert [voice for voice, _ in emulator.said] == ["Lupe", "Joanna", "Joanna"]
+            assert [voice for voice, _ in emulator.said] == ["Lupe", "Joanna", "Joanna", "Matthew"]
             with pytest.raises(EngineUnsuited):
                 await polly.connect(voice="aura-2-nobody-xx", listener=Mouth())
 

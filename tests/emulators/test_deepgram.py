@@ -99,7 +99,16 @@ class TestHandshake:
     ) -> None:
         assert await refusal(client, f"{address}/v1/listen", {**LISTEN, **change}) == 400
 
-    @pytest.mark.parametrize("change", [{"model": "nova-3"}, {"encoding": "mp3"}, {"container": "wav"}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"model": "nova-3"},
+            {"model": "aura-2-thalia-xx"},
+            {"model": "aura-2-thalia-en|polly/Joanna"},
+            {"encoding": "mp3"},
+            {"container": "wav"},
+        ],
+    )
     async def test_to_speak_is_refused_for_what_is_no_parameter(
         self, address: str, client: aiohttp.ClientSession, change: Mapping[str, str]
     ) -> None:

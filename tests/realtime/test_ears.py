@@ -13,7 +13,7 @@ from realtime.engines.ladders import RecogniserLadder, Rung
 from realtime.hearing import vad
 from realtime.hearing.ears import Ears
 from realtime.machine import signals
-from realtime.ports import EngineUnsuited, HearingListener, SpeechToText
+from realtime.ports import EngineUnsuited, HearingListener, SpeechToText, Transcript
 from tests.realtime.world import LevelActivity, TextEars, spoken
 
 FRAME = b"\xff" * FRAME_BYTES
@@ -86,6 +86,17 @@ class TestAnotherLanguage:
         assert [text for text, *_ in finals(given)] == ["hello there", "quisiera una cita manana"], "no word is lost, and none comes twice"
         assert engine.streams[0].closed
         assert taken(given) == [], "nothing broke"
+
+    async def test_is_told_of_the_words_as_the_recogniser_tells_it(self) -> None:
+        engine = TextEars()
+        hearing, given = ears(engine)
+        await hearing.connect(language="en,es", vocabulary=())
+        told = Transcript(
+            text="una cita", is_final=True, from_finalize=True, start_ms=0, end_ms=500, confidence=1.0, languages=(("es", 2),)
+        )  # fmt: skip
+        engine.streams[0].listener(told)
+        assert [each.languages for each in given if isinstance(each, signals.WordsRecognised)] == [(("es", 2),)]
+        await hearing.close()
 
     async def test_that_is_heard_already_changes_nothing(self) -> None:
         engine = TextEars()

@@ -10,7 +10,7 @@ from deepgram.speak.v1.types import SpeakV1Text
 
 from infra.adapters.deepgram.connecting import closed, deepgram_client, opened
 from realtime.audio import RATE_HZ
-from realtime.ports import EngineFailed, EngineUnsuited, VoiceAudio, VoiceFlushed, VoiceListener
+from realtime.ports import INSTEAD, EngineFailed, EngineUnsuited, VoiceAudio, VoiceFlushed, VoiceListener
 
 log = structlog.get_logger()
 
@@ -144,8 +144,9 @@ class DeepgramSpeak:
 
     async def connect(self, *, voice: str, listener: VoiceListener) -> SpeakStream:
         """Raises EngineUnsuited for a voice of another provider's (`polly/Joanna`)."""
-        if "/" in voice:
+        own = [name for name in voice.split(INSTEAD) if "/" not in name]
+        if not own:
             raise EngineUnsuited(NAME, f"{voice} is not a voice of this provider's")
-        connection = self._client.speak.v1.connect(model=voice or DEFAULT_VOICE, encoding="mulaw", sample_rate=RATE_HZ, mip_opt_out=True)
+        connection = self._client.speak.v1.connect(model=own[0] or DEFAULT_VOICE, encoding="mulaw", sample_rate=RATE_HZ, mip_opt_out=True)
         stack = AsyncExitStack()
         return SpeakStream(await opened(NAME, connection, stack), stack, listener)

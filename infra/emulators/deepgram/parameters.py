@@ -1,5 +1,6 @@
 """What a client may ask of the emulated Deepgram: the query of a handshake, checked as the real one checks it, and stricter."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -73,6 +74,8 @@ _DEFAULT_ENDPOINTING_MS: Final = 10
 _SHORTEST_UTTERANCE_END_MS: Final = 1000
 _MOST_KEY_TERM_WORDS: Final = 500
 _DEFAULT_VOICE: Final = "aura-asteria-en"
+# developers.deepgram.com/docs/tts-models: Aura speaks English, Aura-2 seven languages; a voice's name ends with its own.
+_VOICE: Final = re.compile(r"(aura-[a-z]+-en|aura-2-[a-z]+-(en|es|de|fr|nl|it|ja))\Z")
 
 
 class _Query:
@@ -181,7 +184,7 @@ def speak_parameters(query: Sequence[tuple[str, str]]) -> SpeakParameters:
     """Raises BadRequest."""
     read = _Query(query, _SPEAK, frozenset())
     model = read.text("model", _DEFAULT_VOICE) or ""
-    if not model.startswith("aura-"):
+    if not _VOICE.match(model):
         raise BadRequest("no such model found")
     _check_sound(read)
     return SpeakParameters(model=model)

@@ -31,7 +31,10 @@ class TestCommittedRates:
         [
             ("twilio", Meter.TELEPHONY_SECONDS, "0.000141666667"),
             ("deepgram/nova-3", Meter.RECOGNITION_SECONDS, "0.00008"),
+            ("deepgram/nova-3-multilingual", Meter.RECOGNITION_SECONDS, "0.000096666667"),
+            ("deepgram/flux", Meter.RECOGNITION_SECONDS, "0.000108333333"),
             ("deepgram/aura-2", Meter.SYNTHESIS_CHARACTERS, "0.00003"),
+            ("polly/neural", Meter.SYNTHESIS_CHARACTERS, "0.000016"),
             ("bedrock/global.anthropic.claude-haiku-4-5-20251001-v1:0", Meter.MODEL_INPUT_TOKENS, "0.000001"),
             ("bedrock/us.anthropic.claude-haiku-4-5-20251001-v1:0", Meter.MODEL_OUTPUT_TOKENS, "0.0000055"),
             ("bedrock/eu.anthropic.claude-sonnet-4-6", Meter.MODEL_CACHE_READ_TOKENS, "0.00000033"),
