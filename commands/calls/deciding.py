@@ -109,8 +109,8 @@ def decide(command: CallCommand, call: Call) -> Sequence[CallEvent]:
     match command:
         case AnswerCall():
             return _answer(command, call)
-        case AskToResume():
-            _must_be_resumable(call)
+        case AskToResume(anyhow=anyhow):
+            _must_be_under_way(call) if anyhow else _must_be_resumable(call)
             return ()
         case ResumeCall():
             return _resume(command, call)

@@ -66,7 +66,12 @@ class AnswerCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskToResume:
-    """Somebody wants to go on with the call: whether there is one to go on with. The answer is of the moment that its position names."""
+    """Somebody wants to go on with the call: whether there is one to go on with. The answer is of the moment that its position names.
+
+    `anyhow`: also with one that has lost its worker too often, to end it with a sentence.
+    """
+
+    anyhow: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,8 @@ class Moving:
             return
         async with self._room:
             try:
-                returning = await self.taking_up.find(stream, "")
+                # One that was taken up too often is brought as well: to whoever tells it that we are sorry.
+                returning = await self.taking_up.find(stream, "", anyhow=True)
                 await self._bring(returning, lost)
             except NothingToTakeUp:
                 return

@@ -78,11 +78,11 @@ class TakingUp:
     actor: str
     _asked: int = field(default=0)
 
-    async def find(self, stream: StreamId, hint: str) -> Returning:
-        """Raises NothingToTakeUp, LogUnavailable, LogAway, or TimeoutError."""
+    async def find(self, stream: StreamId, hint: str, *, anyhow: bool = False) -> Returning:
+        """`anyhow`: also a call that lost its worker too often. Raises NothingToTakeUp, LogUnavailable, LogAway, or TimeoutError."""
         async with asyncio.timeout(self.ports.answer_within_seconds):
             try:
-                confirmed = await self._ask(stream)
+                confirmed = await self._ask(stream, AskToResume(anyhow=anyhow))
             except CommandRefused as refusal:
                 raise NothingToTakeUp(refusal.code) from refusal
             since = _position(stream, confirmed.position, hint)
@@ -93,9 +93,8 @@ class TakingUp:
                 raise NothingToTakeUp("history-lost") from lost
         return self._returning(stream, facts, since)
 
-    async def _ask(self, stream: StreamId) -> Committed:
+    async def _ask(self, stream: StreamId, command: AskToResume) -> Committed:
         self._asked += 1
-        command = AskToResume()
         order = Order(
             command_id=derived_id("resume", str(stream), self.actor, self.ports.now().isoformat(), str(self._asked)),
             digest=digest_of(repr(command).encode()), actor=self.actor, occurred_at=self.ports.now(),

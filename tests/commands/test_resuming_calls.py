@@ -48,6 +48,10 @@ class TestResumeCall:
     def test_is_refused_after_the_last_attempt(self, command: CallCommand) -> None:
         given(CALLS, *CALL, *ALL_OF_THEM).when(command).then_refused(ResumedTooOften)
 
+    def test_may_be_asked_for_after_that_by_who_only_wants_to_end_it(self) -> None:
+        given(CALLS, *CALL, *ALL_OF_THEM).when(AskToResume(anyhow=True)).then()
+        given(CALLS, *CALL, ENDED).when(AskToResume(anyhow=True)).then_refused(CallOver)
+
     @pytest.mark.parametrize("command", [AskToResume(), RESUME])
     def test_is_refused_where_there_is_nothing_to_go_on_with(self, command: CallCommand) -> None:
         given(CALLS).when(command).then_refused(NotFound)

@@ -10,6 +10,9 @@ import aiohttp
 import pytest
 from twilio.request_validator import RequestValidator
 
+from commands.calls.deciding import CALLS, MOST_RESUMES
+from commands.calls.orders import ResumeCall
+from commands.dispatch import Order
 from events.calls.ending import CallEnded, EndedBy
 from events.calls.ringing import CallAnswered, CallReceived, CallResumed
 from events.calls.talking import DisclosureSpoken
@@ -23,6 +26,7 @@ from projections.queries import RowsUnavailable
 from realtime.carrier.lookout import Lookout, Watchfulness, whom
 from realtime.carrier.moving import Moving, address_in, named
 from realtime.carrier.ports import UnderWay
+from realtime.carrier.streamless import SORRY
 from realtime.worker import WorkerSettings
 from tests.realtime.office import AUTH_TOKEN, CALLER, NUMBER, ORGANISATION, Office, open_office
 from tests.realtime.test_calls import SHORT, says, thoughts
@@ -84,6 +88,18 @@ class Line:
         )  # fmt: skip
         for _ in range(times):
             await lookout.look()
+
+    async def taken_up(self, times: int) -> None:
+        """As often as this, and lost again each time."""
+        stream = next(each for each in self.second.log.streams if each.category == "calls")
+        for number in range(times):
+            last = next(each for each in reversed(self.second.log.facts("calls")) if isinstance(each, CallAnswered | CallResumed))
+            command = ResumeCall(
+                after=last.stream_sid, stream_sid=f"MZ{number}", worker=FROZEN, recogniser="r", model_provider="m", voice="v",
+                embedded=True, at_ms=2000 + number, cause="worker-lost",
+            )  # fmt: skip
+            order = Order(command_id=bytes([number]) * 16, digest=bytes(16), actor="test", occurred_at=datetime.now(UTC))
+            await self.second.log(CALLS, stream, command, order)
 
     async def tell(self, **fields: str) -> int:
         """A callback about the stream, as the carrier would send it to the second worker."""
@@ -157,6 +173,17 @@ class TestACallOfASilentWorker:
             assert "/twilio/voice/next?call=" in url
             assert it.moving.counters["calls-moved"] == 1
             await it.second.log.until(CallResumed)
+
+    async def test_is_told_that_we_are_sorry_when_it_was_taken_up_too_often(self) -> None:
+        async with line() as it:
+            await it.taken_up(MOST_RESUMES)
+            await it.look(4)
+            assert len(it.sent) == 1
+            end = await it.second.log.until(CallEnded)
+            assert end.reason == "worker-lost"
+            async with asyncio.timeout(5):
+                while not any(SORRY in str(note) for note in it.call.notes):
+                    await asyncio.sleep(0.01)
 
     async def test_is_left_alone_while_the_worker_lives(self) -> None:
         async with line() as it:
