@@ -22,7 +22,7 @@ from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
+from events.calls.talking import AgentHeard, AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -34,7 +34,7 @@ from events.calls.thinking import (
 )
 
 
-def details(fact: CallEvent) -> dict[str, Any]:
+def details(fact: CallEvent) -> dict[str, Any]:  # noqa: PLR0915 - as long as the union of facts
     """The fields of `projections.calls.TimelineEntry` that this kind of fact has."""
     match fact:
         case DisclosureSpoken():
@@ -63,6 +63,8 @@ def details(fact: CallEvent) -> dict[str, Any]:
         case AgentTurn():
             return {"turn": fact.turn, "at_ms": fact.started_ms, "ended_ms": fact.ended_ms, "words": fact.said, "heard": fact.heard,
                     "evidence": fact.evidence, "interrupted": fact.interrupted, "latency": fact.latency, "spent": fact.spent}  # fmt: skip
+        case AgentHeard():
+            return {"turn": fact.turn, "at_ms": fact.at_ms, "words": fact.to_come, "heard": fact.heard}
         case AgentInterrupted():
             return {"turn": fact.turn, "at_ms": fact.speech_started_ms, "ended_ms": fact.cleared_ms}
         case InterruptionDismissed():

@@ -26,7 +26,17 @@ from events.calls.late import LateFact
 from events.calls.recording import RecordingKept, RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallReceived, CallResumed, CallSidReserved
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, InterruptionDismissed, Latency, Spent
+from events.calls.talking import (
+    AgentHeard,
+    AgentInterrupted,
+    AgentTurn,
+    CallerTurn,
+    DisclosureSpoken,
+    Evidence,
+    InterruptionDismissed,
+    Latency,
+    Spent,
+)
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -223,6 +233,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
             | ToolRequested()
             | ToolAnswered()
             | AgentTurn()
+            | AgentHeard()
             | InterruptionDismissed()
             | HangUpOrdered()
             | EngineSwitched()
@@ -314,7 +325,7 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
 
 CALLS = Table(
     name="calls", version=2, room="calls", category="calls", row=Call, evolve=evolve,
-    unmoved_by=(ModelChosen, ToolRequested, ToolAnswered, AgentTurn, AnswerSpeculated, AnswerAccounted, GuardrailApplied),
+    unmoved_by=(ModelChosen, ToolRequested, ToolAnswered, AgentTurn, AgentHeard, AnswerSpeculated, AnswerAccounted, GuardrailApplied),
     done=("status", CallStatus.ENDED.value),
 )  # fmt: skip
 CALL_TIMELINE = Series(name="call_timeline", version=1, room="calls", category="calls", row=TimelineEntry, entries=entries)

@@ -10,7 +10,7 @@ from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
+from events.calls.talking import AgentHeard, AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -90,7 +90,7 @@ class ResumeCall:
 
 
 Witnessed: TypeAlias = (
-    DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn
+    DisclosureSpoken | CallerTurn | ModelChosen | ToolRequested | ToolAnswered | AgentTurn | AgentHeard
     | AgentInterrupted | InterruptionDismissed | EngineFailure | EngineSwitched | FactsLost | RecordingStopped | SignalsKept | RecordingKept
     | CallTransferred | TransferFailed | HoldBegan | HoldEnded | CaptureBegan | DigitsCaptured
     | AnswerSpeculated | AnswerAccounted | GuardrailApplied | ContextFolded | CallLeft | LanguageChanged | VoiceChanged

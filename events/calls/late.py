@@ -8,7 +8,7 @@ from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsL
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
-from events.calls.talking import AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
+from events.calls.talking import AgentHeard, AgentInterrupted, AgentTurn, CallerTurn, DisclosureSpoken, InterruptionDismissed
 from events.calls.thinking import (
     AnswerAccounted,
     AnswerSpeculated,
@@ -60,6 +60,7 @@ class LateFact:
     call_left: CallLeft | None = None
     call_resumed: CallResumed | None = None
     capture_began: CaptureBegan | None = None
+    agent_heard: AgentHeard | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

@@ -92,6 +92,22 @@ class AgentTurn:
     spent: Spent
 
 
+@event("agent-heard", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentHeard:
+    """Sentences of a reply were heard whole, as the carrier's marks prove, and more follow: whoever goes on with the call repeats none.
+
+    `heard`: those since the last such fact of the reply; `to_come`: what else was given to the voice; `complete`: the model has no more.
+    The reply's AgentTurn tells all of it again.
+    """
+
+    turn: int
+    heard: Sealed[str]
+    to_come: Sealed[str]
+    complete: bool
+    at_ms: int
+
+
 class Dismissal(StrEnum):
     """Why the caller's sound was no interruption."""
 

@@ -10,7 +10,7 @@ from events.calls.ending import Stage
 from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
-from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken, Spent
+from events.calls.talking import AgentHeard, AgentTurn, CallerTurn, DisclosureSpoken, Spent
 from events.calls.thinking import AnswerAccounted, AnswerSpeculated, ToolAnswered, ToolRequested
 from events.sealing import Sealed
 from realtime.consent.disclosure import Disclosure
@@ -51,7 +51,8 @@ class Past:
     """A call up to a version of its stream. Words are in clear: it never reaches a log.
 
     `open_turn`: the caller's, that nobody has answered; `open_words` are its words, `asked` the tools asked for it, `granted` whether it
-    was the yes on which a recording began. `unheard` is what a reply still had to say that we cut ourselves. `in_doubt`: tools that
+    was the yes on which a recording began. `unheard` is what a reply still had to say that we cut ourselves, or, `part_heard`, that its
+    worker did not live to say: all of it, where the model had come to its end (`complete`). `in_doubt`: tools that
     may have happened. `consent_version`: on which a recording may go on, 0 for none; `recognised_ms`: audio that was recognised.
     `held_since_ms`: the caller waits on the line since then, `held_turn` was answered before. `hold_wanted`: the last order about it
     that nobody has followed. `digits`: the label of those that were asked for, while the agent has not answered them, since
@@ -69,6 +70,8 @@ class Past:
     asked: tuple[AskedTool, ...] = ()
     granted: bool = False
     unheard: str = ""
+    part_heard: bool = False
+    complete: bool = False
     in_doubt: tuple[ToolUse, ...] = ()
     disclosure: Disclosure = field(default_factory=Disclosure)
     permission: Permission = field(default_factory=Permission)
@@ -110,8 +113,10 @@ class _Folding:
         self._warnings = [each.time_almost_up for each in wordings]
         self._unseal = unseal
         self._stopped: tuple[str, int] = ("", 0)
+        self._before: Talk | None = None
+        self._parts: tuple[str, ...] = ()
 
-    def take(self, version: int, fact: Any) -> None:
+    def take(self, version: int, fact: Any) -> None:  # noqa: PLR0915 - as long as the list of facts that matter
         last_ms = max((value for name in _TIMES if isinstance(value := getattr(fact, name, None), int)), default=0)
         self._change(version=version, last_ms=max(self.past.last_ms, last_ms))
         match fact:
@@ -127,6 +132,8 @@ class _Folding:
                 self._caller(fact)
             case AgentTurn():
                 self._agent(fact)
+            case AgentHeard():
+                self._heard_part(fact)
             case ToolRequested():
                 self._requested(fact)
             case ToolAnswered():
@@ -168,6 +175,10 @@ class _Folding:
     def _resumed(self, fact: CallResumed) -> None:
         past = self.past
         reason, consent_version = self._stopped
+        if self._before is not None:
+            # Nobody else will tell of what the lost worker said.
+            self._before, self._parts = None, ()
+            self._change(asked=())
         self._change(
             stream_sid=fact.stream_sid, recognised_ms=past.recognised_ms + max(0, min(past.last_ms, fact.at_ms) - past.began_ms),
             began_ms=fact.at_ms, cause=WORKER_LOST,
@@ -180,8 +191,23 @@ class _Folding:
         self._settle_answer()
         self._change(
             talk=replace(conversation.caller_said(self.past.talk, words), turn=fact.turn), open_turn=fact, open_words=words, asked=(),
-            granted=False, unheard="",
+            granted=False, unheard="", part_heard=False,
         )  # fmt: skip
+        self._before, self._parts = None, ()
+
+    def _heard_part(self, fact: AgentHeard) -> None:
+        past = self.past
+        if past.open_turn is None or past.open_turn.turn != fact.turn:
+            return
+        self._settle_answer()
+        before = past.talk if self._before is None else self._before
+        self._before, self._parts = before, (*self._parts, self._unseal(fact.heard))
+        talk = conversation.agent_said(before, self._exchanges(fact.turn), " ".join(self._parts))
+        self._change(talk=talk, unheard=self._unseal(fact.to_come), part_heard=True, complete=fact.complete)
+
+    def _exchanges(self, turn: int) -> list[Exchange]:
+        mine = tuple(one for one in self.past.asked if one.turn == turn)
+        return [Exchange(text="", uses=tuple(one.use for one in mine), outcomes=tuple(one.told for one in mine))] if mine else []
 
     def _settle_answer(self) -> None:
         """What the turn before said to our question, now that another has followed it."""
@@ -194,16 +220,19 @@ class _Folding:
 
     def _agent(self, fact: AgentTurn) -> None:
         said, heard = self._unseal(fact.said), self._unseal(fact.heard)
-        mine = tuple(one for one in self.past.asked if one.turn == fact.turn)
-        exchanges = [Exchange(text="", uses=tuple(one.use for one in mine), outcomes=tuple(one.told for one in mine))] if mine else []
-        doubtful = tuple(one.use for one in mine if one.outcome is None and not one.idempotent)
-        talk = conversation.agent_said(self.past.talk, exchanges, heard)
+        doubtful = tuple(
+            one.use for one in self.past.asked if one.turn == fact.turn and one.outcome is None and not one.idempotent
+        )  # fmt: skip
+        # What was told of its parts stands in it again.
+        before = self.past.talk if self._before is None else self._before
+        self._before, self._parts = None, ()
+        talk = conversation.agent_said(before, self._exchanges(fact.turn), heard)
         self._settle_answer()
         self._spent(fact.spent)
         if self.past.digits_settled:
             self._change(digits="", digits_settled=False)
         self._change(time_warned=self.past.time_warned or any(warning in heard for warning in self._warnings))
-        self._change(talk=talk, asked=(), in_doubt=(*self.past.in_doubt, *doubtful), granted=False)
+        self._change(talk=talk, asked=(), part_heard=False, in_doubt=(*self.past.in_doubt, *doubtful), granted=False)
         if not talk.unanswered:
             self._change(open_turn=None, open_words="")
         self._change(unheard=said[len(heard) :].strip() if fact.interrupted and said.startswith(heard) else "")

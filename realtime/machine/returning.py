@@ -8,7 +8,7 @@ from realtime.machine import closing
 from realtime.machine.resuming import Past
 from realtime.machine.signals import MediaResumed
 from realtime.machine.state import Awaited, Ending, Life, Moment, Round, Tape
-from realtime.speaking import replying, tongues
+from realtime.speaking import replying, sentences, tongues
 from realtime.thinking import asking, conversation, tooling
 from realtime.turns import listening
 
@@ -16,6 +16,10 @@ _MOST_TIMES_ASKED = 2
 _TO_THE_MODEL = (
     "(The line broke while you were answering; how much the caller heard of it is not known. You have just apologised for that. "
     "Answer now, in short, and ask for nothing that the caller has said already.)"
+)
+_FROM_THERE = (
+    "(The line broke while you were answering: the caller has heard your answer as far as it stands above, and that you are sorry. "
+    "Go on from there, in short, and say nothing again.)"
 )
 
 
@@ -54,7 +58,9 @@ def resume(moment: Moment, signal: MediaResumed) -> None:
 
 def _go_on(moment: Moment, past: Past) -> None:
     words = moment.state.briefing.wording
-    if past.open_turn is not None and past.asked:
+    if past.part_heard and past.unheard:
+        _say_the_rest(moment, past)
+    elif past.open_turn is not None and past.asked:
         _answer_with_tools(moment, past)
     elif past.open_turn is not None:
         moment.change(talk=conversation.noted(moment.state.talk, _TO_THE_MODEL))
@@ -70,6 +76,19 @@ def _go_on(moment: Moment, past: Past) -> None:
         if past.unheard and words.greeting in past.unheard:
             replying.say(moment, words.greeting)
         _ask_again(moment)
+
+
+def _say_the_rest(moment: Moment, past: Past) -> None:
+    """Part of the reply was heard: what follows was written, or the model goes on from there."""
+    if past.complete:
+        replying.begin(moment)
+        pieces, rest = sentences.cut(f"{past.unheard} ", 1, first=False)
+        for text in (*pieces, rest.strip()):
+            replying.say(moment, text)
+    else:
+        moment.change(talk=conversation.came_late(moment.state.talk, _FROM_THERE))
+        replying.begin(moment)
+        asking.ask(moment)
 
 
 def _ask_again(moment: Moment) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from events.calls.ending import Stage
-from events.calls.talking import AgentInterrupted, AgentTurn, Latency, Spent
+from events.calls.talking import AgentHeard, AgentInterrupted, AgentTurn, Latency, Spent
 from realtime.audio import BYTES_PER_MS
 from realtime.consent import disclosure
 from realtime.consent.permission import Standing
@@ -20,6 +20,8 @@ from realtime.thinking.drafts import Drain
 
 # Speech that begins in the last syllable of the agent's interrupts nothing.
 _TAIL_MS = 150
+# Characters: two seconds of speech.
+_WORTH_TELLING = 30
 
 
 def agent_talks(state: CallState, at_ms: int) -> bool:
@@ -158,6 +160,20 @@ def mark_returned(moment: Moment, signal: MarkReturned) -> None:
         _was_heard(moment, utterance)
     if played:
         settle(moment)
+        _tell_part(moment, played)
+
+
+def _tell_part(moment: Moment, played: Sequence[Utterance]) -> None:
+    """What another worker would not say again; of what ends soon, or does more than speak, nothing is told before its end."""
+    state, reply = moment.state, moment.state.reply
+    if reply is None or not state.briefing.resumable or not reply.turn or reply.round.uses or reply.ending is not None:
+        return
+    to_come = " ".join(one.text for one in state.speech.utterances if one.played_ms is None)
+    if len(to_come) < _WORTH_TELLING or any(one.purpose is Purpose.PERMISSION for one in state.speech.utterances):
+        return
+    seal = state.briefing.seal
+    heard, complete = " ".join(one.text for one in played), not reply.asked
+    moment.note(AgentHeard(turn=reply.turn, heard=seal(heard), to_come=seal(to_come), complete=complete, at_ms=moment.at_ms))
 
 
 def _was_heard(moment: Moment, utterance: Utterance) -> None:

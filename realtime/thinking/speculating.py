@@ -75,12 +75,15 @@ def take_up(moment: Moment, request: ModelRequest) -> Draft | None:
         # Another question is put, whoever's it is: two at once are answered for nobody.
         drop(moment, OTHER_WORDS)
         return None
-    dropped = _dropped(moment.state, draft, USED, moment.at_ms, turn=moment.state.talk.turn)
+    used = _dropped(moment.state, draft, USED, moment.at_ms, turn=moment.state.talk.turn)
     moment.change(draft=None)
     if draft.spoken:
         # Its flush and its characters are the reply's, who says it.
         moment.change(speech=playout.unflushed(moment.state.speech, 1))
-    moment.note(_fact(dropped, Spent()))
+    recognised_ms = moment.state.turn_latency.recognised_ms
+    if recognised_ms is None or draft.asked_ms < recognised_ms:
+        # Begun on the last words themselves it guessed nothing, and stands with its turn.
+        moment.note(_fact(used, Spent()))
     return draft
 
 

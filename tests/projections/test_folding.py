@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events.calls.talking import Spent
+from events.calls.talking import AgentHeard, Spent
 from events.calls.thinking import AnswerAccounted, AnswerSpeculated, GuardrailApplied
 from events.flags import FlagSet
 from events.rooms import ROOMS
@@ -35,6 +35,7 @@ _ASIDES = (
     AnswerSpeculated(turn=2, attempt=1, outcome="went-on", words=sealed("and"), asked_ms=1, settled_ms=2, spent=SPENT),
     AnswerAccounted(turn=1, at_ms=1, estimate=SPENT, spent=SPENT),
     GuardrailApplied(turn=1, rule="r", action="block", written=sealed("a"), said=sealed("b"), at_ms=1),
+    AgentHeard(turn=1, heard=sealed("a"), to_come=sealed("b"), complete=True, at_ms=1),
 )
 SET = FlagSet(enabled=True, variant="v")
 

@@ -19,7 +19,7 @@ from events.calls.control import (
 )
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
-from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
+from events.calls.talking import AgentHeard, AgentTurn, CallerTurn, DisclosureSpoken, Evidence, Latency, Spent
 from events.calls.thinking import AnswerAccounted, AnswerSpeculated, ToolAnswered, ToolRequested
 from realtime.consent.permission import Standing
 from realtime.machine import effects as do
@@ -27,7 +27,7 @@ from realtime.machine import resuming, signals
 from realtime.machine.briefing import Thresholds
 from realtime.machine.resuming import Past
 from realtime.ports import ToolUse
-from tests.realtime.scene import WORDING, Scene, briefing, opened, sealed
+from tests.realtime.scene import CARRIER_LAG_MS, WORDING, Scene, briefing, opened, sealed
 from tests.realtime.test_machine import acceptable
 
 ANSWERED = CallAnswered(stream_sid="MZ1", worker="w1", recogniser="ears", model_provider="mind", voice="voice", embedded=True)
@@ -94,6 +94,64 @@ class TestTheTalk:
         scene = resumed(*AGREED, said(2, "when are you open"), heard(2, "From nine to five."), RESUMED).hears_all()
         assert scene.spoken == [WORDING.back_listening]
         assert scene.all(do.AskModel) == []
+
+
+def part(turn: int, words: str, to_come: str, *, complete: bool = True) -> AgentHeard:
+    """As a lost worker told it."""
+    return AgentHeard(turn=turn, heard=sealed(words), to_come=sealed(to_come), complete=complete, at_ms=turn * 10_000 + 2000)
+
+
+class TestAReplyOfWhichPartWasHeard:
+    ASKED = (*AGREED, said(2, "when are you open"))
+
+    def test_goes_on_with_the_next_sentence_and_asks_no_model(self) -> None:
+        scene = resumed(*self.ASKED, part(2, "From nine to five.", "On Sunday never. Not in May either."), LOST, RESUMED)
+        assert scene.spoken == [WORDING.back, "On Sunday never.", "Not in May either."]
+        assert scene.all(do.AskModel) == []
+
+    def test_is_answered_anew_where_nobody_told_of_it(self) -> None:
+        assert len(resumed(*self.ASKED, LOST, RESUMED).all(do.AskModel)) == 1
+
+    def test_has_been_said_as_far_as_all_its_parts_for_the_model(self) -> None:
+        scene = resumed(*self.ASKED, part(2, "One.", "Two. Three."), part(2, "Two.", "Three."), LOST, RESUMED).hears_all()
+        assert scene.state.talk.messages[-1].text == f"One. Two. {WORDING.back} Three."
+        scene.says("thank you")
+        assert acceptable(scene.request.messages)
+
+    def test_goes_on_with_the_model_where_that_had_not_ended(self) -> None:
+        scene = resumed(*self.ASKED, part(2, "From nine to five.", "On", complete=False), RESUMED)
+        assert scene.spoken == [WORDING.back]
+        *_, heard_so_far, told = scene.request.messages
+        assert (heard_so_far.text, "Go on from there" in told.text) == ("From nine to five.", True)
+        assert acceptable(scene.request.messages)
+
+    def test_is_told_whole_by_its_turn_where_the_worker_lived(self) -> None:
+        whole = heard(2, "From nine to five. On Sunday never.")
+        facts = (*self.ASKED, part(2, "From nine to five.", "On Sunday never."), whole)
+        assert past(*facts).talk == past(*self.ASKED, whole).talk
+        assert not past(*facts).part_heard
+
+    def test_keeps_its_tools_and_their_answers(self) -> None:
+        answered = ToolAnswered(turn=2, tool_use_id="f", tool="find_slot", answer=sealed("nine"), failed=False, at_ms=21_000)
+        facts = (*self.ASKED, FIND, answered, part(2, "There is one at nine.", "Shall I book it?"))
+        for more in ((), (LOST, RESUMED)):
+            scene = resumed(*facts, *more)
+            assert scene.spoken == [WORDING.back, "Shall I book it?"]
+            assert [outcome.content for message in scene.state.talk.messages for outcome in message.tool_outcomes] == ["nine"]
+
+    def test_is_no_answer_to_our_question_a_second_time(self) -> None:
+        facts = (*GREETED, said(1, "no thank you"), part(1, "All right.", "How can I help you?"), RESUMED)
+        assert past(*facts).permission.standing is Standing.CLOSED
+
+    def test_is_told_of_while_more_of_it_is_to_come(self) -> None:
+        first, rest = "We are open from nine to five.", "On Sunday we are closed, and so we are in May."
+        scene = Scene(briefing(resumable=True)).agreed().says("when are you open please").model_answers(f"{first} {rest}").hears_all()
+        (fact,) = scene.fact(AgentHeard)
+        assert (opened(fact.heard), opened(fact.to_come), fact.complete, fact.turn) == (first, rest, True, 2)
+        sounded = scene.sounds[-2]
+        assert fact.at_ms * 8 >= sounded.from_sample + sounded.samples - 8 * CARRIER_LAG_MS
+        lone = Scene(briefing()).agreed().says("when are you open please").model_answers(f"{first} {rest}").hears_all()
+        assert lone.fact(AgentHeard) == []
 
 
 class TestTheDisclosure:
