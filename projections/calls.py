@@ -226,14 +226,11 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
                            recording_object=fact.recording or row.recording_object)  # fmt: skip
         case LateFact(fact=late):
             return _evolve_late(row, late)
-        case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded():
+        case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded() | AgentTurn() | AgentHeard() | ModelChosen():
             return row
         case (
-            ModelChosen()
-            | ToolRequested()
+            ToolRequested()
             | ToolAnswered()
-            | AgentTurn()
-            | AgentHeard()
             | InterruptionDismissed()
             | HangUpOrdered()
             | EngineSwitched()
