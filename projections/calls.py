@@ -226,20 +226,11 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
                            recording_object=fact.recording or row.recording_object)  # fmt: skip
         case LateFact(fact=late):
             return _evolve_late(row, late)
-        case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded() | AgentTurn() | AgentHeard() | ModelChosen():
+        case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded() | AgentTurn() | AgentHeard():
             return row
-        case (
-            ToolRequested()
-            | ToolAnswered()
-            | InterruptionDismissed()
-            | HangUpOrdered()
-            | EngineSwitched()
-            | CaptureBegan()
-            | DigitsCaptured()
-            | SignalsKept()
-            | LanguageChanged()
-            | VoiceChanged()
-        ):
+        case ModelChosen() | ToolRequested() | ToolAnswered() | EngineSwitched() | SignalsKept() | LanguageChanged() | VoiceChanged():
+            return row
+        case InterruptionDismissed() | HangUpOrdered() | CaptureBegan() | DigitsCaptured():
             return row
         case TransferOrdered() | CallTransferred() | TransferFailed() | TransferLegChanged():
             return row
