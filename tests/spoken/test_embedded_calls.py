@@ -50,11 +50,11 @@ async def house(settings: Settings, stack: Addresses, tmp_path_factory: pytest.T
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def told(house: House) -> Mapping[str, Told]:
-    """All calls of this module: three lines at the same time, each with one call after the other."""
+    """All calls of this module: two lines at the same time, each with one call after the other, and at first a short third one."""
     impatient = (Line(text="What is the price of a check up?", barge_in_after_ms=1000), "Goodbye.")
     nonsense = ("No.", "Purple elephants juggle seven violins.", "Goodbye.")
     return await house.talk_all(
-        {"demo": LINES}, {"other order": OTHER_ORDER, "nonsense": nonsense}, {"paraphrases": PARAPHRASES, "impatient": impatient}
+        {"demo": LINES, "nonsense": nonsense}, {"other order": OTHER_ORDER, "paraphrases": PARAPHRASES}, {"impatient": impatient}
     )
 
 
