@@ -30,10 +30,12 @@ from api import (
     webhooks,
 )
 from api.gate import GUARDED, Gate
+from api.graph import route as graph
 from api.ports import Ports
 from api.shapes import shapes_of
 from api.shaping import Conventions
 from api.throttle import Throttle
+from api.within import Within
 
 VERSION = "1"
 _ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, event_stream, call_stream, webhooks, lookup,
@@ -61,6 +63,7 @@ def create_app(ports: Ports) -> FastAPI:
         openapi_tags=openapi.TAGS,
     )  # fmt: skip
     app.state.ports = ports
+    app.state.within = Within(app)
     shapes = shapes_of(route for room in _ROOMS for route in room.router.routes if isinstance(route, APIRoute))
     app.add_middleware(Conventions, shapes=shapes, versions=ports.versions)
     app.add_middleware(Gate, ports=ports)
@@ -71,6 +74,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.throttle = Throttle(ports.limits, time.monotonic)
     for way_in in _WAYS_IN:
         app.include_router(way_in.router, responses=_AT_THE_DOOR)
+    app.include_router(graph.router)
     for room in _ROOMS:
         app.include_router(room.router, prefix=GUARDED, responses=_ALWAYS)
     return app
@@ -80,6 +84,7 @@ def _methods_at(path: str) -> set[str]:
     routers = [
         ("", front.pages),
         ("", front.router),
+        ("", graph.router),
         *(("", way_in.router) for way_in in _WAYS_IN),
         *((GUARDED, room.router) for room in _ROOMS),
     ]

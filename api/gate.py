@@ -15,9 +15,12 @@ from api.ports import Ports
 from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
 from api.scopes import is_reading
 from api.trace import HEADER, begin, trace_of
+from api.within import WITHIN, Asker
 from projections.queries import EVERYBODY, asked_for
 
 GUARDED = "/v1"
+VIEWS = frozenset({"/graphql"})
+"""Other ways to what lies below: each thing that a view fetches is permitted by itself."""
 LARGEST_BODY_BYTES = 256 * 1024
 DEEPEST_BODY = 32
 _BEARER = "bearer."
@@ -43,9 +46,15 @@ class Gate:
         if scope["type"] == "websocket":
             await self._socket(scope, receive, send)
             return
+        asker: Asker | None = scope.get(WITHIN)
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif asker is not None:
+            await self._within(asker, scope, receive, send)
+        else:
+            await self._request(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         traceparent = headers.get("traceparent")
         trace = begin(traceparent.encode() if traceparent else None, self._ports.draw)
@@ -69,11 +78,13 @@ class Gate:
             await send(message)
 
         try:
-            if scope["path"] == GUARDED or scope["path"].startswith(GUARDED + "/"):
+            views = scope["path"] in VIEWS
+            if views or scope["path"] == GUARDED or scope["path"].startswith(GUARDED + "/"):
                 who = scope["state"]["caller"] = self._caller(headers)
-                permit(who, scope["method"], scope["path"])
+                if not views:
+                    permit(who, scope["method"], scope["path"])
                 asked_for.set(EVERYBODY if who.is_operator else who.organisation_id or "")
-                standing = await self._limiter.admit(who.actor, reading=is_reading(scope["method"]))
+                standing = await self._limiter.admit(who.actor, reading=views or is_reading(scope["method"]))
                 admitted = who.actor
             body = await _whole_body(headers, receive)
         except Problem as problem:
@@ -85,6 +96,17 @@ class Gate:
         finally:
             if admitted is not None:
                 self._limiter.leave(admitted)
+
+    async def _within(self, asker: Asker, scope: Scope, receive: Receive, send: Send) -> None:
+        """Part of a request that was let in already: what it asks is permitted as if it came by itself."""
+        scope["state"].update(trace=asker.trace, caller=asker.caller)
+        try:
+            permit(asker.caller, scope["method"], scope["path"])
+        except Problem as problem:
+            await _refusal(scope, problem)(scope, receive, send)
+            return
+        asked_for.set(EVERYBODY if asker.caller.is_operator else asker.caller.organisation_id or "")
+        await self._app(scope, receive, send)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket's beginning is a request to read; while it is open it keeps no other of its key from being answered."""

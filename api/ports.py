@@ -105,7 +105,8 @@ class Ports:
     """All that `create_app` is wired with. `operator_key_hash`: SHA-256 of the operator's whole key; None: there is none.
 
     `limits` counts what each key asks, within the quotas `reads` and `writes`. `topics`: those from which the read models are made.
-    `webhooks_private`: whether webhooks may be sent in clear, and to one's own network.
+    `webhooks_private`: whether webhooks may be sent in clear, and to one's own network. `graph_queries`: by their SHA-256, those alone
+    that the GraphQL view answers; None: all.
     `access` is held in memory as `api_keys` is. Without `passwords` nobody signs in by one.
     What `last_use` was told becomes facts where it is run.
     """
@@ -131,5 +132,6 @@ class Ports:
     passwords: Passwords | None = None
     last_use: LastUse = field(default_factory=LastUse)
     identity_providers: Mapping[str, IdentityProvider] = field(default_factory=dict)
+    graph_queries: Mapping[str, str] | None = None
     topics: Collection[str] = frozenset(topic_of(room) for room in ROOMS)
     versions: Versions = field(default_factory=Versions)

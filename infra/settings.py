@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     # Whether webhooks are sent to addresses of this network too, which is for work on one's own machine.
     webhooks_private: bool = False
 
+    # A JSON array of the only queries that the GraphQL view answers; None: any.
+    graph_queries_file: Path | None = None
+
     engines: Literal["embedded", "providers"] = "embedded"
     twilio_account_sid: str | None = Field(
         None, pattern=r"^AC[0-9a-fA-F]{32}$", validation_alias=_either("TWILIO_ACCOUNT_SID", "TWILIO_ACCOUNT_SID")
@@ -137,7 +140,15 @@ class Settings(BaseSettings):
     bedrock_models: Mapping[LogicalModel, str] = Field(default_factory=dict)
 
     @field_validator(
-        "state_dir", "cache_dir", "key_file", "kafka_ca_file", "spool_dir", "peer_ca_file", "peer_certificate_file", "peer_key_file"
+        "state_dir",
+        "cache_dir",
+        "key_file",
+        "kafka_ca_file",
+        "spool_dir",
+        "graph_queries_file",
+        "peer_ca_file",
+        "peer_certificate_file",
+        "peer_key_file",
     )
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:

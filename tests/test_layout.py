@@ -23,7 +23,7 @@ ALLOWED = {
     "projections": {"structlog"},
     "stream_processors": {"structlog"},
     "realtime": {"msgspec", "numpy", "structlog"},
-    "api": {"fastapi", "phonenumbers", "pydantic", "starlette", "structlog"},
+    "api": {"fastapi", "graphql", "phonenumbers", "pydantic", "starlette", "strawberry", "structlog"},
 }
 # Single modules that may take more than their floor: the webhook, what hands out its router, and windowed analytics.
 ALLOWED_TO_ONE = {

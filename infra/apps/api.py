@@ -2,9 +2,12 @@
 
 import hashlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from api.app import create_app
 from api.ports import Health, Ports
@@ -64,10 +67,22 @@ async def opened_ports(
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix), webhooks_private=footing.settings.webhooks_private,
         access=directory.access, passwords=passwords,
+        graph_queries=listed_queries(footing.settings.graph_queries_file),
     )  # fmt: skip
     with closing(passwords):
         async with alongside({"last use of keys": lambda: ports.last_use.run(dispatch)}):
             yield ports
+
+
+def listed_queries(file: Path | None) -> Mapping[str, str] | None:
+    """The queries of a list by their SHA-256. Raises OSError for a file that is no such list."""
+    if file is None:
+        return None
+    try:
+        queries = TypeAdapter(list[str]).validate_json(file.read_bytes())
+    except ValidationError as cause:
+        raise OSError(f"{file} is no JSON array of GraphQL queries; write one text for each") from cause
+    return {hashlib.sha256(query.encode()).hexdigest(): query for query in queries}
 
 
 def recordings_of(footing: Footing, models: ReadModels) -> StoredRecordings:

@@ -1,0 +1,56 @@
+"""Asks the API itself for a caller who is known already: the same scopes, the same walls, the same answers, without a socket."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlencode
+
+from starlette.types import ASGIApp, Message
+
+from api.auth import Caller
+from api.trace import Trace
+
+WITHIN = "aybiza.within"
+"""In the scope of such a request: who asks, and in which trace. Nothing from outside can put it there."""
+
+
+class Asker(NamedTuple):
+    caller: Caller
+    trace: Trace
+
+
+class Answer(NamedTuple):
+    """`document`: the answer's JSON; a problem document where it is one."""
+
+    status: int
+    document: dict[str, Any]
+
+
+class Within:
+    """Reads what routes answer to GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, asker: Asker, path: str, query: Mapping[str, object] | None = None) -> Answer:
+        """What the route at `path` (percent-encoded) answers. What is None in the query is left out."""
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        scope: dict[str, Any] = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": unquote(path),
+            "raw_path": path.encode(), "query_string": urlencode(given, doseq=True).encode(), "root_path": "", "headers": [],
+            "client": None, "server": None, "state": {}, WITHIN: asker,
+        }  # fmt: skip
+        status, body = 0, bytearray()
+
+        async def nothing() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def take(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                body.extend(message.get("body", b""))
+
+        await self._app(scope, nothing, take)
+        return Answer(status, json.loads(body))
