@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.routing import APIRoute
 
 from api.auth import AnyCaller, Organisation
 from api.ports import Ports
@@ -66,9 +65,10 @@ async def explain_access(
 def _scope(request: Request, operation: str) -> str:
     if operation in SCOPES:
         return operation
-    for route in request.app.routes:
-        if isinstance(route, APIRoute) and route.name == operation and route.path.startswith("/v1/"):
-            return needed(min(route.methods or {"GET"}), route.path)
+    for path, methods in request.app.openapi()["paths"].items():
+        for method, described in methods.items():
+            if described["operationId"] == operation and path.startswith("/v1/"):
+                return needed(method.upper(), path)
     raise Problem(INVALID_REQUEST, "There is no such operation or scope.", errors=[At(parameter="operation", detail="names neither")])
 
 

@@ -148,7 +148,6 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
             topics=frozenset(map(topic_of, ROOMS)), access=read_side.directory.access, passwords=passwords,
             sign_ins=MANY, sign_ins_from_one=MANY,
         )  # fmt: skip
-        await stack.enter_async_context(alongside({"last use": lambda: ports.last_use.run(owners)}))
         url = await stack.enter_async_context(served(ports))
         yield Platform(
             url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, ports=ports

@@ -1,0 +1,154 @@
+"""Who belongs to an organisation and what roles give, over HTTP."""
+
+import httpx
+import pytest
+
+from tests.api.asking import refusal, seen
+from tests.api.people import PASSWORD, joined
+from tests.api.platform import Platform, Tenant
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def defined(tenant: Tenant, name: str, *grants: dict[str, object], reaches_children: bool = False) -> httpx.Response:
+    body = {"description": name, "grants": grants, "reaches_children": reaches_children}
+    answer = await tenant.api.put(f"/v1/roles/{name}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+class TestInvitations:
+    async def test_are_listed_without_their_tokens(self, tenant: Tenant, unique: str) -> None:
+        answer = await tenant.api.post("/v1/invitations", json={"email": f"{unique}@Example.com", "role": "analyst"})
+        listed = await tenant.api.get("/v1/invitations", params=seen(answer))
+        (one,) = listed.json()["data"]
+        assert (one["id"], one["email"], one["accepted_by"]) == (answer.json()["id"], f"{unique}@example.com", None)
+        assert answer.json()["token"] not in listed.text
+
+    async def test_sent_again_have_the_first_answer(self, tenant: Tenant, unique: str) -> None:
+        body, headers = {"email": f"{unique}@example.com", "role": "analyst"}, {"Idempotency-Key": unique}
+        first, again = [await tenant.api.post("/v1/invitations", json=body, headers=headers) for _ in range(2)]
+        assert (first.json()["id"], first.json()["token"]) == (again.json()["id"], again.json()["token"])
+
+    async def test_name_a_role_that_there_is(self, tenant: Tenant, unique: str) -> None:
+        answer = await tenant.api.post("/v1/invitations", json={"email": f"{unique}@example.com", "role": "nobody"})
+        assert refusal(answer) == (422, "role-unknown")
+
+    async def test_give_nothing_that_the_inviting_person_has_not(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        admin = await joined(running, tenant, f"admin.{unique}@example.com", "admin")
+        async with admin.client(running) as client:
+            body = {"email": f"more.{unique}@example.com", "role": "owner"}
+            assert refusal(await client.post("/v1/invitations", json=body)) == (403, "scope-too-wide")
+            assert (await client.post("/v1/invitations", json={**body, "role": "developer"})).status_code == 201
+
+
+class TestMemberships:
+    async def test_show_who_belongs_and_end_at_once(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "analyst")
+        async with bob.client(running) as client:
+            assert (await client.get("/v1/calls")).status_code == 200
+            removed = await tenant.api.delete(f"/v1/memberships/{bob.id}")
+            assert removed.status_code == 202
+            assert refusal(await client.get("/v1/calls")) == (403, "scope-missing")
+        shown = (await tenant.api.get(f"/v1/memberships/{bob.id}", params=seen(removed))).json()
+        # Who has left is a name no more: only that somebody was here, and when.
+        assert (shown["email"], shown["role"], shown["ended_at"] is None) == (None, "analyst", False)
+
+    async def test_change_their_role_at_once(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "analyst")
+        async with bob.client(running) as client:
+            assert refusal(await client.post("/v1/agents", json={"name": "Desk"})) == (403, "scope-missing")
+            changed = await tenant.api.patch(f"/v1/memberships/{bob.id}", json={"role": "developer"})
+            assert (await client.post("/v1/agents", json={"name": "Desk"})).status_code == 201
+        shown = (await tenant.api.get("/v1/memberships", params=seen(changed))).json()["data"]
+        assert [(each["email"], each["role"]) for each in shown] == [(bob.email, "developer")]
+
+    async def test_of_owners_are_theirs_alone_to_end(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        owner = await joined(running, tenant, f"owner.{unique}@example.com", "owner")
+        admin = await joined(running, tenant, f"admin.{unique}@example.com", "admin")
+        async with admin.client(running) as client:
+            assert refusal(await client.delete(f"/v1/memberships/{owner.id}")) == (403, "scope-too-wide")
+            assert refusal(await client.patch(f"/v1/memberships/{owner.id}", json={"role": "analyst"})) == (403, "scope-too-wide")
+            assert refusal(await client.patch(f"/v1/memberships/{admin.id}", json={"role": "owner"})) == (403, "scope-too-wide")
+
+    async def test_of_another_organisation_are_not_there(self, running: Platform, tenant: Tenant, stranger: Tenant, unique: str) -> None:
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "analyst")
+        for method, body in (("GET", None), ("PATCH", {"role": "analyst"}), ("DELETE", None)):
+            for person in (bob.id, "USR-0000000000", "nobody"):
+                answer = await stranger.api.request(method, f"/v1/memberships/{person}", json=body)
+                assert refusal(answer) == (404, "not-found"), (method, person)
+
+
+class TestRoles:
+    async def test_of_ones_own_count_from_the_next_request_and_no_longer_than_they_stand(
+        self, running: Platform, tenant: Tenant, unique: str
+    ) -> None:
+        await defined(tenant, "flagger", {"scope": "flags:write"})
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "flagger")
+        async with bob.client(running) as client:
+            lamp = await client.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})
+            await defined(tenant, "flagger", {"scope": "flags:read"})
+            assert refusal(await client.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})) == (403, "scope-missing")
+            assert (await client.get("/v1/flags/lamp", params=seen(lamp))).status_code == 200
+            await tenant.api.delete("/v1/roles/flagger")
+            assert refusal(await client.get("/v1/flags/lamp")) == (403, "scope-missing")
+
+    async def test_may_be_for_single_things(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        lamp, horn = [await tenant.api.put(f"/v1/flags/{name}", json={"enabled": True, "variant": "on"}) for name in ("lamp", "horn")]
+        await defined(tenant, "lamplighter", {"scope": "flags:write", "resources": ["lamp"]})
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "lamplighter")
+        async with bob.client(running) as client:
+            assert (await client.get("/v1/flags/lamp", params=seen(lamp, horn))).status_code == 200
+            assert (await client.delete("/v1/flags/lamp")).status_code == 202
+            assert refusal(await client.get("/v1/flags/horn")) == (403, "scope-missing")
+            # One that is not there has the same answer, and a list would show more than the one.
+            assert refusal(await client.get("/v1/flags/nothing")) == (403, "scope-missing")
+            assert refusal(await client.get("/v1/flags")) == (403, "scope-missing")
+
+    async def test_of_ours_are_as_they_are(self, tenant: Tenant) -> None:
+        listed = (await tenant.api.get("/v1/roles")).json()["data"]
+        assert {"owner", "admin", "developer", "operator", "analyst", "auditor", "billing"} <= {each["name"] for each in listed}
+        body = {"description": "mine", "grants": [{"scope": "calls:read"}]}
+        assert refusal(await tenant.api.put("/v1/roles/owner", json=body)) == (409, "role-is-built-in")
+        assert refusal(await tenant.api.delete("/v1/roles/owner")) == (409, "role-is-built-in")
+
+    async def test_give_nothing_that_their_maker_has_not(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        await defined(tenant, "rolemaker", {"scope": "roles:write"}, {"scope": "memberships:write"}, {"scope": "calls:read"})
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "rolemaker")
+        async with bob.client(running) as client:
+            for scope, status in (("calls:write", 403), ("calls:read", 200)):
+                body = {"description": "more", "grants": [{"scope": scope}]}
+                assert (await client.put("/v1/roles/more", json=body)).status_code == status
+            # Nor do they widen one that gave more than they have.
+            await defined(tenant, "big", {"scope": "agents:write"})
+            body = {"description": "big", "grants": [{"scope": "calls:read"}]}
+            assert refusal(await client.put("/v1/roles/big", json=body)) == (403, "scope-too-wide")
+
+
+class TestTree:
+    async def test_is_reached_from_above_where_the_role_says_so(
+        self, running: Platform, operator: httpx.AsyncClient, tenant: Tenant, unique: str
+    ) -> None:
+        answer = await operator.post("/v1/organisations", json={"name": "Branch", "parent_id": tenant.id})
+        child = answer.json()
+        assert child["parent_id"] == tenant.id
+        owner = await joined(running, tenant, f"owner.{unique}@example.com", "owner")
+        analyst = await joined(running, tenant, f"analyst.{unique}@example.com", "analyst")
+        below = {"Aybiza-Organisation": child["id"]}
+        async with owner.client(running, **below) as client:
+            assert (await client.get(f"/v1/organisations/{child['id']}", params=seen(answer))).json()["name"] == "Branch"
+        async with analyst.client(running, **below) as client:
+            assert refusal(await client.get("/v1/calls")) == (403, "organisation-needed")
+        # And never upwards.
+        async with running.client(child["api_key"]["key"]) as client:
+            token = (await client.post("/v1/invitations", json={"email": f"low.{unique}@example.com", "role": "owner"})).json()["token"]
+        async with running.client() as client:
+            body = {"token": token, "password": PASSWORD}
+            session = (await client.post("/auth/invitations/accept", json=body)).json()
+        async with running.client(session["access_token"], **{"Aybiza-Organisation": tenant.id}) as client:
+            assert refusal(await client.get("/v1/calls")) == (403, "organisation-needed")
+
+    async def test_hangs_on_what_there_is(self, operator: httpx.AsyncClient) -> None:
+        for parent in ("AYB-0000-0000-0000", "nothing"):
+            answer = await operator.post("/v1/organisations", json={"name": "Branch", "parent_id": parent})
+            assert refusal(answer) == (422, "invalid-request")
