@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import structlog
 
 from events.rooms import ROOMS
 from events.streams import topic_of
-from infra.adapters.postgres.builds import Build, BuildState, Extent, build_of, extents, mark, standing
+from infra.adapters.postgres.builds import Build, BuildState, CannotSwitch, Extent, build_of, extents, mark, standing, switch
 from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.store import PostgresStore
 from infra.local.services import Progress
@@ -63,14 +63,44 @@ async def folded(pool: Pool, topic_of: TopicOf, stored: Sequence[Projection] = S
         else:
             chosen[build.state].append(build_of(projection, build.build))
     there = {build.name for build in builds}
-    history = max((extent.records for name, extent in behind.items() if name.startswith(f"{JOURNAL.name}.v")), default=0)
     for projection in stored:
         if projection.name not in there:
-            if history <= SHORT_HISTORY:
+            if _history(behind) <= SHORT_HISTORY:
                 chosen[BuildState.LIVE].append(projection)
             else:
                 left.append((named(projection), "it is new, and there is much history"))
     return Folded(live=chosen[BuildState.LIVE], warm=chosen[BuildState.WARM], left=left)
+
+
+async def succeed(
+    reader: LogReader, pool: Pool, topic_of: TopicOf, stored: Sequence[Projection] = STORED, known: Collection[Projection] = KNOWN
+) -> Sequence[str]:
+    """Where readers see a version whose fold this program no longer has, build ours and let them see it, if there is little history.
+
+    Returns what they see now. Where there is more, an operator says when (`aybiza rebuild NAME --beside`); until then they see what was.
+    Raises StoreUnavailable, LogAway or Superseded.
+    """
+    builds, behind = await standing(pool), await extents(pool)
+    code, ours = {(each.name, each.version) for each in known}, {each.name: each for each in stored}
+    left = [build for build in builds if build.state is BuildState.LIVE and (build.name, build.version) not in code and build.name in ours]
+    if not left or _history(behind) > SHORT_HISTORY:
+        return ()
+    seen = []
+    for name in [build.name for build in left]:
+        projection = next_build(ours[name], builds)
+        if await build_beside(reader, pool, projection, topic_of=topic_of) is BuildState.WARM:
+            (build,) = [each for each in await standing(pool, name) if each.projection == named(projection)]
+            try:
+                await switch(pool, build, versions_of(name, known))
+                seen.append(named(projection))
+            except CannotSwitch as cause:
+                log.warning("projection-not-switched", projection=named(projection), reason=str(cause))
+    return seen
+
+
+def _history(behind: Mapping[str, Extent]) -> int:
+    """How many records lie behind the journal."""
+    return max((extent.records for name, extent in behind.items() if name.startswith(f"{JOURNAL.name}.v")), default=0)
 
 
 def topics_of(projection: Projection, topic_of: TopicOf) -> frozenset[str]:

@@ -15,6 +15,7 @@ from infra.apps.cli import asynchronous
 from infra.apps.standing import addresses_of, ask_api
 from infra.apps.terminal import VerbFailed, print_json, results
 from infra.settings import load_settings
+from projections.ports import base_of
 
 parked = typer.Typer(help="Facts that a projection could not take.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -70,7 +71,7 @@ async def show(projection: Projection, stream: Stream, *, json: Json = False) ->
 async def redrive(projection: Projection, stream: Stream, because: Because, *, json: Json = False) -> None:
     """Have what is parked of a stream folded again, in its order, by the projections that run."""
     await _facts(projection, stream)
-    await _order("redrives", {"projection": projection, "stream": stream, "because": because}, json=json)
+    await _order("redrives", {"projection": base_of(projection), "stream": stream, "because": because}, projection, json=json)
 
 
 @parked.command("discard")
@@ -88,14 +89,15 @@ async def discard(
     if fact is None:
         raise VerbFailed(f"Nothing of {stream} is parked at offset {offset}. Type: aybiza parked show {projection} {stream}")
     place = {name: fact[name] for name in ("topic", "partition", "offset")}
-    await _order("discards", {"projection": projection, "stream": stream, "because": because, **place}, json=json)
+    await _order("discards", {"projection": base_of(projection), "stream": stream, "because": because, **place}, projection, json=json)
 
 
-async def _order(kind: str, order: Mapping[str, Any], *, json: bool) -> None:
+async def _order(kind: str, order: Mapping[str, Any], build: str, *, json: bool) -> None:
+    """Orders are for a version; `build` is the one whose facts are looked at."""
     answer = await asyncio.to_thread(ask_api, "POST", f"/v1/upkeep/{kind}", None, order)
     if answer.status != 202:
         raise VerbFailed(answer.document.get("detail") or f"The API answers {answer.status}.")
-    left = await _carried_out(order["projection"], order["stream"])
+    left = await _carried_out(build, order["stream"])
     if json:
         print_json({**answer.document, "still_parked": left})
     elif left is None:

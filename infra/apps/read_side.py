@@ -31,7 +31,7 @@ from infra.adapters.redis import RedisLiveRows, RedisStore
 from infra.adapters.redis import connected as redis_connected
 from infra.adapters.redis_vectors import RedisVectors
 from infra.apps.alongside import alongside
-from infra.apps.beside import Folded, folded
+from infra.apps.beside import Folded, folded, succeed
 from infra.apps.counting import keep_counted
 from infra.apps.rebuild import ReadStores
 from infra.apps.sharing import PartOfTheLog, keep, share
@@ -116,6 +116,7 @@ class Projecting:
 
     async def _run_stored(self, reader: LogReader) -> None:
         runner = self._runners["projections"] = self._stored(reader)
+        await self._succeed(reader)
         found = await self._folded(runner)
         while not found.live:
             runner.waits_for = "; ".join(f"{name}: {reason}" for name, reason in found.left)
@@ -126,6 +127,15 @@ class Projecting:
         self._ours = frozenset(map(named, found.live))
         runner = self._runners["projections"] = self._runner(reader, PostgresStore(self._stores.pool), found.live)
         await runner.run()
+
+    async def _succeed(self, reader: LogReader) -> None:
+        try:
+            seen = await succeed(reader, self._stores.pool, self._topic_of)
+        except StoreUnavailable:
+            # What readers see stays as it is; the next start tries again.
+            return
+        if seen:
+            log.info("projections-succeeded", builds=seen)
 
     async def _folded(self, runner: Runner) -> Folded:
         """Waits while the store is away."""
