@@ -8,6 +8,7 @@ from typing import TypeAlias
 from api.ports import Check
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.postgres.progress import Progress
+from infra.apps.lag import SeenLag
 from infra.apps.owning import Owning
 from projections.directory import Directory
 from projections.queries import RowsUnavailable
@@ -63,6 +64,19 @@ def of_read_models(progress: Progress, directory: Directory) -> Look:
         behind = sum(max(0, seen - reached.get(place, (0, None))[0]) for place, seen in directory.position().items())
         why = f"{behind} records are still to be projected" if behind else ""
         return [Check(name="read models", ready=True, why=why, needed=False)]
+
+    return look
+
+
+def of_lag(seen: SeenLag) -> Look:
+    """How far the journal and the tables are behind the log, whoever writes them."""
+
+    async def look() -> Sequence[Check]:
+        last = seen.last
+        if last is None:
+            return [Check(name="lag", ready=False, why=f"not known: {seen.why}", needed=False)]
+        behind = f"journal {last.journal}, slowest projection {last.slowest} records behind the log"
+        return [Check(name="lag", ready=True, why=behind if last.slowest else "", needed=False)]
 
     return look
 

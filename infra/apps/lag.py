@@ -1,34 +1,82 @@
 """How far the tables are behind the log, for `/health`, `aybiza status` and the collector of figures."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
-from commands.ports import LogAway
+from commands.ports import HistoryLost, LogAway
 from events.rooms import ROOMS
 from events.streams import topic_of
 from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.progress import Progress
+from infra.apps.alongside import alongside
+from infra.apps.telemetry import running_gauges
+from infra.settings import Settings
+from projections.journal import JOURNAL
 from projections.ports import TopicOf
 from projections.queries import RowsUnavailable
+from projections.registry import STORED
+from realtime.loop.measuring import JOURNAL_LAG, PROJECTION_LAG
 
-_LOOK_SECONDS = 1.0
+_ANSWER_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 
 
 class LagUnknown(Exception):
     """The log or the tables do not answer; the text says which."""
 
 
-async def lag_by_topic(reader: KafkaLogReader, progress: Progress, topic_of: TopicOf = topic_of) -> Mapping[str, int]:
-    """By topic, how many records the slowest of the projections that `progress` looks at has still to take. Raises LagUnknown."""
-    topics: Sequence[str] = [topic_of(room) for room in ROOMS]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """Records of the log that are not written yet: into the journal, and by the slowest of all projections."""
+
+    journal: int
+    slowest: int
+
+
+async def lag_of(reader: KafkaLogReader, pool: Pool, topic_of: TopicOf = topic_of) -> Lag:
+    """As it is now. Raises LagUnknown."""
     try:
-        async with asyncio.timeout(_LOOK_SECONDS):
+        async with asyncio.timeout(_ANSWER_SECONDS):
             # The tables first: what is appended meanwhile is behind, not ahead.
-            reached = await progress.read()
-            ends = await reader.end_offsets(topics)
-    except (LogAway, OSError, RowsUnavailable, TimeoutError) as cause:
+            reached = [await Progress(pool, projections).read() for projections in ([JOURNAL], STORED)]
+            ends = await reader.end_offsets([topic_of(room) for room in ROOMS])
+    except (HistoryLost, LogAway, OSError, RowsUnavailable, TimeoutError) as cause:
         raise LagUnknown(str(cause) or "there was no answer in time") from cause
-    lag = dict.fromkeys(topics, 0)
-    for (topic, partition), end in ends.items():
-        lag[topic] += max(0, end - reached.get((topic, partition), (0, None))[0])
-    return lag
+    journal, slowest = (sum(max(0, end - each.get(place, (0, None))[0]) for place, end in ends.items()) for each in reached)
+    return Lag(journal=journal, slowest=slowest)
+
+
+class SeenLag:
+    """The lag as it was seen a moment ago: who asks how a process is has no time to ask a broker."""
+
+    def __init__(self) -> None:
+        self.last: Lag | None = None
+        self.why = "nobody has looked yet"
+
+    def journal(self) -> int:
+        return 0 if self.last is None else self.last.journal
+
+    def slowest(self) -> int:
+        return 0 if self.last is None else self.last.slowest
+
+    async def follow(self, reader: KafkaLogReader, pool: Pool) -> None:
+        """Look every few seconds, until cancelled."""
+        while True:
+            try:
+                self.last, self.why = await lag_of(reader, pool), ""
+            except LagUnknown as cause:
+                self.last, self.why = None, str(cause)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+@asynccontextmanager
+async def seen_lag(settings: Settings, reader: KafkaLogReader, pool: Pool) -> AsyncIterator[SeenLag]:
+    """Looked at for as long as the context lasts, and told to a collector where the environment names one."""
+    async with AsyncExitStack() as stack:
+        seen = SeenLag()
+        await stack.enter_async_context(alongside({"read side: lag": lambda: seen.follow(reader, pool)}))
+        await stack.enter_async_context(running_gauges(settings, {JOURNAL_LAG: seen.journal, PROJECTION_LAG: seen.slowest}))
+        yield seen

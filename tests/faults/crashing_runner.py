@@ -81,11 +81,11 @@ def reader() -> PaperReader:
     return paper
 
 
-async def project(dsn: str, fatal: int) -> None:
+async def project(dsn: str, paper: PaperReader, fatal: int) -> None:
     """Run to the end, or to the fatal step."""
     asyncio.get_running_loop().set_task_factory(Steps(fatal).factory)  # type: ignore[arg-type]  # typeshed wants names that nobody gives
     async with connected(dsn, purpose="crashing", durable=False) as pool:
-        await Runner(reader(), PostgresStore(pool), PROJECTIONS, journal_rooms=ROOMS).run(stop_at_end=True)
+        await Runner(paper, PostgresStore(pool), PROJECTIONS, journal_rooms=ROOMS).run(stop_at_end=True)
 
 
 async def look(dsn: str, *, and_drop: bool) -> Album:
@@ -115,16 +115,18 @@ def in_a_process(work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
 
 def main(dsn: str) -> None:
     """Kill at step 1, 2, 3, … until a run comes to its end."""
-    in_a_process(lambda: project(dsn, 0))
+    # Made once: what it compiles, each process has from its parent.
+    paper = reader()
+    in_a_process(lambda: project(dsn, paper, 0))
     expected = uvloop.run(look(dsn, and_drop=True))
     fatal, differing = 0, []
     while True:
         fatal += 1
-        survived = in_a_process(lambda: project(dsn, fatal))  # noqa: B023 - run within the turn
+        survived = in_a_process(lambda: project(dsn, paper, fatal))  # noqa: B023 - run within the turn
         if survived:
             break
-        in_a_process(lambda: project(dsn, 1 + fatal * 7 % 60))  # noqa: B023 - run within the turn
-        in_a_process(lambda: project(dsn, 0))
+        in_a_process(lambda: project(dsn, paper, 1 + fatal * 7 % 60))  # noqa: B023 - run within the turn
+        in_a_process(lambda: project(dsn, paper, 0))
         if uvloop.run(look(dsn, and_drop=True)) != expected:
             differing.append(fatal)
     rows = {name: each.rows for name, each in expected.pictures.items()}
