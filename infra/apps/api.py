@@ -16,8 +16,9 @@ from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.redis_limits import RedisLimits
 from infra.apps.alongside import alongside
 from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
-from infra.apps.health import HealthOf, of_directory, of_log, of_read_models
+from infra.apps.health import HealthOf, of_directory, of_lag, of_log, of_read_models
 from infra.apps.installation import Installation
+from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
 from infra.apps.owning import running_owners
 from infra.apps.read_side import ReadModels, caught_up, opened_read_models, running_directory, running_feed
@@ -44,7 +45,9 @@ async def running(settings: Settings, services: Addresses, installation: Install
         listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
-        health = HealthOf([of_log(owning, footing.reader), of_directory(directory), of_read_models(models.progress, directory)])
+        lag = await stack.enter_async_context(seen_lag(settings, footing.reader, models.stores.pool))
+        looks = [of_log(owning, footing.reader), of_directory(directory), of_read_models(models.progress, directory), of_lag(lag)]
+        health = HealthOf(looks)
         feed = await stack.enter_async_context(running_feed(footing.reader, models))
         app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, directory, feed, health)))
         await caught_up(directory)

@@ -20,7 +20,7 @@ from projections.queries import RowsUnavailable
 from projections.registry import STORED
 from realtime.loop.measuring import JOURNAL_LAG, PROJECTION_LAG
 
-_ANSWER_SECONDS = 2.0
+_ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 5.0
 
 

@@ -11,8 +11,9 @@ from infra.adapters.rate_tables import read_rate_tables
 from infra.apps.api import opened_ports, recordings_of
 from infra.apps.engines import Engines, KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
-from infra.apps.health import HealthOf, of_calls, of_directory, of_log, of_parts
+from infra.apps.health import HealthOf, of_calls, of_directory, of_lag, of_log, of_parts
 from infra.apps.installation import Installation
+from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
 from infra.apps.owning import running_owners
 from infra.apps.read_side import (
@@ -87,7 +88,8 @@ async def running_platform(settings: Settings, services: Services, installation:
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         voice = await stack.enter_async_context(running_voice(footing, owners, side.directory, url))
         parts = [of_parts(side.projecting.waits_for), of_parts(side.managing.waits_for)]
-        health = HealthOf([of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker)])
+        lag = await stack.enter_async_context(seen_lag(settings, reader, models.stores.pool))
+        health = HealthOf([of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker), of_lag(lag)])
         feed = await stack.enter_async_context(running_feed(reader, models))
         app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, side.directory, feed, health)))
         app.include_router(voice.worker.router)

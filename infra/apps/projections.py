@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.installation import Installation
+from infra.apps.lag import seen_lag
 from infra.apps.read_side import opened_read_models, running_projections
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
@@ -20,5 +21,6 @@ async def running(settings: Settings, services: Addresses, installation: Install
         footing = await stack.enter_async_context(opened_footing("projections", settings, services, installation))
         models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
         await stack.enter_async_context(running_projections(footing.reader, models.stores, shared=footing.shared))
+        await stack.enter_async_context(seen_lag(settings, footing.reader, models.stores.pool))
         stack.enter_context(remembered(settings.state_dir, "projections"))
         yield "projections follow the log"

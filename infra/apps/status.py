@@ -7,11 +7,20 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from infra.apps.terminal import print_json, results
+from events.rooms import prepared_codec
+from infra.adapters.kafka.link import KafkaUnreachable
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.kafka.schemas import SchemaTopic
+from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.postgres.connections import PostgresUnreachable, connected
+from infra.apps.brokers import security_of
+from infra.apps.lag import Lag, LagUnknown, lag_of
+from infra.apps.standing import addresses_of
+from infra.apps.terminal import VerbFailed, print_json, results
 from infra.apps.whereabouts import Whereabouts, processes
 from infra.local.children import Child, memory_bytes
 from infra.local.stack import Condition, ServiceStatus, stack_status
-from infra.settings import load_settings
+from infra.settings import Settings, load_settings
 
 MEBIBYTE = 1 << 20
 # What the whole stack may take while nothing happens.
@@ -25,14 +34,32 @@ async def status(*, json: Annotated[bool, typer.Option("--json", help="For progr
     settings = load_settings()
     found = await stack_status(settings.state_dir, settings)
     ours = processes(settings.state_dir)
+    lag, why = await _lag(settings)
     if json:
-        print_json(_as_data(found) | {"processes": [asdict(each) | {"memory_bytes": _memory(each)} for each in ours]})
+        told = {"processes": [asdict(each) | {"memory_bytes": _memory(each)} for each in ours]}
+        print_json(_as_data(found) | told | {"lag": None if lag is None else asdict(lag)})
     else:
         _show(found)
         if ours:
             _show_processes(ours)
+        if lag is not None:
+            results.print(f"\nbehind the log: the journal {lag.journal} records, the slowest projection {lag.slowest}")
+        elif all(service.condition in _WELL for service in found):
+            results.print(f"\nbehind the log: not known ({why})", markup=False, soft_wrap=True)
     if any(service.condition not in _WELL for service in found):
         raise typer.Exit(1)
+
+
+async def _lag(settings: Settings) -> tuple[Lag | None, str]:
+    """How far the tables are behind the log, or why that is not known."""
+    try:
+        addresses = await addresses_of(settings, "kafka", "postgres")
+        security = security_of(settings)
+        async with KafkaLog(addresses.kafka, security=security) as kafka, connected(addresses.postgres, purpose="status", most=2) as pool:
+            reader = KafkaLogReader(addresses.kafka, SchemaTopic(kafka, prepared_codec()), security=security)
+            return await lag_of(reader, pool), ""
+    except (KafkaUnreachable, LagUnknown, PostgresUnreachable, VerbFailed) as cause:
+        return None, str(cause)
 
 
 def _memory(process: Whereabouts) -> int:

@@ -101,6 +101,7 @@ class TestTheParts:
 
             status = await asyncio.to_thread(aybiza, "status", "--json", state_dir=own.state_dir)
             assert sorted(each["role"] for each in json.loads(status.stdout)["processes"]) == sorted(_ROLES)
+            assert json.loads(status.stdout)["lag"] is not None
             before = await every_partition(house)
             workers = {each.peer: each.role for each in house.running}
             assert {workers[each["owner"]] for each in before if each["topic"] == "aybiza.calls.v1"} == {"realtime"}
