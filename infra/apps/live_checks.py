@@ -15,10 +15,11 @@ from commands.model_catalogue import catalogue_in_force, resolve
 from infra.adapters.bedrock.converse import open_bedrock
 from infra.adapters.deepgram.connecting import deepgram_client
 from infra.adapters.model_catalogues import read_model_catalogues
+from infra.adapters.polly import open_polly
 from infra.adapters.twilio import TwilioTelephony
 from infra.local.checks import Finding
 from infra.settings import Settings
-from realtime.ports import EngineUnavailable, Message, ModelRequest
+from realtime.ports import EngineFailed, EngineUnavailable, Message, ModelRequest, VoiceAudio, VoiceFlushed
 
 _SECONDS = 10.0
 _FORBIDDEN, _UNAUTHORISED = 403, (401, 403)
@@ -29,7 +30,7 @@ _NO_KEY = "no key is set"
 async def examine_live(settings: Settings, trust: ssl.SSLContext | None = None) -> list[Finding]:
     """Each account asked once, at the least cost there is. `trust`: whose certificates count, if not the machine's authorities'."""
     found: list[Finding] = []
-    for part in (_twilio(settings), _public_address(settings, trust), _deepgram(settings), _bedrock(settings)):
+    for part in (_twilio(settings), _public_address(settings, trust), _deepgram(settings), _bedrock(settings), _polly(settings)):
         found += [finding async for finding in part]
     return found
 
@@ -157,3 +158,31 @@ async def _bedrock(settings: Settings) -> AsyncIterator[Finding]:
                 yield _wrong(f"bedrock {tiers}", f"{model} does not answer: {cause}", remedy)
             else:
                 yield _well(f"bedrock {tiers}", f"{model} answers")
+
+
+async def _polly(settings: Settings) -> AsyncIterator[Finding]:
+    """One word from the voice that stands in; nothing where nobody wants it to."""
+    if settings.second_voice == "none":
+        return
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    def listen(delivered: VoiceAudio | VoiceFlushed | EngineFailed) -> None:
+        if not isinstance(delivered, VoiceAudio) and not told.done():
+            told.set_result(delivered.reason if isinstance(delivered, EngineFailed) else "")
+
+    region = settings.polly_region or settings.bedrock_region
+    async with open_polly(region=region, endpoint_url=settings.polly_endpoint_url, voices=settings.polly_voices) as polly:
+        stream = await polly.connect(voice="", listener=listen)
+        try:
+            stream.speak(1, "Yes.", flush=True)
+            async with asyncio.timeout(_SECONDS):
+                fault = await told
+        except TimeoutError:
+            fault = "nothing in time"
+        finally:
+            await stream.close()
+    if fault:
+        remedy = f"Allow polly:SynthesizeSpeech in {region} to the AWS credentials, or set AYBIZA_SECOND_VOICE=none."
+        yield _wrong("polly", f"the second voice does not speak: {fault}", remedy)
+    else:
+        yield _well("polly", "the second voice speaks")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from events.calls.languages import ChosenBy, LanguageChanged, VoiceChanged
+from events.calls.talking import AgentTurn
 from realtime.machine import signals
 from realtime.machine.briefing import Briefing, Tongue
 from realtime.machine.effects import HearLanguage, RunTool, Speak, UseVoice
@@ -123,6 +124,28 @@ class TestTheCallersWords:
         assert (fact.language, fact.by, fact.words, fact.of_words, fact.turn) == ("es", ChosenBy.RECOGNISER, 6, 6, call.state.talk.turn)
         assert "es now" in call.request.messages[-1].text, "the model is told"
         assert QUESTION in call.request.messages[-1].text
+
+    def test_end_what_was_thought_and_spoken_ahead_in_the_language_before(self) -> None:
+        call = scene()
+        call.starts_speaking().wait(900)
+        call.recognised(
+            "quisiera una cita para el martes, when are you open?", started_ms=call.at_ms - 900, ended_ms=call.at_ms, is_final=False
+        )
+        call.tell(signals.SpeechStopped, ended_ms=call.at_ms - 100)
+        ahead = call.asked
+        assert call.state.draft is not None
+        call.tell(signals.ModelSaid, asked=ahead, text="We are open on Tuesday. And ")
+        call.recognised("quisiera una cita para el martes, when are you open?", started_ms=call.at_ms - 900, ended_ms=call.at_ms - 100,
+                        languages=(("en", 4), ("es", 6)))  # fmt: skip
+        call.wait(3000)
+        (fact,) = call.fact(LanguageChanged)
+        assert call.asked != ahead, "it is asked again, and told of the language"
+        spoken = [effect for effect in call.effects if isinstance(effect, UseVoice | Speak)]
+        after = spoken[spoken.index(UseVoice(voice=fact.voice)) + 1 :]
+        assert not [effect for effect in after if isinstance(effect, Speak) and "Tuesday" in effect.text]
+        call.model_answers("El martes.")
+        assert call.spoken[-1] == "El martes."
+        assert not any("Tuesday" in opened(turn.heard) for turn in call.fact(AgentTurn))
 
     @pytest.mark.parametrize(
         ("languages", "why"),

@@ -14,6 +14,7 @@ from infra.adapters.pocketsphinx.recogniser import Recogniser
 from infra.apps.live_checks import examine_live
 from infra.emulators.bedrock.server import BedrockEmulator, Rejected
 from infra.emulators.deepgram.server import deepgram_emulator
+from infra.emulators.polly import PollyEmulator
 from infra.emulators.twilio_rest import TwilioRestEmulator
 from infra.local.checks import Finding
 from infra.settings import Settings
@@ -54,7 +55,8 @@ def number(base: str, **changes: str) -> dict[str, str]:
 
 async def examined(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, meddle: Callable[[TwilioRestEmulator, str], None] = lambda _rest, _base: None,
-    refuses: bool = True, trusts: bool = True, broken: tuple[Rejected, ...] = (), **changes: Any,
+    refuses: bool = True, trusts: bool = True, broken: tuple[Rejected, ...] = (), speaks_as: str = "s",
+    **changes: Any,
 ) -> dict[str, Finding]:  # fmt: skip
     """What the doctor finds, by what it is about."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
@@ -73,6 +75,7 @@ async def examined(
             twilio_auth_token=SecretStr(changes.pop("token", TOKEN)), twilio_api_base_url=await stack.enter_async_context(rest.serving()),
             deepgram_base_url=await stack.enter_async_context(deepgram_emulator(recogniser=recogniser, api_key=changes.pop("opens", KEY))),
             bedrock_endpoint_url=await stack.enter_async_context(bedrock.serving()),
+            second_voice="none", polly_endpoint_url=await stack.enter_async_context(PollyEmulator(access_key="k", secret_key=speaks_as).serving()),
         )  # fmt: skip
         found = await examine_live(settings.model_copy(update=changes), trust if trusts else None)
     return {finding.about: finding for finding in found}
@@ -80,11 +83,11 @@ async def examined(
 
 class TestDoctorLive:
     async def test_finds_everything_well(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        found = await examined(tmp_path, monkeypatch)
+        found = await examined(tmp_path, monkeypatch, second_voice="polly")
         # The certificate of a test lasts a day or two: of that, too, one is told in time.
         assert {about: finding.state for about, finding in found.items() if finding.state != "well"} == {"certificate": "doubtful"}
         assert found["certificate"].words.startswith("it ends in")
-        assert {"twilio", "twilio number …0100", "certificate", "webhook", "deepgram"} < set(found)
+        assert {"twilio", "twilio number …0100", "certificate", "webhook", "deepgram", "polly"} < set(found)
         assert any(about.startswith("bedrock") for about in found)
         assert TOKEN not in repr(found)
 
@@ -97,6 +100,7 @@ class TestDoctorLive:
     async def test_names_keys_that_are_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = await examined(tmp_path, monkeypatch, deepgram_api_key=None, twilio_auth_token=None)
         assert (found["twilio"].words, found["deepgram"].words) == ("no key is set", "no key is set")
+        assert "polly" not in found, "nobody wants it to speak"
 
     async def test_names_an_account_that_is_suspended(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = await examined(tmp_path, monkeypatch, meddle=lambda rest, _: setattr(rest, "account", "suspended"))
@@ -124,6 +128,10 @@ class TestDoctorLive:
     async def test_names_an_address_that_is_no_address(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (await examined(tmp_path, monkeypatch, public_url="http://example.org"))["public address"].state == "wrong"
         assert (await examined(tmp_path, monkeypatch, public_url=None))["public address"].state == "wrong"
+
+    async def test_names_a_second_voice_that_does_not_speak(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = await examined(tmp_path, monkeypatch, second_voice="polly", speaks_as="another")
+        assert (found["polly"].state, "InvalidSignatureException" in found["polly"].words) == ("wrong", True)
 
     async def test_names_models_that_the_account_may_not_use(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         refused = (Rejected(status=403, code="AccessDeniedException"),) * 9
