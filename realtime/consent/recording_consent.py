@@ -7,10 +7,11 @@ from commands.consents import GrantConsent, RevokeConsent
 from events.calls.recording import RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.talking import CallerTurn
 from events.consents import Purpose
+from realtime.consent.answers import answer_to_question
 from realtime.consent.permission import Standing
 from realtime.machine.effects import Note, StartRecorder, StopRecorder
 from realtime.machine.state import Awaited, Moment, Pending
-from realtime.turns.phrases import Answer, answer_in, asks_more, withdraws
+from realtime.turns.phrases import Answer, asks_more
 
 _MOST_TIMES_ASKED = 2
 _HEARD_ENOUGH = 0.7
@@ -26,7 +27,7 @@ def answer(moment: Moment, words: str) -> Answer | None:
     permission = moment.state.permission
     if permission.standing is not Standing.ASKED:
         return None
-    said = Answer.NO if withdraws(words) else answer_in(words)
+    said = answer_to_question(words, moment.state.briefing.wording)
     if said is Answer.NO:
         _stand(moment, Standing.CLOSED)
         return said

@@ -134,7 +134,8 @@ _SWITCHES = ("speculation", "speak_ahead")
 class Wording:
     """The agent's own sentences, where the model does not choose them. An agent's `wording` replaces any by its name.
 
-    Fillers may be several, with a bar between them, and take turns.
+    Fillers may be several, with a bar between them, and take turns. `yes`, `no` and `stop_recording` are no sentences of the agent's but
+    phrases of callers, with commas between, by which they are understood in another language than English.
     """
 
     disclosure: str
@@ -171,6 +172,9 @@ class Wording:
     cannot_say: str = "I am sorry, I cannot say more about that."
     please_wait: str = "I am sorry, this takes a little longer. Please stay on the line."
     still_working: str = "Thank you for waiting. I am still on it."
+    yes: str = ""
+    no: str = ""
+    stop_recording: str = ""
     back_channels: str = (
         "mm-hm, mhm, mm, hm, hmm, uh-huh, uh, um, ah, aha, oh, yeah, yes, yep, okay, ok, right, all right, alright, sure, i see, got it"
     )

@@ -13,16 +13,19 @@ from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.talking import AgentHeard, AgentTurn, CallerTurn, DisclosureSpoken, Spent
 from events.calls.thinking import AnswerAccounted, AnswerSpeculated, ToolAnswered, ToolRequested
 from events.sealing import Sealed
+from realtime.consent.answers import answer_to_question
 from realtime.consent.disclosure import Disclosure
 from realtime.consent.permission import Permission, Standing
 from realtime.machine.briefing import Wording
 from realtime.ports import ToolOutcome, ToolUse
 from realtime.thinking import conversation
 from realtime.thinking.conversation import Exchange, Talk
-from realtime.turns.phrases import Answer, answer_in, withdraws
+from realtime.turns.phrases import Answer
 
 WORKER_LOST = "worker-lost"
 _MOST_TIMES_ASKED = 2
+# Where the agent's languages understand an answer otherwise.
+_DOUBT = (Answer.NO, Answer.YES, Answer.UNCLEAR)
 _UNKNOWN_OUTCOME = (
     "The line broke before there was an answer. It may have been done, and nobody knows yet: do not ask for it again. "
     "Say that it will be checked."
@@ -109,6 +112,7 @@ def fold(facts: Iterable[tuple[int, Any]], wording: Wording, unseal: Callable[[S
 class _Folding:
     def __init__(self, wordings: Sequence[Wording], unseal: Callable[[Sealed[str]], str]) -> None:
         self.past = Past()
+        self._wordings = wordings
         self._questions = [question for each in wordings for question in (each.permission_question, each.permission_again)]
         self._warnings = [each.time_almost_up for each in wordings]
         self._unseal = unseal
@@ -214,7 +218,7 @@ class _Folding:
         permission = self.past.permission
         if self.past.open_turn is None or permission.standing is not Standing.ASKED:
             return
-        said = Answer.NO if withdraws(self.past.open_words) else answer_in(self.past.open_words)
+        said = min((answer_to_question(self.past.open_words, each) for each in self._wordings), key=_DOUBT.index)
         again = said is Answer.UNCLEAR and permission.times_asked < _MOST_TIMES_ASKED
         self._stand(Standing.TO_ASK if again else Standing.CLOSED)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from events.calls.talking import Spent
 from events.calls.thinking import AnswerSpeculated
+from realtime.consent.answers import withdraws
 from realtime.consent.permission import Standing
 from realtime.machine.effects import AskModel, ForgetAhead, SpeakAhead
 from realtime.machine.signals import EngineBroke, ModelSaid, ModelThought, VoiceReady
@@ -19,7 +20,7 @@ from realtime.speaking.pronouncing import spoken
 from realtime.thinking import accounting, conversation, folding, questions, toolruns
 from realtime.thinking.drafts import Draft, Drain, Dropped, Held
 from realtime.thinking.guardrails import ruling
-from realtime.turns.phrases import plain_words, withdraws
+from realtime.turns.phrases import plain_words
 
 FLUSHES_TO_SPARE = 10
 """So many flushes of the voice are left to what is sure to be heard."""
@@ -54,7 +55,7 @@ def _of_use(state: CallState, words: str) -> bool:
     """Not where we answer without the model, and not over a reply of which nobody knows yet what will have been heard."""
     if not state.briefing.thresholds.speculation or state.reply is not None or toolruns.waiting(state):
         return False
-    return bool(plain_words(words)) and state.permission.standing is not Standing.ASKED and not withdraws(words)
+    return bool(plain_words(words)) and state.permission.standing is not Standing.ASKED and not withdraws(words, state.briefing.wording)
 
 
 def goes_on(moment: Moment) -> None:

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from events.calls.talking import CallerTurn, Latency
 from realtime.consent import recording_consent
+from realtime.consent.answers import answer_to_question, withdraws
 from realtime.consent.permission import Standing
+from realtime.machine.briefing import Wording
 from realtime.machine.effects import CancelTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.machine.state import CallState, Moment, Pending
@@ -13,7 +15,7 @@ from realtime.speaking import replying, tongues
 from realtime.thinking import asking, conversation, speculating
 from realtime.turns import interrupting, turn_taking
 from realtime.turns.back_channels import is_back_channel
-from realtime.turns.phrases import Answer, answer_in, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye, withdraws
+from realtime.turns.phrases import Answer, asks_more, asks_more_than_withdrawal, looks_complete, says_goodbye
 from realtime.turns.turn_taking import Complete, Decision, Floor, FloorEffect, GoesOn, LikelyOver, NotUnderstood, SpokeOver, TurnOver
 
 # Noise can go on; we do not ask about it for ever.
@@ -26,7 +28,8 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
     """Everything that concerns the caller's side goes through here."""
     if isinstance(signal, SpeechStarted):
         moment.do(CancelTimer(timer=Timer.SILENCE))
-    if isinstance(signal, WordsRecognised) and signal.is_final and moment.state.tape.on and withdraws(signal.text):
+    wording = moment.state.briefing.wording
+    if isinstance(signal, WordsRecognised) and signal.is_final and moment.state.tape.on and withdraws(signal.text, wording):
         recording_consent.withdraw(moment, "the caller's words")
     if isinstance(signal, WordsRecognised) and interrupting.own_words(moment, signal):
         # The recogniser's last word may be waited for.
@@ -56,8 +59,9 @@ def look(moment: Moment) -> None:
 
 def _complete(state: CallState, *, talks: bool) -> Complete:
     ours = _answers_us if state.permission.standing is Standing.ASKED else _needs_no_more
-    listed = state.briefing.wording.back_channels if talks else ""
-    return lambda words: ours(words) or is_back_channel(words, listed)
+    wording = state.briefing.wording
+    listed = wording.back_channels if talks else ""
+    return lambda words: ours(words, wording) or is_back_channel(words, listed)
 
 
 def _take(moment: Moment, floor: Floor, outcome: Sequence[FloorEffect | Decision]) -> None:
@@ -81,12 +85,12 @@ def _take(moment: Moment, floor: Floor, outcome: Sequence[FloorEffect | Decision
                 moment.do(one)
 
 
-def _needs_no_more(words: str) -> bool:
-    return looks_complete(words) or withdraws(words)
+def _needs_no_more(words: str, wording: Wording) -> bool:
+    return looks_complete(words) or withdraws(words, wording)
 
 
-def _answers_us(words: str) -> bool:
-    return _needs_no_more(words) or answer_in(words) is not Answer.UNCLEAR
+def _answers_us(words: str, wording: Wording) -> bool:
+    return _needs_no_more(words, wording) or answer_to_question(words, wording) is not Answer.UNCLEAR
 
 
 def turn_over(moment: Moment, over: TurnOver) -> None:
@@ -128,7 +132,7 @@ def _follow(moment: Moment, turn: CallerTurn, words: str) -> None:
     said = recording_consent.answer(moment, words)
     if said is not None:
         _answered(moment, said, turn, words)
-    elif withdraws(words):
+    elif withdraws(words, moment.state.briefing.wording):
         _withdrawn(moment, words)
     elif moment.state.held:
         replying.wait_for_caller(moment)
@@ -143,7 +147,7 @@ def _answered(moment: Moment, said: Answer, turn: CallerTurn, words: str) -> Non
         case Answer.YES:
             recording_consent.grant(moment, turn, words)
         case Answer.NO:
-            if withdraws(words):
+            if withdraws(words, wording):
                 recording_consent.withdraw(moment, "the caller's words")
             _then(moment, wording.permission_refused, more=asks_more(words))
         case Answer.UNCLEAR if asks_more(words) or says_goodbye(words) or moment.state.permission.standing is Standing.CLOSED:

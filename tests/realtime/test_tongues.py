@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from commands.consents import GrantConsent, RevokeConsent
 from events.calls.languages import ChosenBy, LanguageChanged, VoiceChanged
 from events.calls.talking import AgentTurn
+from realtime.consent.permission import Standing
 from realtime.machine import signals
 from realtime.machine.briefing import Briefing, Tongue
-from realtime.machine.effects import HearLanguage, RunTool, Speak, UseVoice
+from realtime.machine.effects import HearLanguage, RunTool, Speak, StartRecorder, StopRecorder, UseVoice
 from realtime.machine.resuming import fold
 from realtime.ports import SEVERAL, ToolUse
 from realtime.rerun import words as spelled
@@ -20,6 +22,7 @@ from tests.realtime.scene import USAGE, WORDING, Scene, briefing, opened
 SPANISH = replace(
     WORDING, still_there="¿Sigue ahí?", how_can_i_help="¿En qué puedo ayudarle?", permission_question="¿Puedo grabar esta llamada?",
     permission_again="Perdón, ¿puedo grabarla?",
+    yes="sí, claro, por supuesto", no="no, mejor no", stop_recording="deje de grabar, no grabe",
     back_listening="Perdón, se cortó. Siga, por favor.", time_almost_up="Se nos acaba el tiempo.",
 )  # fmt: skip
 BOTH = {
@@ -186,6 +189,41 @@ class TestTheCallersWords:
         call.says("si puede grabar la llamada", languages=(("es", 5),)).model_answers("Bien.")
         assert call.spoken[-1] == SPANISH.permission_again
         assert call.state.briefing.language == "es"
+
+
+class TestConsent:
+    def asked_in_spanish(self) -> Scene:
+        """The caller was asked in English, answered in Spanish what was no answer, and is asked again."""
+        call = Scene(briefing=speaking()).greeted()
+        return call.says("hola quisiera una cita para el martes", languages=(("es", 7),)).model_answers("Bien.").hears_all()
+
+    def test_is_given_in_the_agents_phrases_of_the_language_that_is_spoken(self) -> None:
+        call = self.asked_in_spanish()
+        call.says("Sí, claro.").wait(10)
+        assert len(call.fact(GrantConsent)) == 1
+
+    @pytest.mark.parametrize("words", ["no gracias", "sí, o mejor no", "sí pero espere un momento", "gracias"])
+    def test_is_not_given_by_anything_else(self, words: str) -> None:
+        call = self.asked_in_spanish()
+        call.says(words).wait(10)
+        assert call.fact(GrantConsent) == []
+
+    def test_is_not_given_in_a_language_that_is_not_spoken(self) -> None:
+        call = Scene(briefing=speaking()).greeted().says("Sí, claro.").wait(10)
+        assert call.fact(GrantConsent) == []
+
+    def test_is_withdrawn_in_the_agents_phrases_as_well(self) -> None:
+        call = self.asked_in_spanish().says("Sí, claro.").wait(10).hears_all()
+        assert len(call.all(StartRecorder)) == 1
+        call.says("por favor deje de grabar")
+        assert len(call.all(StopRecorder)) == 1
+        assert len(call.fact(RevokeConsent)) == 1
+
+    def test_is_what_another_worker_reads_of_it(self) -> None:
+        call = self.asked_in_spanish().log_goes_away()
+        call.says("mejor no")
+        past = fold(enumerate(call.facts, 1), WORDING, opened, [SPANISH])
+        assert past.permission.standing is not Standing.RECORDABLE
 
 
 class TestAnotherWorker:

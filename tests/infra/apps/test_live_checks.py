@@ -75,7 +75,8 @@ async def examined(
             twilio_auth_token=SecretStr(changes.pop("token", TOKEN)), twilio_api_base_url=await stack.enter_async_context(rest.serving()),
             deepgram_base_url=await stack.enter_async_context(deepgram_emulator(recogniser=recogniser, api_key=changes.pop("opens", KEY))),
             bedrock_endpoint_url=await stack.enter_async_context(bedrock.serving()),
-            second_voice="none", polly_endpoint_url=await stack.enter_async_context(PollyEmulator(access_key="k", secret_key=speaks_as).serving()),
+            second_voice="none",
+            polly_endpoint_url=await stack.enter_async_context(PollyEmulator(access_key="k", secret_key=speaks_as).serving()),
         )  # fmt: skip
         found = await examine_live(settings.model_copy(update=changes), trust if trusts else None)
     return {finding.about: finding for finding in found}
