@@ -243,9 +243,13 @@ class Ears:
                 signals.WordsRecognised(
                     at_ms=self._now_ms(), text=heard.text, is_final=heard.is_final, from_finalize=heard.from_finalize,
                     start_ms=self._call_ms(start_ms), end_ms=self._call_ms(end_ms), confidence=heard.confidence,
-                    turn=heard.turn, languages=heard.languages,
+                    turn=heard.turn, quiet_ms=self._quiet_behind(heard), languages=heard.languages,
                 )
             )  # fmt: skip
+
+    def _quiet_behind(self, heard: Transcript) -> int:
+        """An edge of speech that the detector has not seen yet; asked for where it may be one."""
+        return self._contour.quiet_ms(self._next_ms) if self._speaking and not heard.is_final else 0
 
     def _settled(self, final: Transcript) -> None:
         settled_ms = final.end_ms if final.settled_ms is None else final.settled_ms

@@ -96,7 +96,7 @@ class SpeechStopped:
 class WordsRecognised:
     """The recogniser's words for the stretch from `start_ms` to `end_ms`. Interims replace each other; finals are joined.
 
-    `languages`: how many of a final's words are of which language, where the recogniser tells.
+    `languages`: how many of a final's words are of which language, where the recogniser tells; `quiet_ms`: how quiet it was by loudness.
     """
 
     at_ms: int
@@ -108,6 +108,7 @@ class WordsRecognised:
     confidence: float
     turn: TurnMark = TurnMark.NONE
     languages: tuple[tuple[str, int], ...] = ()
+    quiet_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,32 +300,8 @@ class LogAway:
 
 
 Signal = (
-    MediaStarted
-    | MediaResumed
-    | MediaEnded
-    | LeaveCall
-    | SpeechStarted
-    | SpeechStopped
-    | WordsRecognised
-    | EngineBroke
-    | EngineTaken
-    | ModelSaid
-    | ModelThought
-    | ModelWantsTool
-    | ModelDone
-    | ToolReturned
-    | VoiceArrived
-    | VoiceDelivered
-    | VoiceReady
-    | WordFound
-    | MarkReturned
-    | DigitPressed
-    | DigitSealed
-    | DigitsKept
-    | PutThrough
-    | TimerFired
-    | FactRecorded
-    | CommandAccepted
-    | CommandDeclined
+    MediaStarted | MediaResumed | MediaEnded | LeaveCall | SpeechStarted | SpeechStopped | WordsRecognised | EngineBroke | EngineTaken
+    | ModelSaid | ModelThought | ModelWantsTool | ModelDone | ToolReturned | VoiceArrived | VoiceDelivered | VoiceReady | WordFound
+    | MarkReturned | DigitPressed | DigitSealed | DigitsKept | PutThrough | TimerFired | FactRecorded | CommandAccepted | CommandDeclined
     | LogAway
-)
+)  # fmt: skip

@@ -59,6 +59,8 @@ FloorEffect: TypeAlias = SetTimer | CancelTimer | FinalizeHearing
 
 # What follows so soon is the same breath: the gap is within a word, or the detector's.
 _ONE_BREATH_MS = 200
+# As quiet as between two words, behind words that need no other.
+_QUIET_BEHIND_WORDS_MS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +248,9 @@ def _interim(floor: Floor, signal: WordsRecognised, text: str, thresholds: Thres
             return _likely(heard, "")
         case _ if heard.judged or not heard.open or plain_words(heard.words) == before:
             return heard, ()
+        case _ if heard.speaking and signal.quiet_ms >= _QUIET_BEHIND_WORDS_MS and complete(heard.words):
+            # The detector is behind its time at an end, and so is our question for a final.
+            return _likely(heard, heard.words)
         case _ if heard.speaking:
             # What a LikelyOver said of fewer words holds no more.
             heard, taken_back = _likely(heard, "")

@@ -13,7 +13,7 @@ import pytest_asyncio
 from events.calls.ending import CallEnded
 from events.calls.recording import RecordingStarted, RecordingStopped
 from events.calls.ringing import CallAnswered, CallResumed
-from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
+from events.calls.talking import AgentHeard, AgentTurn, CallerTurn, DisclosureSpoken
 from events.recorded import Recorded
 from events.registry import Fact
 from infra.apps.demo_business.opening import CALLER, NUMBER
@@ -42,6 +42,7 @@ class Told:
     facts: Sequence[Recorded[Fact]]
     heard: Sequence[tuple[int, int]]
     opened: Sequence[str]
+    parts: Sequence[str]
 
     def all(self, kind: type[Any]) -> list[Any]:
         return [each.fact for each in self.facts if isinstance(each.fact, kind)]
@@ -75,7 +76,9 @@ async def call_and_kill(house: House, url: str, folder: Path) -> Told:
     await on_the_log(house.reader, "calls", lambda found: isinstance(found.fact, CallEnded) and found.stream == turn.stream)
     facts = [each for each in await house.everything() if each.stream == turn.stream]
     said = [house.installation.key_ring.open(each.fact.said) for each in facts if isinstance(each.fact, AgentTurn)]
-    return Told(record=record, facts=facts, heard=stretches(decode((folder / "heard.ulaw").read_bytes())), opened=said)
+    lost = next((at for at, each in enumerate(facts) if isinstance(each.fact, CallResumed)), len(facts))
+    parts = [house.installation.key_ring.open(each.fact.heard) for each in facts[:lost] if isinstance(each.fact, AgentHeard)]
+    return Told(record=record, facts=facts, heard=stretches(decode((folder / "heard.ulaw").read_bytes())), opened=said, parts=parts)
 
 
 def goes_on(told: Told) -> None:
@@ -87,6 +90,8 @@ def goes_on(told: Told) -> None:
     assert len(told.all(DisclosureSpoken)) == 1
     assert sum("May I record" in words for words in told.opened) == 1
     assert len(told.all(CallerTurn)) == len(_LINES)
+    assert told.parts, "nothing was told of what was heard"
+    assert not [(part, words) for part in told.parts for words in told.opened if part in words and "I'm back" in words], "said twice"
     assert [end.reason for end in told.all(CallEnded)] == ["goodbye"]
     assert [each.consent_version for each in told.all(RecordingStarted)] == [1, 1]
     assert [each.reason for each in told.all(RecordingStopped)] == ["worker-lost", "call-ended"]

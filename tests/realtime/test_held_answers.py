@@ -152,6 +152,15 @@ class TestWordsThatStayTheSame:
         assert scene.state.draft is None
         assert scene.wait(1).state.draft is not None
 
+    def test_are_thought_about_at_once_when_the_line_is_quiet_behind_them(self) -> None:
+        for quiet_ms, thinks in ((0, False), (40, True)):
+            scene = Scene(briefing(thresholds=Thresholds())).agreed().starts_speaking().wait(800)
+            scene.tell(
+                signals.WordsRecognised, text=WORDS, is_final=False, from_finalize=False, start_ms=0, end_ms=scene.at_ms, confidence=0.9,
+                quiet_ms=quiet_ms,
+            )  # fmt: skip
+            assert (scene.state.draft is not None) is thinks
+
     def test_are_not_when_others_follow(self) -> None:
         scene = Scene(briefing(thresholds=Thresholds())).agreed().starts_speaking().wait(800)
         self.interim(scene, "when are you open").wait(300)

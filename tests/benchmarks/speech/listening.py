@@ -114,6 +114,7 @@ class Listener:
     _speech: vad.Activity = vad.SILENT
     _contour: Contour = field(default_factory=Contour)
     _began_ms: int = 0
+    _heard_ms: int = 0
 
     def run(self, windows: Windows) -> list[Taken]:
         """Listen to the call, frame by frame as they arrive; the decisions."""
@@ -123,6 +124,7 @@ class Listener:
         for index in range(len(self.call.mulaw) // FRAME_BYTES):
             arrived_ms = (index + 1) * FRAME_MS
             self._until(arrived_ms)
+            self._heard_ms = arrived_ms
             self._contour.feed(arrived_ms, self.call.mulaw[index * FRAME_BYTES : (index + 1) * FRAME_BYTES])
             while window is not None and window[0] <= arrived_ms:
                 self._later(arrived_ms + _BATCH_MS, self._window, window)
@@ -169,9 +171,17 @@ class Listener:
             # Asked for a final, a recogniser ends a sentence, whether it is one or not.
             text += "?" if words[0][2].lower() in _QUESTION else "."
         start_ms = words[0][0] if words else end_ms
+        quiet_ms = self._contour.quiet_ms(self._heard_ms) if self.floor.speaking and not final else 0
         self._give(
             WordsRecognised(
-                at_ms=self._now_ms, text=text, is_final=final, from_finalize=marked, start_ms=start_ms, end_ms=end_ms, confidence=0.9
+                quiet_ms=quiet_ms,
+                at_ms=self._now_ms,
+                text=text,
+                is_final=final,
+                from_finalize=marked,
+                start_ms=start_ms,
+                end_ms=end_ms,
+                confidence=0.9,
             )
         )
 
