@@ -3,8 +3,9 @@
 import html
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 
+from api.asyncapi import document
 from api.problems import KINDS, NOT_FOUND, Kind, Problem
 from api.reference import reference
 from api.wire import Wire, Wired
@@ -17,6 +18,7 @@ code{{background:#f3f3f3;padding:.1em .3em}}</style></head><body>{body}</body></
 _LINKS = (
     ("/docs", "the API, described for people"),
     ("/openapi.json", "the API, described for programs (OpenAPI 3.1)"),
+    ("/asyncapi.json", "the events, described for programs (AsyncAPI 3)"),
     ("/problems", "every kind of problem that the API answers with"),
     ("/health", "how this process is"),
 )
@@ -61,6 +63,12 @@ async def index(request: Request) -> Response:
 async def describe(request: Request) -> Response:
     """The reference."""
     return HTMLResponse(reference(request.app.openapi()))
+
+
+@pages.get("/asyncapi.json")
+async def describe_events(request: Request) -> Response:
+    """The events, and the ways by which they come."""
+    return JSONResponse(document(request.app.title, request.app.version))
 
 
 @pages.get("/problems")

@@ -72,7 +72,7 @@ class NewKey(Wire):
     expires_at: Annotated[Time | None, Field(description="It opens nothing from then on. Left out: never.")] = None
 
 
-class Rotation(Wire):
+class KeyRotation(Wire):
     overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400, description="So long the old key goes on.")] = 86_400
 
 
@@ -185,7 +185,7 @@ async def issue_api_key(mine: Own, body: NewKey, who: AnyCaller, ports: Wired, w
 @router.post(
     "/{organisation_id}/api-keys/{key_id}/rotate", status_code=201, responses=answers(NOT_FOUND, ApiKeyRevokedAlready, SCOPE_TOO_WIDE)
 )
-async def rotate_api_key(mine: Own, key_id: str, body: Rotation, who: AnyCaller, ports: Wired, write: Write, read: Read) -> IssuedKey:
+async def rotate_api_key(mine: Own, key_id: str, body: KeyRotation, who: AnyCaller, ports: Wired, write: Write, read: Read) -> IssuedKey:
     """Replace a key by a new one that may the same. The old one goes on for a while, so that its holders can change over."""
     row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
     old = found(next((each for each in row.keys if each.key_id == key_id), None), "API key")

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ from realtime.ports import RecordedStretch
 from realtime.recording import pieces
 
 MANY = Policy(name="many", quota=100_000, window_seconds=60)
+_PARTITIONS = 2
 OPERATOR_KEY = f"aybiza_operator_{'o' * 40}"
 
 
@@ -119,7 +120,9 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
     async with AsyncExitStack() as stack:
         key_ring, store = open_key_ring(folder / "keys" / "wrapping.key")
         stack.callback(store.close)
-        counts = await ensure_topics(addresses.kafka, manifests(), "local", prefix=prefix)
+        # A broker that is busy takes long to make many partitions.
+        few = [replace(each, partitions=dict.fromkeys(each.partitions, _PARTITIONS if each.generation else 1)) for each in manifests()]
+        counts = await ensure_topics(addresses.kafka, few, "local", prefix=prefix)
         by_room = {room: (topic_of(room), counts[topic_of(room)]) for room in ROOMS}
         kafka = await stack.enter_async_context(KafkaLog(addresses.kafka))
         codec = prepared_codec()
