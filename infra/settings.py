@@ -131,8 +131,8 @@ class Settings(BaseSettings):
     embedded_floor: bool = True
     # Whether what every call begins with is spoken before anybody calls: characters of the voice once for each worker's start.
     speak_ahead: bool = True
-    # Streams at once that this process may have of what the providers' accounts allow; None: nobody counts. A ring for which there is
-    # none left is not taken.
+    # Streams at once that the providers' accounts allow, over all voice workers that share this Redis; None: nobody counts. A ring for
+    # which there is none left is not taken. A worker that has no Redis counts alone.
     recogniser_streams: int | None = Field(None, ge=1)
     voice_streams: int | None = Field(None, ge=1)
     model_streams: int | None = Field(None, ge=1)

@@ -26,7 +26,7 @@ from infra.apps.installation import Installation
 from infra.apps.rungs import floor_of, model_rungs, recogniser_rungs, slots_of, voice_rungs
 from infra.settings import Settings
 from realtime.engines.ladders import ModelLadder, RecogniserLadder, VoiceLadder
-from realtime.engines.ports import Admission
+from realtime.engines.slots import Slots
 from realtime.ports import (
     EngineUnavailable,
     LanguageModel,
@@ -67,7 +67,7 @@ class Engines:
     telephony: Telephony
     tools: Callable[[str, Mapping[str, Any]], Tools]
     models: Callable[[Mapping[str, Any]], Mapping[str, str]]
-    admission: Admission
+    admission: Slots
     prepare: Callable[[Mapping[str, Any]], Awaitable[None]]
     """Do ahead what an agent's first call would wait for; quick when it was done before."""
 

@@ -24,6 +24,7 @@ from infra.adapters.postgres.calls_under_way import PostgresCallsUnderWay
 from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.history import PostgresHistories
 from infra.adapters.rate_tables import read_rate_tables
+from infra.adapters.redis_places import opened_places
 from infra.adapters.twilio import SignatureCheck, TwilioTelephony
 from infra.apps.alongside import alongside
 from infra.apps.engines import Engines, opened_engines
@@ -98,6 +99,9 @@ async def running_voice(footing: Footing, owners: Owners, directory: Directory, 
             carrier=engines.telephony if isinstance(engines.telephony, TwilioTelephony) else None,
         )  # fmt: skip
         name = named(machine.node(), owners.address, os.getpid())
+        if engines.admission.limit is not None:
+            places = await stack.enter_async_context(opened_places(footing.services.redis, name))
+            await stack.enter_async_context(alongside({"count places together": lambda: engines.admission.count_with(places)}))
         worker = CallWorker(ports, WorkerSettings(name=name, drain_within_seconds=settings.drain_seconds))
         seen.workers.append(worker)
         media = MediaServer(

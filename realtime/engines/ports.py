@@ -14,3 +14,14 @@ class Admission(Protocol):
 
     def release(self, call_id: str) -> None:
         """The call is over, or never came. Idempotent."""
+
+
+class PlacesUnknown(Exception):
+    """Nobody can say what other processes hold."""
+
+
+class PlacesElsewhere(Protocol):
+    """What the processes that share the providers' accounts hold together."""
+
+    async def __call__(self, held: int) -> int:
+        """Say how many places this process holds; returns how many the others do, as of their last word. Raises PlacesUnknown."""

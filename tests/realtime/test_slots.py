@@ -1,5 +1,8 @@
 """Who finds a place, and who does not."""
 
+import asyncio
+
+from realtime.engines.ports import PlacesUnknown
 from realtime.engines.slots import Slots
 
 
@@ -24,3 +27,30 @@ class TestSlots:
         assert slots.held == 1
         assert slots.reserve("c")
         assert not slots.reserve("d")
+
+    async def test_are_counted_with_what_other_processes_hold_and_alone_where_nobody_can_say(self) -> None:
+        slots, told = Slots([3]), list[int]()
+        answers: list[int | Exception] = [2, PlacesUnknown("away"), 1]
+        heard = asyncio.Event()
+
+        async def others(held: int) -> int:
+            told.append(held)
+            if not answers:
+                heard.set()
+                await asyncio.Event().wait()
+            answer = answers.pop(0)
+            room.append(slots.room())
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        room = list[bool]()
+        assert slots.reserve("a")
+        counting = asyncio.create_task(slots.count_with(others, every_seconds=0))
+        async with asyncio.timeout(5):
+            await heard.wait()
+        counting.cancel()
+        # Before anything was heard, with two elsewhere, and with nobody who could say.
+        assert (told, room, slots.elsewhere) == ([1] * 4, [True, False, True], 1)
+        assert slots.reserve("b")
+        assert not slots.reserve("c")
