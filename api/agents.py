@@ -43,7 +43,13 @@ _EXAMPLE = {
     "version": "2.1.0",
     "system_prompt": "You are a helpful customer support agent for ACME Corp.",
     "greeting": "Hello, thank you for calling ACME support. How can I help you today?",
-    "voice": {"model": "aura-asteria-en", "style": "calm_informative", "natural_speech": True, "emotion_control": "moderate"},
+    "voice": {
+        "model": "aura-asteria-en",
+        "style": "calm_informative",
+        "natural_speech": True,
+        "emotion_control": "moderate",
+        "by_language": {"es-ES": "aura-2-celeste-es"},
+    },
     "language": {"primary": "en-US", "auto_detect": True, "supported": ["en-US", "es-ES", "fr-FR"]},
     "models": {"default": "claude-3-5-sonnet-v2", "fast": "claude-3-5-haiku", "complex": "claude-3-7-sonnet"},
     "automation": {"tools_enabled": True, "max_tool_calls": 5, "async_workflows": True},
@@ -57,7 +63,11 @@ _CONFIGURATION = {
             "The configuration itself. `//` comments are left out before it is read. What a caller may do on the line stands in it too: "
             "`keypad.words` (true: keys that are pressed are told to the model), `keypad.capture` (true: the model may have digits keyed "
             "in that nobody sees but the tool that redeems their reference), `transfer.destinations` (a name to a number in E.164: where "
-            "callers may be put through to), and the caps `max_call_ms`, `max_cost_cents` and `max_hold_ms` under `parameters`."
+            "callers may be put through to), and the caps `max_call_ms`, `max_cost_cents` and `max_hold_ms` under `parameters`. It speaks "
+            "each of `language.supported` that has a voice in `voice.by_language` (with `|polly/NAME` behind it: who stands in), in the "
+            "sentences of `language.wording` (a language to a sentence's name to its words), said as `language.pronunciation` has them. "
+            "The model changes it by a tool; with `language.auto_detect` the caller's words do, by `parameters.language_share` and "
+            "`parameters.language_words`. `voice.others` (a name to a voice) has further voices of the same language."
         ),
         "content": {"application/json": {"schema": {"type": "object", "title": "AgentConfiguration", "examples": [_EXAMPLE]}}},
     }

@@ -1,6 +1,7 @@
 """Whole calls in more than one language, on real sockets: another voice, another ear, no word lost, and the same again from the record."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from events.calls.languages import ChosenBy, LanguageChanged
 from events.calls.talking import CallerTurn
@@ -37,3 +38,15 @@ class TestACall:
             assert "Claro que si." in office.voice.spoken
             said = [office.opened(fact.words) for fact in office.log.facts("calls") if isinstance(fact, CallerTurn)]
             assert said == ["spanish please", "quisiera una cita bye"]
+
+    async def test_goes_on_in_the_language_in_which_its_caller_speaks(self) -> None:
+        configuration = SPEAKS_SPANISH.configuration
+        auto = replace(SPEAKS_SPANISH, configuration={**configuration, "language": {**configuration["language"], "auto_detect": True}})
+        async with open_office(spanish_thoughts, desk=auto) as office:
+            office.ears.foreign = dict.fromkeys(("quisiera", "una", "cita", "adios"), "es")
+            await ring(office, says("quisiera una cita"), says("adios bye"))
+            (fact,) = [fact for fact in office.log.facts("calls") if isinstance(fact, LanguageChanged)]
+            assert (fact.language, fact.by, fact.turn, fact.words, fact.of_words) == ("es", ChosenBy.RECOGNISER, 1, 3, 3)
+            assert office.voice.voices == ["aura-2-thalia-en", "aura-2-celeste-es"]
+            assert [stream.language for stream in office.ears.streams] == ["en-US,es"], "it hears both all the time"
+            assert any("es now" in request.messages[-1].text for request in office.mind.requests)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from events.sealing import KeyRing
 from events.streams import StreamId, topic_of
 from realtime.audio import BYTES_PER_MS, FRAME_BYTES, SILENCE
 from realtime.ports import (
+    SEVERAL,
     ActivityListener,
     EngineFailed,
     EngineUnavailable,
@@ -161,6 +163,7 @@ def spoken(text: str) -> bytes:
 class _TextHearing:
     listener: HearingListener
     language: str
+    foreign: Mapping[str, str]
     heard: int = 0
     since: int = 0
     words: list[str] = field(default_factory=list)
@@ -198,26 +201,31 @@ class _TextHearing:
         self.listener(
             Transcript(
                 text=" ".join(self.words), is_final=is_final, from_finalize=from_finalize, start_ms=self.since // BYTES_PER_MS,
-                end_ms=self.heard // BYTES_PER_MS, confidence=1.0,
+                end_ms=self.heard // BYTES_PER_MS, confidence=1.0, languages=self._languages() if is_final else (),
             )
         )  # fmt: skip
 
+    def _languages(self) -> tuple[tuple[str, int], ...]:
+        told = Counter(self.foreign.get(word, "en") for word in self.words) if SEVERAL in self.language else Counter[str]()
+        return tuple(sorted(told.items()))
+
 
 class TextEars:
-    """A recogniser of `spoken`."""
+    """A recogniser of `spoken`; of several languages it tells them apart by the words that are `foreign`."""
 
     name = "text-ears"
     embedded = True
 
     def __init__(self) -> None:
         self.unreachable = False
+        self.foreign: dict[str, str] = {}
         self.streams: list[_TextHearing] = []
 
     async def connect(self, *, language: str, vocabulary: Sequence[str], listener: HearingListener) -> _TextHearing:
         await asyncio.sleep(0)
         if self.unreachable:
             raise EngineUnavailable(self.name, "unreachable")
-        self.streams.append(_TextHearing(listener, language))
+        self.streams.append(_TextHearing(listener, language, self.foreign))
         return self.streams[-1]
 
 
