@@ -39,6 +39,7 @@ _SPAN = 50_000
 _SIZES = [size for size in (50_000, 300_000, 950_000, 3_000_000, 9_950_000) if size + _SPAN <= ROWS]
 _PARTITIONS, _BATCH, _TURNS = 8, 1_000, 10
 _FENCE = Fence(1, b"f" * 16)
+_JOURNAL_BYTES = "SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_partition_tree('p_journal_v1.journal')"
 _FACTS = (received(), answered(), *(
     fact for turn in range(1, _TURNS)
     for fact in (caller_turn(turn), ModelChosen(turn=turn, rule="short", logical="fast", model="m"), agent_turn(turn))
@@ -108,7 +109,7 @@ async def measure(dsn: str) -> list[Figure]:
         runner = Runner(LongLog(ROWS), store, (JOURNAL, CALLS), topic_of=topic_of, journal_rooms=("calls",))
         await runner.run(stop_at_end=True)
         progress("rows", f"{store.rows_by[-1][0]} written")
-        size = await pools[0].fetchval("SELECT pg_total_relation_size('p_journal_v1.journal')")
+        size = await pools[0].fetchval(_JOURNAL_BYTES)
     rates = {after: store.rate(after) for after in _SIZES}
     first = rates[_SIZES[0]]
     return [

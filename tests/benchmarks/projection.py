@@ -5,8 +5,10 @@ import gc
 import logging
 import random
 import statistics
+import sys
 import time
 import uuid
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -21,10 +23,12 @@ from events.calls.thinking import ModelChosen
 from events.flags import FlagSet
 from events.rooms import ROOMS
 from events.streams import StreamId
+from infra.adapters.kafka.reader import open_reader
 from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.progress import following
 from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
+from infra.apps.sharing import PartOfTheLog
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
 from projections.calls import CALL_TIMELINE, CALLS
@@ -41,6 +45,7 @@ from tests.projections.told import AYB
 EVENTS = 120_000
 CALLS_ALIVE = 2_000
 _AT_ONCE = 1_000
+_PARTITIONS, _PROCESSES, _TIMES = 8, 2, 3
 _VISIBLE = 300
 _ASIDES = Console(stderr=True)
 _FLAG = FlagSet(enabled=True, variant="v")
@@ -88,6 +93,48 @@ async def projected(log: TestLog, store: PostgresStore, projections: Sequence[Pr
     begun = time.perf_counter()
     await runner.run(stop_at_end=True)
     return time.perf_counter() - begun
+
+
+async def shared(log: TestLog, dsn: str) -> float:
+    """Seconds in which so many processes have the whole log written, each its share of the partitions, from when all were ready."""
+    async with AsyncExitStack() as stack:
+        children = []
+        for share in range(_PROCESSES):
+            words = [sys.executable, "-m", "tests.benchmarks.projection", log.kafka, log.prefix, dsn, str(share)]
+            child = await asyncio.create_subprocess_exec(*words, stdin=PIPE, stdout=PIPE)
+            stack.callback(_ended, child)
+            children.append(child)
+            await _line(child)
+        begun = time.perf_counter()
+        for child in children:
+            if child.stdin is not None:
+                child.stdin.write(b"go\n")
+        for child in children:
+            await _line(child)
+        return time.perf_counter() - begun
+
+
+async def _line(child: Process) -> None:
+    if child.stdout is None or not await child.stdout.readline():
+        raise SystemExit("a process that shares the projections died")
+
+
+def _ended(child: Process) -> None:
+    if child.returncode is None:
+        child.kill()
+
+
+async def share_of(kafka: str, prefix: str, dsn: str, share: int) -> None:
+    """What such a process does: says that it is ready, is told to begin, says that it is done."""
+    async with open_reader(kafka, prefix=prefix) as reader, connected(dsn, purpose="bench", durable=False) as pool:
+        topic = f"{prefix}.calls.v1"
+        places = [Place(topic, partition) for partition in range(_PARTITIONS) if partition % _PROCESSES == share]
+        part = PartOfTheLog(reader, places)
+        runner = Runner(part, PostgresStore(pool), (JOURNAL, CALLS), topic_of=lambda _: topic, journal_rooms=("calls",))
+        print("ready", flush=True)  # noqa: T201 - a program's answer
+        await asyncio.to_thread(sys.stdin.readline)
+        await runner.run(stop_at_end=True)
+        print("done", flush=True)  # noqa: T201 - a program's answer
 
 
 async def bare(pool: Pool, written: Sequence[Writes], projections: Sequence[Projection]) -> float:
@@ -153,18 +200,27 @@ async def databases(dsn: str, count: int) -> AsyncIterator[list[Pool]]:
         await connection.close()
 
 
+async def dsn_of(dsn: str, pool: Pool) -> str:
+    """The address of a pool's database."""
+    return urlsplit(dsn)._replace(path=f"/{await pool.fetchval('SELECT current_database()')}").geturl()
+
+
 async def measure(kafka: str, dsn: str) -> list[Figure]:
     one_table: tuple[Projection, ...] = (JOURNAL, CALLS)
     with_timeline: tuple[Projection, ...] = (JOURNAL, CALLS, CALL_TIMELINE)
-    async with open_log(kafka, f"bench{uuid.uuid4().hex[:12]}", partitions=8) as log, databases(dsn, 5) as pools:
+    async with open_log(kafka, f"bench{uuid.uuid4().hex[:12]}", partitions=_PARTITIONS) as log, databases(dsn, 6 + _TIMES) as pools:
         begun = time.perf_counter()
         await fill(log)
         progress("log", f"{EVENTS} events appended in {time.perf_counter() - begun:.1f} s")
         keeping = Keeping(pools[0])
-        seconds = await projected(log, keeping, one_table)
+        await projected(log, keeping, one_table)
+        cpu = time.process_time()
+        seconds = statistics.median([await projected(log, PostgresStore(pool), one_table) for pool in pools[6:]])
+        cpu = (time.process_time() - cpu) / _TIMES / EVENTS
         limit = await bare(pools[1], keeping.written, one_table)
         journal_seconds = await projected(log, PostgresStore(pools[2]), (JOURNAL,))
         wide_seconds = await projected(log, PostgresStore(pools[3]), with_timeline)
+        shared_seconds = await shared(log, await dsn_of(dsn, pools[5]))
         waited = await visible(log, pools[4])
 
     def rate(figure: str, taken_seconds: float, **more: Any) -> Figure:
@@ -173,6 +229,8 @@ async def measure(kafka: str, dsn: str) -> list[Figure]:
     raw, rival = round(EVENTS / limit), "eventsourcing 9.5 on PostgreSQL, measured elsewhere"
     return [
         rate("projected_events_per_second", seconds, target=50_000, reference="raw asyncpg, the same transactions", reference_value=raw),
+        Figure(figure="cpu_per_projected_event", value=round(cpu * 1e6, 1), unit="us", better="lower"),
+        rate("projected_events_per_second_by_two_processes", shared_seconds, target=None),
         rate("journal_events_per_second", journal_seconds, target=None),
         rate("journal_table_and_series_events_per_second", wide_seconds, target=None),
         Figure(
@@ -201,4 +259,4 @@ if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     # Thousands of facts live for a moment: looked through at every 700th new object they would be looked at for nothing.
     gc.set_threshold(100_000, 50, 1_000)
-    uvloop.run(main())
+    uvloop.run(main() if len(sys.argv) == 1 else share_of(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
