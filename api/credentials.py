@@ -29,7 +29,7 @@ class NewClient(Wire):
     scopes: Annotated[Scopes, Field(description="What its tokens may, such as `calls:read`. None: everything that the asker may.")] = ()
 
 
-class Rotation(Wire):
+class ClientRotation(Wire):
     overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86_400, description="So long the old secret goes on.")] = 86_400
 
 
@@ -85,7 +85,7 @@ async def get_client(client_id: str, organisation: Organisation, read: Read, res
 
 @router.post("/{client_id}/rotate", status_code=201, responses=answers(NOT_FOUND, SCOPE_TOO_WIDE, PRECONDITION_FAILED))
 async def rotate_client_secret(
-    client_id: str, body: Rotation, organisation: Organisation, who: AnyCaller, ports: Wired, write: Write
+    client_id: str, body: ClientRotation, organisation: Organisation, who: AnyCaller, ports: Wired, write: Write
 ) -> ClientWithSecret:
     """Give the program another secret. The old one goes on for a while."""
     stream = _stream(organisation, client_id)

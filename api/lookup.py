@@ -15,10 +15,10 @@ from api.sealing import CALLER, Person, e164
 from api.wire import Wire, Wired, found
 from events.identifiers import InvalidIdentifier, read_identifier
 from events.streams import PLATFORM, StreamId
-from projections import agents, calls, consents, flags, numbers, organisations
+from projections import agents, calls, consents, credentials, flags, memberships, numbers, organisations
 
 router = APIRouter(prefix="/lookup", tags=["lookup"])
-_HEX = re.compile(r"(?:(CALL|AGT|CALLER)[_\-: ]?)?([0-9A-F]{8}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{12})\Z")
+_HEX = re.compile(r"(?:(CALL|AGT|CALLER|INV|CLI)[_\-: ]?)?([0-9A-F]{8}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{12})\Z")
 _KEY = re.compile(r"KEY[_\-: ]?([0-9A-Z]{16})\Z")
 _FLAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}\Z")
 
@@ -59,11 +59,8 @@ async def _things(name: str, organisation: str, ports: Ports, read: Reading) -> 
         key_id = f"key_{match[1]}"
         if row is not None and any(key.key_id == key_id for key in row.keys):
             yield Thing(kind="api-key", id=key_id, href=f"/v1/organisations/{organisation}/api-keys/{key_id}")
-    try:
-        if read_identifier(name) == organisation and await read.row(organisations.ORGANISATIONS, own) is not None:
-            yield Thing(kind="organisation", id=organisation, href=f"/v1/organisations/{organisation}")
-    except InvalidIdentifier:
-        pass
+    async for thing in _by_identifier(name, organisation, read):
+        yield thing
     async for thing in _by_number(name, organisation, ports, read):
         yield thing
     if _FLAG.match(name.lower()) and await read.row(flags.FLAGS, StreamId(organisation, "flags", name.lower())) is not None:
@@ -75,10 +72,26 @@ async def _by_hex(prefix: str | None, digits: str, organisation: str, read: Read
         yield Thing(kind="call", id=f"call_{digits}", href=f"/v1/calls/call_{digits}")
     if prefix in {None, "AGT"} and await read.row(agents.AGENTS, StreamId(organisation, "agents", f"agt_{digits}")) is not None:
         yield Thing(kind="agent", id=f"agt_{digits}", href=f"/v1/agents/agt_{digits}")
+    if prefix in {None, "INV"} and await read.row(memberships.INVITATIONS, StreamId(organisation, "invitations", f"inv_{digits}")):
+        yield Thing(kind="invitation", id=f"inv_{digits}", href=f"/v1/invitations/inv_{digits}")
+    if prefix in {None, "CLI"} and await read.row(credentials.CLIENTS, StreamId(organisation, "oauth-clients", f"cli_{digits}")):
+        yield Thing(kind="oauth-client", id=f"cli_{digits}", href=f"/v1/oauth-clients/cli_{digits}")
     if prefix in {None, "CALLER"}:
         stream = StreamId(organisation, "consents", digits)
         if await read.row(consents.CALLER_PERMISSIONS, stream) is not None:
             yield Thing(kind="caller", id=f"{CALLER}{digits}", href=f"/v1/consents/{CALLER}{digits}")
+
+
+async def _by_identifier(name: str, organisation: str, read: Reading) -> AsyncIterator[Thing]:
+    try:
+        named = read_identifier(name)
+    except InvalidIdentifier:
+        return
+    own = StreamId(organisation, "organisations", organisation)
+    if named == organisation and await read.row(organisations.ORGANISATIONS, own) is not None:
+        yield Thing(kind="organisation", id=organisation, href=f"/v1/organisations/{organisation}")
+    if named.startswith("USR-") and await read.row(memberships.MEMBERSHIPS, StreamId(organisation, "memberships", named)) is not None:
+        yield Thing(kind="membership", id=named, href=f"/v1/memberships/{named}")
 
 
 async def _by_number(text: str, organisation: str, ports: Ports, read: Reading) -> AsyncIterator[Thing]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import Field
 
 from api import totp
@@ -11,7 +11,7 @@ from api.ports import Ports, TooManyPasswords
 from api.problems import NOT_FOUND, PERSON_ONLY, SECOND_FACTOR_NEEDED, SIGN_IN_FAILED, SIGN_IN_UNAVAILABLE, answers
 from api.rights import role_of
 from api.sealing import opened
-from api.signing_in import Code, GivenPassword, NewPassword, busy, failed, passwords_of, proven
+from api.signing_in import Code, GivenPassword, NewPassword, busy, counted, failed, passwords_of, proven
 from api.wire import Accepted, Line, Page, Time, Wire, Wired, found, nothing, page_of
 from api.writing import Write, Writing
 from commands.dispatch import Committed
@@ -35,7 +35,7 @@ class Me(Wire):
     recovery_codes_left: int
 
 
-class Rename(Wire):
+class OwnName(Wire):
     name: Line
 
 
@@ -104,14 +104,15 @@ async def get_me(me: Myself, ports: Wired) -> Me:
 
 
 @router.patch("/me", responses=answers(PERSON_ONLY))
-async def rename_me(me: Myself, body: Rename, ports: Wired, write: Write) -> Accepted:
+async def rename_me(me: Myself, body: OwnName, ports: Wired, write: Write) -> Accepted:
     """Go by another name."""
     return await _seen(ports, await write(PEOPLE, _stream(me), RenamePerson(name=ports.keyring.seal(me.id, body.name))))
 
 
 @router.post("/me/password", status_code=202, responses=answers(PERSON_ONLY, SIGN_IN_FAILED, SECOND_FACTOR_NEEDED, SIGN_IN_UNAVAILABLE))
-async def change_password(me: Myself, body: PasswordChange, who: SignedIn, ports: Wired, write: Write) -> Accepted:
+async def change_password(me: Myself, body: PasswordChange, who: SignedIn, request: Request, ports: Wired, write: Write) -> Accepted:
     """Have another password from now on. Every other session of the person ends."""
+    await counted(request, ports, me.email_ref)
     await proven(ports, me, body.password, body.code)
     try:
         kept = await passwords_of(ports).hashed(body.new_password)
@@ -147,8 +148,9 @@ async def confirm_totp(me: Myself, body: Confirmation, ports: Wired, write: Writ
 
 
 @router.post("/me/totp/disable", status_code=202, responses=answers(PERSON_ONLY, SIGN_IN_FAILED, SECOND_FACTOR_NEEDED, SIGN_IN_UNAVAILABLE))
-async def disable_totp(me: Myself, body: Proving, ports: Wired, write: Write) -> Accepted:
+async def disable_totp(me: Myself, body: Proving, request: Request, ports: Wired, write: Write) -> Accepted:
     """Sign in by the password alone again."""
+    await counted(request, ports, me.email_ref)
     await proven(ports, me, body.password, body.code)
     return await _seen(ports, await write(PEOPLE, _stream(me), DisableTotp()))
 

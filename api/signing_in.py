@@ -167,7 +167,7 @@ def failed() -> Problem:
 async def sign_in(body: Credentials, request: Request, response: Response, ports: Wired) -> Session:
     """Sign in. Nobody learns whether an address is known; attempts are counted, and a failed one is a fact."""
     reference = email_ref(ports.keyring, body.email)
-    await _counted(request, ports, reference)
+    await counted(request, ports, reference)
     person = ports.access.person_by_email(reference)
     try:
         proof = await proven(ports, person, body.password, body.code)
@@ -182,7 +182,7 @@ async def sign_in(body: Credentials, request: Request, response: Response, ports
 @router.post("/sessions/by/{provider}", status_code=201, responses=answers(SIGN_IN_FAILED, TOO_MANY))
 async def sign_in_by(provider: str, body: Assertion, request: Request, response: Response, ports: Wired) -> Session:
     """Sign in by another house's word for who one is. The person must have joined an organisation before."""
-    await _counted(request, ports, "")
+    await counted(request, ports, "")
     house = ports.identity_providers.get(provider)
     if house is None:
         raise failed()
@@ -226,7 +226,7 @@ async def refresh_session(body: RefreshToken, request: Request, response: Respon
 async def accept_invitation(body: Joining, request: Request, response: Response, ports: Wired) -> Session:
     """Join an organisation by the token of an invitation, and be signed in. The token opens once."""
     invitation = _invitation(ports, body.token)
-    await _counted(request, ports, invitation.email_ref)
+    await counted(request, ports, invitation.email_ref)
     person = ports.access.person_by_email(invitation.email_ref)
     person_id = person.id if person else _person_id(invitation)
     write = _writing(request, response, ports, person_id)
@@ -294,7 +294,8 @@ def _shown(ports: Ports, person_id: str, session_id: str, generation: int) -> Se
     )  # fmt: skip
 
 
-async def _counted(request: Request, ports: Ports, reference: str) -> None:
+async def counted(request: Request, ports: Ports, reference: str) -> None:
+    """One attempt to prove something, at an address where there is one. Raises Problem when there were too many."""
     throttle: Throttle = request.app.state.throttle
     await throttle.admit(ports.sign_ins_from_one, place_of(ports.keyring, request))
     if reference:

@@ -5,6 +5,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from api.ports import Draw
 
 HEADER = "Aybiza-Trace-Id"
@@ -20,7 +22,13 @@ class Trace:
 
 
 def begin(traceparent: bytes | None, draw: Draw) -> Trace:
-    """Go on with the caller's trace; where there is none, or a broken one, begin one."""
+    """Go on with the caller's trace; where there is none, or a broken one, begin one. What is logged of the request has its id."""
+    trace = _trace(traceparent, draw)
+    structlog.contextvars.bind_contextvars(trace_id=trace.trace_id.hex())
+    return trace
+
+
+def _trace(traceparent: bytes | None, draw: Draw) -> Trace:
     found = _TRACEPARENT.match(traceparent) if traceparent else None
     if found is None or not traceparent or traceparent.startswith(b"ff"):
         return Trace(trace_id=draw(16), span_id=draw(8))

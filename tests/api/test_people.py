@@ -5,21 +5,29 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
 
 from api import totp
 from api.limits import Policy
+from api.ports import NotVerified
 from api.tokens import Claims, sign
 from commands.people import SESSIONS, RefreshSession
 from events.people import SignInFailed
 from events.positions import Position
 from events.recorded import Recorded
 from events.registry import Fact
+from events.rooms import prepared_codec
 from events.streams import PLATFORM, StreamId
+from infra.adapters.postgres.journal import PostgresJournal
+from infra.adapters.postgres.progress import Progress
+from infra.adapters.postgres.rows import PostgresRows
+from infra.local.stack import Addresses
 from projections.queries import EVERYBODY, asked_for
-from tests.api.asking import refusal
+from projections.registry import STORED
+from tests.api.asking import refusal, seen
 from tests.api.people import PASSWORD, Member, invited, joined
 from tests.api.platform import Platform, Tenant, served
 
@@ -235,3 +243,66 @@ class TestLeaving:
     async def test_an_organisation_that_one_never_joined_is_not_found(self, me: httpx.AsyncClient, stranger: Tenant) -> None:
         answers = [await me.delete(f"/v1/people/me/memberships/{each}") for each in (stranger.id, "AYB-0000-0000-0000", "nothing")]
         assert {refusal(each) for each in answers} == {(404, "not-found")}
+
+
+class TestAnotherHousesWord:
+    async def test_lets_in_who_is_known_here_and_nobody_else(self, running: Platform, ada: Member, unique: str) -> None:
+        class House:
+            async def verified(self, assertion: str) -> str:
+                if not assertion.startswith("signed:"):
+                    raise NotVerified
+                return assertion.removeprefix("signed:")
+
+        ports = replace(running.ports, identity_providers={"house": House()})
+        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+            known = await client.post("/auth/sessions/by/house", json={"assertion": f"signed:{ada.email}"})
+            assert (known.status_code, known.json()["person_id"]) == (201, ada.id)
+            for house, assertion in (
+                ("house", ada.email),
+                ("house", f"signed:{unique}@example.org"),
+                ("house", "signed:x"),
+                ("other", "x"),
+            ):
+                answer = await client.post(f"/auth/sessions/by/{house}", json={"assertion": assertion})
+                assert refusal(answer) == (401, "sign-in-failed"), (house, assertion)
+
+
+class TestWhilePostgresIsAway:
+    async def test_people_sign_in_and_write_and_are_kept_out_as_ever(
+        self, running: Platform, stack: Addresses, ada: Member, tenant: Tenant, unique: str
+    ) -> None:
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "analyst")
+        pool = await asyncpg.create_pool(stack.postgres, min_size=1, max_size=1)
+        await pool.close()
+        rows = PostgresRows(pool, STORED, Progress(pool, STORED))
+        away = replace(running.ports, rows=rows, journal=PostgresJournal(pool, prepared_codec()))
+        async with served(away) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+            bearers = [(await sign_in(client, each.email)).json()["access_token"] for each in (ada, bob)]
+            made = [
+                await client.post("/v1/agents", json={"name": "Desk"}, headers={"Authorization": f"Bearer {bearer}"}) for bearer in bearers
+            ]
+            assert [each.status_code for each in made] == [201, 403]
+            assert (await client.get("/v1/people/me", headers={"Authorization": f"Bearer {bearers[0]}"})).json()["email"] == ada.email
+
+
+class TestListening:
+    async def test_ends_with_the_session_it_began_in(self, running: Platform, me: httpx.AsyncClient, tenant: Tenant) -> None:
+        async with asyncio.timeout(20), me.stream("GET", "/v1/events") as answer:
+            lines = answer.aiter_lines()
+            assert (await anext(lines)).startswith("retry")
+            assert (await me.delete("/v1/people/me/sessions/current")).status_code == 202
+            # It is noticed at the next fact.
+            await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})
+            assert [line async for line in lines if line.startswith("data")] == []
+
+
+class TestLookUp:
+    async def test_finds_people_invitations_and_programs_of_ones_own(self, tenant: Tenant, stranger: Tenant, ada: Member) -> None:
+        invitation = await tenant.api.post("/v1/invitations", json={"email": "someone@example.com", "role": "analyst"})
+        client = await tenant.api.post("/v1/oauth-clients", json={"label": "shop"})
+        names = {ada.id.lower(): "membership", invitation.json()["id"].upper(): "invitation", client.json()["client_id"]: "oauth-client"}
+        for name, kind in names.items():
+            found = await tenant.api.get(f"/v1/lookup/{name}", params=seen(invitation, client))
+            assert found.json()["kind"] == kind
+            assert (await tenant.api.get(found.json()["href"])).status_code == 200
+            assert refusal(await stranger.api.get(f"/v1/lookup/{name}")) == (404, "not-found")

@@ -1,6 +1,7 @@
 """No name, number or word of a person lies in the read models in clear."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
@@ -8,7 +9,9 @@ import asyncpg
 from events.calls.talking import CallerTurn
 from events.calls.thinking import ToolAnswered, ToolRequested
 from events.consents import ConsentGranted, Purpose
+from events.memberships import PersonInvited
 from events.numbers import NumberAssigned
+from events.people import PersonRegistered, TotpOffered
 from events.sealing import KeyRing
 from events.streams import PLATFORM, StreamId
 from infra.adapters.keyfile import open_key_ring
@@ -19,6 +22,7 @@ from tests.projections.facts import CALL, answered, received
 from tests.projections.log import open_log
 from tests.projections.told import AYB
 
+EMAIL, HASH, TOTP_SECRET = "marguerite@example.com", "$argon2id$v=19$m=8", "GEZDGNBVGY3TQOJQ"
 CALLER, NUMBER, WORDS = "+14165550123", "+14165550177", "my name is Marguerite Duplessis"
 
 
@@ -27,6 +31,8 @@ def history(key_ring: KeyRing) -> tuple[str, list[tuple[StreamId, object]]]:
     number, caller, words = (
         key_ring.seal(subject, text) for subject, text in ((AYB, NUMBER), (f"{AYB}/{caller_ref}", CALLER), (f"{AYB}/{caller_ref}", WORDS))
     )  # fmt: skip
+    email_ref = key_ring.reference(PLATFORM, EMAIL)
+    email, name, password, secret = (key_ring.seal("USR-1", text) for text in (EMAIL, "Marguerite Duplessis", HASH, TOTP_SECRET))
     asked = ToolRequested(turn=1, tool_use_id="t", tool="crm", arguments=words, idempotent=True, at_ms=3, filler=words)
     return caller_ref, [
         (CALL, received(caller=caller, caller_ref=caller_ref, number=number, number_ref=number_ref)),
@@ -36,6 +42,12 @@ def history(key_ring: KeyRing) -> tuple[str, list[tuple[StreamId, object]]]:
         (CALL, ToolAnswered(turn=1, tool_use_id="t", tool="crm", answer=words, failed=False, at_ms=4)),
         (StreamId(AYB, "consents", caller_ref), ConsentGranted(subject=caller, purpose=Purpose.RECORDING, evidence="turn 1")),
         (StreamId(PLATFORM, "numbers", number_ref), NumberAssigned(organisation_id=AYB, agent_id="agt_1", number=number)),
+        (StreamId(PLATFORM, "people", "USR-1"), PersonRegistered(email=email, email_ref=email_ref, name=name, password=password)),
+        (StreamId(PLATFORM, "people", "USR-1"), TotpOffered(secret=secret)),
+        (
+            StreamId(AYB, "invitations", "inv_1"),
+            PersonInvited(email=email, email_ref=email_ref, role="owner", token_ref="t", expires_at=datetime(2026, 12, 1, tzinfo=UTC)),
+        ),
     ]
 
 
@@ -81,7 +93,7 @@ class TestReadModels:
         rows, hashes = await everything_in(database), "".join(live).encode()
         assert caller_ref.encode() in rows
         assert caller_ref.encode() in hashes
-        for personal in (CALLER, NUMBER, "Marguerite", "Duplessis", "4165550123", "4165550177"):
+        for personal in (CALLER, NUMBER, "Marguerite", "Duplessis", "4165550123", "4165550177", EMAIL, "marguerite", HASH, TOTP_SECRET):
             for spelling in (personal.encode(), personal.encode("utf-16-le"), personal.encode().hex().encode()):
                 assert spelling not in rows
                 assert spelling not in hashes

@@ -3,14 +3,20 @@
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
+from fastapi import FastAPI
 
+from api.trace import begin
+from infra.apps.listening import listen
 from infra.apps.logs import logging_to
+from infra.apps.web import serving
 from infra.settings import load_settings
 from tests.infra.apps.command import aybiza
 
@@ -91,3 +97,25 @@ class TestTheLogsOfACall:
         # The same search finds what is there: the call in the logs, and what was said where it belongs.
         assert b"call ended" in written[tmp_path / "logs" / "platform.log"]
         assert all(each in (called.stdout.lower().encode()) for each in said[:1] + said[3:])
+
+
+async def test_of_a_request_that_broke_has_its_trace_and_nothing_of_whoever_asked(log: Path) -> None:
+    secret = "marguerite@example.com"
+
+    app = FastAPI()
+
+    @app.get("/v1/people/me")
+    async def broken() -> None:
+        begin(b"00-" + b"ab" * 16 + b"-" + b"cd" * 8 + b"-01", os.urandom)
+        raise RuntimeError(secret)
+
+    listening = listen("127.0.0.1", None)
+    async with serving(app, listening), httpx.AsyncClient() as client:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/people/me?email={secret}"
+        assert (await client.get(address, headers={"Authorization": f"Bearer {secret}"})).status_code == 500
+    listening.close()
+    told = lines(log)
+    (line,) = [each for each in told if each["level"] == "error"]
+    assert line["trace_id"] == "ab" * 16
+    assert "builtins.RuntimeError" in line["exception"]
+    assert secret not in json.dumps(told)
