@@ -24,7 +24,7 @@ from realtime.hearing import vad
 from realtime.machine.briefing import Thresholds
 from realtime.turns.phrases import looks_complete
 from tests.benchmarks.figures import Figure, show
-from tests.benchmarks.speech.listening import Listener, Taken, Windows, heard_windows
+from tests.benchmarks.speech.listening import PROMPT, SLOW, Interims, Listener, Taken, Windows, heard_windows
 from tests.benchmarks.speech.sentences import KNOWN, SECOND, Words
 from tests.benchmarks.speech.sounds import LINES, SPEAKERS, Piece, Spoken, Voices
 from tests.benchmarks.voice.scores import FLOOR_MS
@@ -40,6 +40,7 @@ class Rule:
     name: str
     thresholds: Thresholds = field(default_factory=Thresholds)
     naive: bool = False
+    interims: Interims = SLOW
 
     @property
     def hearing(self) -> vad.Thresholds:
@@ -62,6 +63,7 @@ def naive(stop_ms: int) -> Rule:
 
 
 USUAL: Final = Rule(name="as it stands")
+PROMPTLY: Final = Rule(name="a prompt recogniser", interims=PROMPT)
 RULES: Final = (
     USUAL,
     Rule(name="speech_stop_ms 64", thresholds=Thresholds(speech_stop_ms=64)),
@@ -69,6 +71,8 @@ RULES: Final = (
     Rule(name="speech_stop_ms 224", thresholds=Thresholds(speech_stop_ms=224)),
     Rule(name="interruption_threshold 0.5", thresholds=Thresholds(interruption_threshold=0.5)),
     Rule(name="interruption_threshold 0.8", thresholds=Thresholds(interruption_threshold=0.8)),
+    PROMPTLY,
+    Rule(name="a prompt recogniser, no waiting", thresholds=Thresholds(answer_within_ms=0), interims=PROMPT),
     Rule(name="no waiting for the answer", thresholds=Thresholds(answer_within_ms=0)),
     Rule(name="patience_ms 500, least 300", thresholds=Thresholds(patience_ms=500, least_patience_ms=300)),
     Rule(name="patience_ms 1200, least 900", thresholds=Thresholds(patience_ms=1200, least_patience_ms=900)),
@@ -92,6 +96,7 @@ class Score:
     turns: int = 0
     missed: int = 0
     added_ms: list[int] = field(default_factory=list)
+    early_ms: list[int] = field(default_factory=list)
     held: int = 0
     drafts: int = 0
     finalizes: int = 0
@@ -111,6 +116,8 @@ class Score:
             self.missed += 1
         else:
             self.added_ms.append(last.sounds_ms - ended_ms - FLOOR_MS)
+            if last.early:
+                self.early_ms.append(self.added_ms[-1])
             self.held += last.draft is not None and last.sounds_ms == last.at_ms
 
     def decided_share(self, *, afterthought: bool) -> float:
@@ -125,7 +132,15 @@ class Score:
         return _share(self.held, self.turns)
 
     def added(self, percent: int) -> float:
-        return round(float(np.percentile(self.added_ms, percent)), 1) if self.added_ms else 0.0
+        return _percentile(self.added_ms, percent)
+
+    def early(self, percent: int) -> float:
+        """Of the turns whose answer was begun before their words were final."""
+        return _percentile(self.early_ms, percent)
+
+
+def _percentile(values: Sequence[int], percent: int) -> float:
+    return round(float(np.percentile(values, percent)), 1) if values else 0.0
 
 
 def _share(part: int, whole: int) -> float:
@@ -149,7 +164,9 @@ def score(rule: Rule, heard: Heard, seed: int) -> Score:
     for number, (call, windows) in enumerate(zip(heard.calls, heard.windows, strict=True)):
         # Drawn are the recogniser's whims only, the same ones for every rule.
         draws = random.Random(seed * 1000 + number)
-        listener = Listener(call=call, thresholds=rule.thresholds, hearing=rule.hearing, draws=draws, complete=rule.complete)
+        listener = Listener(
+            call=call, thresholds=rule.thresholds, hearing=rule.hearing, draws=draws, complete=rule.complete, interims=rule.interims
+        )
         taken = listener.run(windows)
         result.finalizes += listener.finalizes
         result.drafts += listener.drafts
@@ -211,6 +228,7 @@ def _fluent(call: Spoken) -> bool:
 def figures(heard: Heard, seed: int) -> list[Figure]:
     """The defaults, beside what a stop alone gives that is as safe, and one that is as quick."""
     slow, quick = score(USUAL, heard.of(_hesitant), seed), score(USUAL, heard.of(_fluent), seed)
+    promptly, hesitant = score(PROMPTLY, heard.of(_fluent), seed), score(PROMPTLY, heard.of(_hesitant), seed)
     quick_stop, safe_stop = score(naive(80), heard.of(_hesitant), seed), score(naive(800), heard.of(_fluent), seed)
     as_quick, as_safe = "a stop of 80 ms alone", "a stop of 800 ms alone"
     decided = _share(sum(slow.decided.values()), sum(slow.pauses.values()))
@@ -224,6 +242,14 @@ def figures(heard: Heard, seed: int) -> list[Figure]:
         _figure("added_turn_latency_p90", quick.added(90), "ms", None, as_safe, safe_stop.added(90)),
         _figure("added_turn_latency_of_hesitant_callers_p50", slow.added(50), "ms", None),
         _figure("answers_held_at_the_end_of_the_turn", quick.held_share, "%", None, better="higher"),
+        _figure(
+            "added_turn_latency_begun_before_the_final_p50",
+            promptly.early(50),
+            "ms",
+            20,
+        ),
+        _figure("answers_begun_before_the_final", _share(len(promptly.early_ms), promptly.turns), "%", None, better="higher"),
+        _figure("false_cut_offs_with_a_prompt_recogniser", hesitant.cut_off_share, "%", 3),
         _figure("answers_begun_a_turn", round((slow.drafts + quick.drafts) / max(turns, 1), 2), "", None),
     ]
 

@@ -40,14 +40,26 @@ Windows: TypeAlias = Sequence[tuple[int, float]]
 
 # The detector gathers windows of all calls for so long.
 _BATCH_MS: Final = 8
-_INTERIM_EVERY_MS: Final = 200
-_INTERIM_LAG_MS: Final = 250
 # What the recogniser's own kind does: one final of five does not say that it answers, one of twenty is late.
 _UNMARKED_SHARE: Final = 0.2
 _LATE_SHARE: Final = 0.05
 _LATE_MS: Final = 300
 _THINKING_MS: Final = TO_SOUND_MS - FIRST_BYTE_AFTER_MS
 _QUESTION: Final = frozenset({"what", "when", "where", "who", "which", "how", "why", "do", "does", "can", "could", "is", "are", "may"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interims:
+    """How soon a recogniser tells words that are not final; `only_new`: not before there is another one."""
+
+    every_ms: int
+    lag_ms: int
+    only_new: bool = False
+
+
+SLOW: Final = Interims(every_ms=200, lag_ms=250)
+# As in the bench of calls.
+PROMPT: Final = Interims(every_ms=300, lag_ms=RESULT_AFTER_MS, only_new=True)
 
 
 async def heard_windows(calls: Sequence[Spoken]) -> list[Windows]:
@@ -77,11 +89,17 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A decision that the turn is over. `draft`: what was thought ahead of it, by the same words."""
+    """A decision that the turn is over. `draft`: what was thought ahead of it, by the same words, of which the last came at `final_ms`."""
 
     at_ms: int
     words: str
     draft: Draft | None
+    final_ms: int = 0
+
+    @property
+    def early(self) -> bool:
+        """Whether the answer was begun before the words were final."""
+        return self.draft is not None and self.draft.asked_ms < self.final_ms
 
     @property
     def sounds_ms(self) -> int:
@@ -98,6 +116,7 @@ class Listener:
     hearing: vad.Thresholds
     draws: random.Random
     complete: Complete = looks_complete
+    interims: Interims = SLOW
     floor: Floor = field(default_factory=Floor)
     taken: list[Taken] = field(default_factory=list)
     finalizes: int = 0
@@ -115,6 +134,9 @@ class Listener:
     _contour: Contour = field(default_factory=Contour)
     _began_ms: int = 0
     _heard_ms: int = 0
+    _final_ms: int = 0
+    _told: int = 0
+    _told_ms: int = 0
 
     def run(self, windows: Windows) -> list[Taken]:
         """Listen to the call, frame by frame as they arrive; the decisions."""
@@ -129,7 +151,7 @@ class Listener:
             while window is not None and window[0] <= arrived_ms:
                 self._later(arrived_ms + _BATCH_MS, self._window, window)
                 window = next(ready, None)
-            if arrived_ms % _INTERIM_EVERY_MS == 0 and (words := self._spoken_by(arrived_ms - _INTERIM_LAG_MS)):
+            if words := self._interim(arrived_ms):
                 self._recognised(words, final=False, marked=False, end_ms=words[-1][1])
         return self.taken
 
@@ -154,6 +176,15 @@ class Listener:
     def _spoken_by(self, at_ms: int) -> list[tuple[int, int, str]]:
         return [word for word in self._words if word[1] <= at_ms]
 
+    def _interim(self, arrived_ms: int) -> list[tuple[int, int, str]]:
+        told, words = self.interims, self._spoken_by(arrived_ms - self.interims.lag_ms)
+        if not told.only_new:
+            return words if arrived_ms % told.every_ms == 0 else []
+        if len(words) <= self._told or arrived_ms - self._told_ms < told.every_ms:
+            return []
+        self._told, self._told_ms = len(words), arrived_ms
+        return words
+
     def _finalize(self) -> None:
         self.finalizes += 1
         given_ms = self._now_ms
@@ -163,6 +194,7 @@ class Listener:
     def _final(self, given_ms: int, marked: bool) -> None:
         words = self._spoken_by(given_ms)
         self._words = self._words[len(words) :]
+        self._told, self._final_ms = 0, self._now_ms
         self._recognised(words, final=True, marked=marked, end_ms=given_ms)
 
     def _recognised(self, words: Sequence[tuple[int, int, str]], *, final: bool, marked: bool, end_ms: int) -> None:
@@ -211,7 +243,7 @@ class Listener:
         self._later(self._draft.ready_ms, self._look)
 
     def _answer(self, words: str) -> None:
-        self.taken.append(Taken(at_ms=self._now_ms, words=words, draft=self._draft))
+        self.taken.append(Taken(at_ms=self._now_ms, words=words, draft=self._draft, final_ms=self._final_ms))
         # Two sentences, of which one may be spoken.
         for _ in range(1 if self._draft is not None and self._draft.spoken else 2):
             self._speech_of_agent = playout.flushed(self._speech_of_agent, self._now_ms)
