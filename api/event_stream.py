@@ -53,7 +53,7 @@ async def follow_events(
     feed = ports.feed
     if feed.full:
         raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
-    at = await _resumed(feed.vectors, last_event_id or after)
+    at = await resumed(feed.vectors, last_event_id or after)
     told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: still_opens(ports, who))
     return EventStream(told, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
@@ -89,7 +89,7 @@ def _message(ports: Ports, fact: Heard) -> bytes:
     return fact.shown
 
 
-async def _resumed(vectors: Vectors, name: str | None) -> Resume | None:
+async def resumed(vectors: Vectors, name: str | None) -> Resume | None:
     if not name:
         return None
     try:

@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     # None: a free port, remembered in the state folder.
     http_port: Port | None = None
+    # Where the gRPC view listens, at the same host; None: a free port.
+    grpc_port: Port | None = None
     media_host: str = "127.0.0.1"
     media_port: Port | None = None
     # Where the carrier reaches this process's media socket, each worker's its own; None: under the public address.

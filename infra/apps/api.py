@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from api.ports import Health, Ports
 from commands.dispatch import Dispatch
 from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.redis_limits import RedisLimits
+from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.alongside import alongside
 from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
 from infra.apps.health import HealthOf, of_directory, of_lag, of_log, of_read_models
@@ -52,10 +54,11 @@ async def running(settings: Settings, services: Addresses, installation: Install
         app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, directory, feed, health)))
         await caught_up(directory)
         await stack.enter_async_context(serving(app, listening))
+        grpc_port = await stack.enter_async_context(serving_grpc(app, f"{settings.http_host}:{settings.grpc_port or 0}", time.monotonic))
         # Who listens is told that it ends, else the web server would wait for them.
         stack.callback(feed.close)
         stack.enter_context(remembered(settings.state_dir, "api", api=url, peer=owning.address))
-        yield f"{url}   API, its documentation at /docs, how it is at /health"
+        yield f"{url}   API, its documentation at /docs, how it is at /health; gRPC at port {grpc_port}"
 
 
 @asynccontextmanager

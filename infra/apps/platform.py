@@ -1,5 +1,6 @@
 """`aybiza run all`: the whole platform in one process, which shares the work with every other that runs on the same log."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from api.app import create_app
 from commands.routing.owners import Owners
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.rate_tables import read_rate_tables
+from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.api import opened_ports, recordings_of
 from infra.apps.engines import Engines, KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
@@ -95,6 +97,7 @@ async def running_platform(settings: Settings, services: Services, installation:
         app.include_router(voice.worker.router)
         await caught_up(side.directory)
         await stack.enter_async_context(serving(app, listening))
+        await stack.enter_async_context(serving_grpc(app, f"{settings.http_host}:{settings.grpc_port or 0}", time.monotonic))
         # Who listens is told that it ends, else the web server would wait for them.
         stack.callback(feed.close)
         # Calls end before the web server stops: the carrier asks it what follows.
