@@ -40,6 +40,7 @@ TAGS = [
     {"name": "numbers", "description": "Which agent answers which phone number."},
     {"name": "consents", "description": "What callers allow, and the proof of it."},
     {"name": "calls", "description": "What was said and heard, second by second, and what can be done in a call."},
+    {"name": "analytics", "description": "Answers, calls and what they used, by minute, hour and day."},
     {"name": "usage", "description": "What calls used, and what that costs."},
     {"name": "flags", "description": "Switches that calls read when they begin."},
     {"name": "environments", "description": "Where which version of which agent answers."},

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 RESOURCES = (
     "access",
     "agents",
+    "analytics",
     "api-keys",
     "calls",
     "consents",

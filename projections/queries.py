@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from events.admission import Fence
 from events.positions import Position
@@ -60,6 +60,14 @@ class Rows(Protocol):
         self, series: Series[E], tenant: str, row_id: str, *, after_version: int = 0, limit: int | None = None
     ) -> Sequence[E]:
         """A stream's entries in the order of its facts."""
+
+    async def counts_over_time(
+        self, series: Series[E], organisation: str, *, per: str, begins: datetime, ends: datetime, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """An organisation's counts of a series that is looked at by time, from `begins` on, before `ends`, in their order.
+
+        `per`: minute, hour or day (UTC). Each has its `bucket`, the columns that it is of, `entries`, and each sum and largest by name.
+        """
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         """Wait until every projection has seen the positions; False when that was not in time. At once for none.

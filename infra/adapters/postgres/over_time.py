@@ -74,6 +74,17 @@ def shown(series: Series[Any]) -> Sequence[str]:
     return [*statements, f'GRANT USAGE ON SCHEMA "{view_schema}" TO {READER}']
 
 
+def counts_of(series: Series[Any], per: str) -> str:
+    """The question for an organisation's counts ($1) from a time on ($2), before another ($3), and for how many at most ($4)."""
+    if per not in LEVELS:
+        raise ValueError(f"nothing is counted by {per}, but by {', '.join(LEVELS)}")
+    order = ", ".join(f'"{name}"' for name in ("bucket", *_over(series).by))
+    return (
+        f'SELECT {", ".join(_names(series))} FROM "{view_schema_of(series)}"."{series.name}_{per}" '
+        f"WHERE tenant = $1 AND bucket >= $2 AND bucket < $3 ORDER BY {order} LIMIT $4"
+    )
+
+
 async def is_native(connection: Connection, series: Series[Any]) -> bool:
     """Whether we keep its ranges and counts ourselves."""
     return bool(await connection.fetchval("SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)", relation_of(series)))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
@@ -10,6 +11,7 @@ import asyncpg
 from events.admission import Fence
 from events.positions import Position
 from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.over_time import counts_of
 from infra.adapters.postgres.progress import Progress
 from infra.adapters.postgres.shapes import key_of, names, relation, relation_of, view_of
 from infra.adapters.postgres.walls import Asked
@@ -82,6 +84,13 @@ class PostgresRows:
         sql = f"{compiled.select} WHERE tenant = $1 AND id = $2 AND version > $3 ORDER BY version, n LIMIT $4"
         with unavailable():
             return [compiled.build(record) for record in await self._asked.fetch(sql, tenant, row_id, after_version, limit)]
+
+    async def counts_over_time(
+        self, series: Series[E], organisation: str, *, per: str, begins: datetime, ends: datetime, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        sql = counts_of(series, per)
+        with unavailable():
+            return [dict(each) for each in await self._asked.fetch(sql, organisation, begins, ends, limit)]
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         return await self._progress.wait_for(positions, timeout_seconds)
