@@ -1,6 +1,7 @@
 """How far the projections are, and waiting until they have seen a write."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -22,12 +23,16 @@ log = structlog.get_logger()
 _REACHED = f"""
 SELECT DISTINCT ON (topic, partition) topic, partition, next_offset, term, claim_id FROM {READ_SIDE}.checkpoints
 WHERE projection IN (SELECT projection FROM {READ_SIDE}.builds WHERE state = 'live' AND name = ANY($1))
-ORDER BY topic, partition, next_offset
+{{}}ORDER BY topic, partition, next_offset
 """
+_EVERYWHERE = _REACHED.format("")
+_AT = _REACHED.format("AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::integer[])) ")
 # A connection can die without a word; who waits asks again this often in any case.
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
+# A position may name any number; Kafka has no partition beyond this one.
+_LAST_PARTITION = 2**31 - 1
 
 
 class Progress:
@@ -39,17 +44,20 @@ class Progress:
     def __init__(self, pool: Pool, projections: Collection[Projection]) -> None:
         self._pool = pool
         self._names = [projection.name for projection in projections]
-        self._reached: Mapping[tuple[str, int], tuple[int, Fence]] = {}
+        self._reached: dict[tuple[str, int], tuple[int, Fence]] = {}
         self._moved = asyncio.Event()
         self._looked = asyncio.Condition()
-        self._waiting = 0
+        self._waited_for: Counter[tuple[str, int]] = Counter()
         self._away = ""
 
     async def read(self) -> Mapping[tuple[str, int], tuple[int, Fence]]:
         """Next offset and fence by (topic, partition). Raises RowsUnavailable."""
+        return await self._read(_EVERYWHERE)
+
+    async def _read(self, sql: str, *places: Sequence[object]) -> Mapping[tuple[str, int], tuple[int, Fence]]:
         with raising(RowsUnavailable):
             try:
-                records = await self._pool.fetch(_REACHED, self._names)
+                records = await self._pool.fetch(sql, self._names, *places)
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
                 return {}
         return {(each["topic"], each["partition"]): (each["next_offset"], Fence(each["term"], each["claim_id"])) for each in records}
@@ -60,7 +68,8 @@ class Progress:
             return True
         if self._away:
             raise RowsUnavailable(self._away)
-        self._waiting += 1
+        places = [(each.topic, each.partition) for each in positions]
+        self._waited_for.update(places)
         # What was committed before we began to listen is known by looking once.
         self._moved.set()
         try:
@@ -69,7 +78,9 @@ class Progress:
         except TimeoutError:
             return False
         finally:
-            self._waiting -= 1
+            self._waited_for.subtract(places)
+            # A count of zero is not waited for.
+            self._waited_for = +self._waited_for
         if not self._has_seen(positions):
             raise RowsUnavailable(self._away)
         return True
@@ -124,12 +135,12 @@ class Progress:
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._moved.wait()
             self._moved.clear()
-            if not self._waiting and not self._away:
+            if not self._waited_for and not self._away:
                 continue
             try:
                 with raising(RowsUnavailable):
                     async with asyncio.timeout(_ANSWER_SECONDS):
-                        self._reached = await self.read()
+                        await self._look_at([place for place in self._waited_for if place[1] <= _LAST_PARTITION])
             except RowsUnavailable as cause:
                 # Nobody waits for what cannot come soon: it is said at once, until it answers again.
                 self._away = str(cause)
@@ -138,6 +149,11 @@ class Progress:
             else:
                 self._away = ""
                 await self._say()
+
+    async def _look_at(self, places: Sequence[tuple[str, int]]) -> None:
+        """There are hundreds of checkpoints, and a few are asked for."""
+        found = await self._read(_AT, [topic for topic, _ in places], [partition for _, partition in places])
+        self._reached = {place: reached for place, reached in self._reached.items() if place not in places} | dict(found)
 
     async def _say(self) -> None:
         async with self._looked:

@@ -136,6 +136,9 @@ class TestWaitFor:
         position = await desk.know(flag("a"), ON)
         assert await desk.rows.wait_for([position], 5)
         assert not await desk.rows.wait_for([Position(topic_of("flags"), 0, 10**6, FENCE)], 0.05)
+        assert not await desk.rows.wait_for([Position(topic_of("flags"), 10**30, 0, FENCE)], 0.05)
+        # Whoever looks for those who wait has survived what was no partition.
+        assert await desk.rows.wait_for([await desk.know(flag("a"), OFF)], 60)
 
     async def test_waits_for_nothing_when_nothing_is_asked(self, desk: Desk) -> None:
         assert await desk.rows.wait_for([], 0.05)
