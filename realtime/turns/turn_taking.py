@@ -223,7 +223,9 @@ def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, c
     began = floor.started_ms if floor.started_ms is not None or not text else max(signal.start_ms, floor.settled_ms, 0)
     judged = signal.turn is not TurnMark.NONE
     heard = replace(
-        floor, started_ms=began, interim="", recognised_ms=signal.at_ms, judged=judged,
+        floor, started_ms=began, interim="", judged=judged,
+        # A final without words, which only answers our question for one, changes nothing of what was known.
+        recognised_ms=signal.at_ms if text or floor.recognised_ms is None else floor.recognised_ms,
         ended_ms=floor.ended_ms if floor.open and not (judged and floor.speaking) else signal.end_ms,
     )  # fmt: skip
     if text:

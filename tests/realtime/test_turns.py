@@ -80,6 +80,12 @@ class TestEndOfTurn:
         _, outcome = after(STARTED, STOPPED, words("When are you open?", at_ms=2400, from_finalize=False, end_ms=2000))
         assert isinstance(outcome[-1], TurnOver)
 
+    def test_knows_the_words_since_they_came_and_not_since_a_final_without_any(self) -> None:
+        own, answer = words("When are you open", at_ms=2350, from_finalize=False, end_ms=1900), words("", at_ms=2400)
+        _, outcome = after(STARTED, STOPPED, own, answer)
+        assert isinstance(outcome[-1], TurnOver)
+        assert outcome[-1].recognised_ms == 2350
+
     def test_does_not_believe_one_that_ends_before(self) -> None:
         floor, outcome = after(STARTED, STOPPED, words("When are you open?", at_ms=2310, from_finalize=False, end_ms=1500))
         assert outcome == []
