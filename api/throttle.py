@@ -29,5 +29,8 @@ class Throttle:
 
 
 def place_of(keyring: KeyRing, request: Request) -> str:
-    """The asker's place in the network, by keyed hash: a network address is personal data too."""
+    """The asker's place in the network, by keyed hash: a network address is personal data too.
+
+    Behind a balancer it is what the balancer says, if `FORWARDED_ALLOW_IPS` names the balancer; else everybody comes from one place.
+    """
     return keyring.reference("place", request.client.host if request.client else "")
