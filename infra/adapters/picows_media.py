@@ -61,8 +61,9 @@ class _Socket(WSListener):
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._transport = None
-        if self._media is not None:
-            self._media.disconnected()
+        media, self._media = self._media, None
+        if media is not None:
+            media.disconnected()
 
     def send(self, text: bytes) -> None:
         if self._transport is not None and not self._transport.is_close_frame_sent:

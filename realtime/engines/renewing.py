@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from realtime.engines.reaching import Tries
 from realtime.ports import EngineUnavailable
@@ -13,6 +13,14 @@ class Closable(Protocol):
 
 
 S = TypeVar("S", bound=Closable)
+
+
+def _nothing(*_told: object) -> None:
+    """Nobody is there any more."""
+
+
+async def _nowhere(_number: int) -> Any:
+    raise EngineUnavailable("none", "the call is over")
 
 
 class Renewing(Generic[S]):
@@ -86,6 +94,8 @@ class Renewing(Generic[S]):
         self.stream = None
         if self._letting_go:
             await asyncio.wait(self._letting_go)
+        # Whoever made us holds us, and these are theirs: none is to wait for a collector.
+        self._reach, self._take, self._broke = _nowhere, _nothing, _nothing
 
     def _let_go(self, stream: S | None) -> None:
         if stream is not None:

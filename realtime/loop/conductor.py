@@ -27,7 +27,7 @@ from realtime.hearing.ears import Ears
 from realtime.hearing.echo import Echo
 from realtime.hearing.echo import Thresholds as EchoThresholds
 from realtime.loop.errands import Alarms, Errands
-from realtime.loop.facts_queue import Accepted, Away, Declined, FactsQueue, Outcome
+from realtime.loop.facts_queue import FactsQueue, Outcome, told_as
 from realtime.loop.in_hand import CallInHand, TakesOver
 from realtime.loop.observing import Observing, Watched
 from realtime.machine import effects as do
@@ -120,6 +120,15 @@ class Conductor:
 
     async def run(self) -> None:
         """The whole call. Returns when its end, and all that was told of it, is on the log; cancelling it leaves the rest unsaid."""
+        try:
+            await self._run_whole()
+        finally:
+            # The parts of a call hold each other: without this all its sound and words would wait for a collector that seldom comes.
+            self._finished.cancel()
+            self._errands, self._observers = None, []
+            del self._ears, self._mouth, self._shelving, self._recorder, self._keypad, self._playing, self._alarms
+
+    async def _run_whole(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             faults = self._engines.checks(tooling.offered(self._call.briefing))
             self._errands = Errands(tasks, self._engines.model, self._call.tools, self.give, self.now_ms, faults)
@@ -296,15 +305,7 @@ class Conductor:
         self.give(signals.TimerFired(at_ms=self.now_ms(), timer=timer, of=of))
 
     def _told(self, request: int, outcome: Outcome) -> None:
-        match outcome:
-            case Accepted(version=version):
-                self.give(signals.CommandAccepted(at_ms=self.now_ms(), request=request, version=version))
-            case Declined(code=code):
-                self.give(signals.CommandDeclined(at_ms=self.now_ms(), request=request, code=code))
-            case Away():
-                self.give(signals.LogAway(at_ms=self.now_ms(), request=request))
-            case _:
-                assert_never(outcome)
+        self.give(told_as(outcome, request, self.now_ms()))
 
     def _recorded(self, recorded: Recorded[Fact]) -> None:
         # The call's stream holds facts of its room and no others.

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 
@@ -30,6 +30,7 @@ from events.registry import Fact
 from events.sealing import digest_of
 from events.streams import StreamId
 from realtime.loop.tracing import root_of, trace_of
+from realtime.machine import signals
 
 log = structlog.get_logger()
 
@@ -58,6 +59,19 @@ class Away:
 
 Outcome = Accepted | Declined | Away
 Told = Callable[[Outcome], None]
+
+
+def told_as(outcome: Outcome, request: int, at_ms: int) -> signals.Signal:
+    """The signal by which the machine hears what came of what it asked for."""
+    match outcome:
+        case Accepted(version=version):
+            return signals.CommandAccepted(at_ms=at_ms, request=request, version=version)
+        case Declined(code=code):
+            return signals.CommandDeclined(at_ms=at_ms, request=request, code=code)
+        case Away():
+            return signals.LogAway(at_ms=at_ms, request=request)
+        case _:
+            assert_never(outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Whole calls: webhook, media socket, machine and log together, with a caller who sends audio only."""
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,7 +19,15 @@ from events.calls.thinking import ToolAnswered
 from events.consents import ConsentGranted, ConsentRevoked
 from infra.emulators.twilio.caller import Caller, Line
 from infra.emulators.twilio.carrier import CarrierCall
+from realtime.carrier.media_socket import MediaSocket
+from realtime.hearing.contours import Contour
+from realtime.hearing.ears import Ears
+from realtime.loop.conductor import Conductor
+from realtime.loop.facts_queue import FactsQueue
+from realtime.machine.state import CallState
 from realtime.ports import ModelEvent, ModelRequest, ModelStopped, TextDelta, TokenUsage, Tool, ToolSpec, ToolUse, Transcript
+from realtime.recording.recorder import Recorder
+from realtime.speaking.mouth import Mouth
 from realtime.worker import WorkerSettings
 from tests.realtime.office import AUTH_TOKEN, CALLER, INCARNATION, NUMBER, Desk, Office, open_office
 from tests.realtime.scene import briefing
@@ -77,6 +86,28 @@ def notes(call: CarrierCall) -> list[str]:
 
 
 class TestCall:
+    async def test_leaves_nothing_behind_that_waits_for_a_collector(self) -> None:
+        parts = (Conductor, Ears, Contour, Mouth, Recorder, CallState, FactsQueue, MediaSocket)
+
+        def left() -> Counter[type]:
+            return Counter(type(each) for each in gc.get_objects() if type(each) in parts)
+
+        async with open_office(thoughts, desk=SHORT) as office:
+            gc.collect()
+            gc.disable()
+            try:
+                before = left()
+                await ring(office, says("goodbye"))
+                # The recogniser of tests remembers its streams, and who listened to them.
+                office.ears.streams.clear()
+                async with asyncio.timeout(10):
+                    # The carrier's end of the socket may take a moment.
+                    while kept := left() - before:
+                        assert set(kept) <= set(parts)
+                        await asyncio.sleep(0.01)
+            finally:
+                gc.enable()
+
     async def test_is_held_from_disclosure_to_goodbye(self) -> None:
         tools = PlainTools(tools=(FIND,), answers={"find_slot": "friday nine"}, takes_seconds=0.6)
         async with open_office(thoughts, tools=tools, desk=SHORT) as office:

@@ -23,6 +23,10 @@ _CLEAR_MS: Final = 63 * WINDOW_MS
 _BATCH_MS_PER_CALL: Final = 0.5
 
 
+def _nobody(_windows: Sequence[tuple[int, float]]) -> None:
+    """Listens no more."""
+
+
 class _Stream:
     """One call's windows. `pending` begins with the context of the next one; `slot` is where the network's state of it lies."""
 
@@ -46,6 +50,8 @@ class _Stream:
         if not self.closed:
             self.closed = True
             self._engine.closed(self)
+            # Whoever listens holds this stream: neither is to wait for a collector.
+            self.listener = _nobody
 
     def next_window(self) -> bytes:
         looked_at = bytes(self.pending[:LOOKED_AT])
