@@ -32,7 +32,7 @@ from events.streams import StreamId
 from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.kafka.schemas import SchemaTopic
-from infra.adapters.kafka.topics import ensure_topics, manifests
+from infra.adapters.kafka.topics import PREFIX, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import open_key_ring
 from infra.adapters.postgres.rows import PostgresRows
@@ -120,8 +120,11 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
     async with AsyncExitStack() as stack:
         key_ring, store = open_key_ring(folder / "keys" / "wrapping.key")
         stack.callback(store.close)
-        # A broker that is busy takes long to make many partitions.
-        few = [replace(each, partitions=dict.fromkeys(each.partitions, _PARTITIONS if each.generation else 1)) for each in manifests()]
+        # A broker that is busy takes long to make many partitions; the product's own topics have theirs for life.
+        few = [
+            each if prefix == PREFIX else replace(each, partitions=dict.fromkeys(each.partitions, _PARTITIONS if each.generation else 1))
+            for each in manifests()
+        ]
         counts = await ensure_topics(addresses.kafka, few, "local", prefix=prefix)
         by_room = {room: (topic_of(room), counts[topic_of(room)]) for room in ROOMS}
         kafka = await stack.enter_async_context(KafkaLog(addresses.kafka))

@@ -29,9 +29,9 @@ WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
 """
 _VIEWS = "SELECT schemaname FROM pg_views WHERE viewname = $1 AND schemaname ~ ('^v_' || $1 || '_v[0-9]+$')"
 _REGISTER = f"""
-INSERT INTO {READ_SIDE}.builds (projection, name, version, build, state)
-SELECT $1, $2, $3, $4, CASE WHEN $5 OR EXISTS (SELECT FROM {READ_SIDE}.builds WHERE name = $2 AND state = 'live') THEN 'building'
-    ELSE 'live' END
+INSERT INTO {READ_SIDE}.builds (projection, name, version, build, state, live_since)
+SELECT $1, $2, $3, $4, CASE WHEN hidden THEN 'building' ELSE 'live' END, CASE WHEN hidden THEN NULL ELSE now() END
+FROM (SELECT $5 OR EXISTS (SELECT FROM {READ_SIDE}.builds WHERE name = $2 AND state = 'live') AS hidden) there
 ON CONFLICT DO NOTHING
 """
 # Of the other build, what the live one has seen and it has not.

@@ -50,9 +50,9 @@ CREATE TABLE IF NOT EXISTS {READ_SIDE}.builds (
     state text NOT NULL, begun_at timestamptz NOT NULL DEFAULT now(), live_since timestamptz
 );
 CREATE INDEX IF NOT EXISTS builds_live ON {READ_SIDE}.builds (name) WHERE state = 'live';
-INSERT INTO {READ_SIDE}.builds (projection, name, version, build, state)
+INSERT INTO {READ_SIDE}.builds (projection, name, version, build, state, live_since)
 SELECT DISTINCT ON (split_part(projection, '.v', 1)) projection, split_part(projection, '.v', 1), split_part(projection, '.v', 2)::integer,
-    1, 'live'
+    1, 'live', now()
 FROM (SELECT DISTINCT projection FROM {READ_SIDE}.checkpoints WHERE NOT EXISTS (SELECT FROM {READ_SIDE}.builds)) before
 ORDER BY split_part(projection, '.v', 1), split_part(projection, '.v', 2)::integer DESC;
 """

@@ -23,6 +23,8 @@ from infra.adapters.signal_folder import SignalFolder
 from infra.apps.installation import operator_key
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
+from projections.calls import CALLS as CALL_ROWS
+from projections.ports import named
 from realtime.ports import RecordedStretch
 from tests.api.platform import Platform, Tenant, platform
 from tests.api.test_calls import call_under_way, subject_of
@@ -177,6 +179,22 @@ class TestEvents:
         room = await desk.types("events", "tail", "--room", "kitchen")
         assert room.returncode == 1
         assert "There is no room kitchen" in room.stderr
+
+
+class TestProjections:
+    async def test_are_built_beside_and_switched_to_by_one_command(self, desk: Desk) -> None:
+        built = await desk.types("rebuild", "flags", "--beside", "--switch", "--because", "a test")
+        assert built.returncode == 0, built.stderr
+        assert "Readers see flags.v1.b2; flags.v1 is kept warm." in built.stdout
+        listed = {each["projection"]: each for each in json.loads((await desk.types("projections", "list", "--json")).stdout)}
+        assert (listed["flags.v1.b2"]["state"], listed["flags.v1"]["state"], listed[named(CALL_ROWS)]["state"]) == ("live", "warm", "live")
+        assert listed["journal.v1"]["bytes"] > listed["flags.v1"]["bytes"] > 0
+        compared = await desk.types("projections", "compare", "flags")
+        assert (compared.returncode, "No row differs." in compared.stdout) == (0, True), compared.stderr
+        back = await desk.types("projections", "rollback", "flags", "--because", "a test")
+        assert "Readers see flags.v1; flags.v1.b2 is kept warm." in back.stdout
+        refused = await desk.types("projections", "drop", "flags.v1", "--because", "a test")
+        assert (refused.returncode, "Switch to another build first" in refused.stderr) == (1, True)
 
 
 class TestWithoutAStack:
