@@ -44,6 +44,8 @@ TAGS = [
     {"name": "usage", "description": "What calls used, and what that costs."},
     {"name": "flags", "description": "Switches that calls read when they begin."},
     {"name": "environments", "description": "Where which version of which agent answers."},
+    {"name": "operations", "description": "Long work: what was asked for, how far it is, and what came of it."},
+    {"name": "exports", "description": "An organisation's facts as files."},
     {"name": "events", "description": "What happens, as it happens."},
     {"name": "webhooks", "description": "Addresses to which events are sent."},
     {"name": "lookup", "description": "Any name that a thing has leads to it."},

@@ -77,6 +77,17 @@ class Recordings(Protocol):
         """A call's recording; None where nothing was kept, or the caller was erased. Raises RecordingsUnavailable."""
 
 
+class ExportsUnavailable(Exception):
+    """The files of exports cannot be read now; the text says why."""
+
+
+class Exports(Protocol):
+    """What operations made of an organisation's facts."""
+
+    async def content(self, organisation_id: str, operation_id: str, kept_as: str) -> bytes | None:
+        """A whole file; None where it is not there, or the organisation was erased. Raises ExportsUnavailable."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing that this process needs, and how it is. `needed`: without it the process is not ready."""
@@ -117,6 +128,7 @@ class Ports:
     api_keys: ApiKeys
     keyring: KeyRing
     recordings: Recordings
+    exports: Exports
     feed: Feed
     health: Health
     clock: Clock

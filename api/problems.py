@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from api.ports import RecordingsUnavailable
+from api.ports import ExportsUnavailable, RecordingsUnavailable
 from api.trace import trace_of
 from commands.decider import CommandRefused, NotFound
 from commands.dispatch import CommandIdReused, CommitInDoubt, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable
@@ -233,7 +233,7 @@ def of_log(error: LogUnavailable | CommitInDoubt | CommandIdReused | CommitTooLa
             return Problem(PRECONDITION_FAILED, str(error), headers={"ETag": f'"{found}"'}, expected=expected, found=found)
 
 
-def unavailable(error: RowsUnavailable | RecordingsUnavailable) -> Problem:
+def unavailable(error: RowsUnavailable | RecordingsUnavailable | ExportsUnavailable) -> Problem:
     return Problem(READS_UNAVAILABLE, str(error) or READS_UNAVAILABLE.meaning, headers={"Retry-After": "1"})
 
 
@@ -277,5 +277,6 @@ def install(app: FastAPI, methods_at: Callable[[str], Iterable[str]]) -> None:
         answering(kind, of_log)
     answering(RowsUnavailable, unavailable)
     answering(RecordingsUnavailable, unavailable)
+    answering(ExportsUnavailable, unavailable)
     # The framework logs the exception and raises it again for the root to see, after this answer has gone out.
     answering(Exception, lambda _: Problem(INTERNAL, INTERNAL.meaning))

@@ -12,6 +12,7 @@ from commands.environments import ENVIRONMENTS
 from commands.flags import FLAGS
 from commands.memberships import INVITATIONS, MEMBERSHIPS, ROLES
 from commands.numbers import NUMBERS
+from commands.operations import OPERATIONS
 from commands.organisations import ORGANISATIONS
 from commands.people import EMAILS, PEOPLE, SESSIONS
 from commands.upkeep import UPKEEP
@@ -33,6 +34,7 @@ DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {
         INVITATIONS,
         MEMBERSHIPS,
         NUMBERS,
+        OPERATIONS,
         ORGANISATIONS,
         PEOPLE,
         ROLES,

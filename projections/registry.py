@@ -14,6 +14,7 @@ from projections.live import Live
 from projections.measures import CALL_MEASURES, TURN_MEASURES, USAGE_MEASURES
 from projections.memberships import INVITATIONS, MEMBERSHIPS, ROLES
 from projections.numbers import NUMBERS
+from projections.operations import OPERATIONS
 from projections.organisations import ORGANISATIONS
 from projections.people import PEOPLE, SESSIONS
 from projections.ports import Projection
@@ -32,6 +33,7 @@ TABLES: tuple[Table[Any], ...] = (
     CALL_USAGE,
     FLAGS,
     ENVIRONMENTS,
+    OPERATIONS,
     WEBHOOKS,
     PEOPLE,
     SESSIONS,

@@ -17,6 +17,7 @@ from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.redis_limits import RedisLimits
 from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.alongside import alongside
+from infra.apps.export_files import StoredExports
 from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
 from infra.apps.health import HealthOf, of_directory, of_lag, of_log, of_read_models
 from infra.apps.installation import Installation
@@ -69,7 +70,7 @@ async def opened_ports(
     installation, passwords = footing.installation, Argon2Passwords()
     ports = Ports(
         dispatch=dispatch, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=directory, keyring=installation.key_ring,
-        recordings=recordings_of(footing, models), feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
+        recordings=recordings_of(footing, models), exports=StoredExports(store=footing.objects.exports, keyring=installation.key_ring), feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix), webhooks_private=footing.settings.webhooks_private,
         access=directory.access, passwords=passwords,

@@ -15,12 +15,15 @@ from events.records import RawRecord, recorded
 from events.registry import Fact, type_of
 from events.rooms import ROOMS
 from events.streams import topic_of
+from infra.adapters.fact_files import entry_of
 from infra.apps.cli import asynchronous
+from infra.apps.export import export
 from infra.apps.standing import LogSide, log_side
 from infra.apps.story import in_clear, plain
 from infra.apps.terminal import VerbFailed, results
 
 events = typer.Typer(help="Read the log.", no_args_is_help=True)
+events.command("export")(export)
 Json = Annotated[bool, typer.Option("--json", help="For programs: one object a line.")]
 Room = Annotated[list[str] | None, typer.Option(help=f"Only of this room: {', '.join(ROOMS)}. May be repeated.")]
 
@@ -126,7 +129,7 @@ def _tell(side: LogSide, raw: RawRecord, *, json: bool, whole: bool = False) -> 
     fact = recorded(raw, side.reader.codec)
     data = plain(fact.fact, lambda sealed: in_clear(side.key_ring, sealed))
     if json:
-        results.print(dumps(_entry(fact, data), ensure_ascii=False), markup=False, soft_wrap=True)
+        results.print(dumps(entry_of(fact, data), ensure_ascii=False), markup=False, soft_wrap=True)
         return
     head = f"{fact.appended_at:%Y-%m-%d %H:%M:%S.%f}"[:-3]
     place = f"{raw.topic} {raw.partition}/{raw.offset}"
@@ -137,19 +140,3 @@ def _tell(side: LogSide, raw: RawRecord, *, json: bool, whole: bool = False) -> 
     if whole:
         for name, value in data.items():
             results.print(Text(f"    {name} = {value}"), soft_wrap=True)
-
-
-def _entry(fact: Recorded[Fact], data: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": type_of(fact.fact).ce_type,
-        "stream": str(fact.stream),
-        "version": fact.version,
-        "position": str(fact.position),
-        "event_id": str(fact.event_id),
-        "occurred_at": fact.occurred_at.isoformat(),
-        "appended_at": fact.appended_at.isoformat(),
-        "actor": fact.actor,
-        "causation": None if fact.causation is None else str(fact.causation),
-        "correlation_id": fact.correlation_id.hex(),
-        "data": data,
-    }

@@ -18,6 +18,7 @@ from infra.apps.installation import Installation
 from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
 from infra.apps.owning import running_owners
+from infra.apps.long_work import running_operations
 from infra.apps.read_side import (
     ReadSide,
     caught_up,
@@ -85,6 +86,7 @@ async def running_platform(settings: Settings, services: Services, installation:
         await stack.enter_async_context(
             running_webhooks(reader, owners, models.rows.progress, sending, claims=owning.claims, shared=shared)
         )
+        await stack.enter_async_context(running_operations(footing, owners, owning.address))
         listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"

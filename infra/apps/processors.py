@@ -1,4 +1,4 @@
-"""`aybiza run processors`: the process managers, in one such process at a time, and the webhooks, which all of them share."""
+"""`aybiza run processors`: the process managers, in one such process at a time, and what all of them share: webhooks, long work."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from infra.adapters.rate_tables import read_rate_tables
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.installation import Installation
+from infra.apps.long_work import running_operations
 from infra.apps.owning import running_owners
 from infra.apps.read_side import opened_read_models, running_processors
 from infra.apps.webhooks import Sending, running_webhooks
@@ -29,5 +30,6 @@ async def running(settings: Settings, services: Addresses, installation: Install
         await stack.enter_async_context(
             running_webhooks(footing.reader, owners, models.rows.progress, sending, claims=owning.claims, shared=footing.shared)
         )
+        await stack.enter_async_context(running_operations(footing, owners, owning.address))
         stack.enter_context(remembered(settings.state_dir, "processors", peer=owning.address))
         yield "process managers follow the log, webhooks are sent"

@@ -1,4 +1,4 @@
-"""Where recordings and the signals of calls lie: folders beside the log's own state, or a bucket."""
+"""Where recordings, the signals of calls and the files of exports lie: folders beside the log's own state, or a bucket."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +15,7 @@ from realtime.rerun.ports import SignalStore
 class ObjectStores:
     recordings: RecordingStore
     signals: SignalStore
+    exports: RecordingStore
 
 
 @asynccontextmanager
@@ -23,10 +24,16 @@ async def opened_objects(settings: Settings) -> AsyncIterator[ObjectStores]:
     bucket = settings.recordings_bucket
     if bucket is None:
         folder = settings.state_dir
-        yield ObjectStores(recordings=RecordingFolder(folder / "recordings"), signals=SignalFolder(folder / "signals"))
+        yield ObjectStores(
+            recordings=RecordingFolder(folder / "recordings"), signals=SignalFolder(folder / "signals"),
+            exports=RecordingFolder(folder / "exports"),
+        )  # fmt: skip
         return
     # The SDK costs memory and time: only who asks for it has it.
     from infra.adapters.s3 import S3Recordings, S3Signals, s3_client  # noqa: PLC0415
 
     async with s3_client(region=settings.bedrock_region, endpoint_url=settings.recordings_endpoint_url) as client:
-        yield ObjectStores(recordings=S3Recordings(client, bucket), signals=S3Signals(client, bucket))
+        yield ObjectStores(
+            recordings=S3Recordings(client, bucket), signals=S3Signals(client, bucket),
+            exports=S3Recordings(client, bucket, prefix="exports/"),
+        )  # fmt: skip

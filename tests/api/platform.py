@@ -41,7 +41,10 @@ from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.redis import connected as redis_connected
 from infra.adapters.redis_vectors import RedisVectors
 from infra.apps.alongside import alongside
+from infra.apps.export_files import StoredExports
+from infra.apps.exporting import export_work
 from infra.apps.listening import listen
+from infra.apps.operations import Operating
 from infra.apps.read_side import running_read_side
 from infra.apps.recordings import StoredRecordings
 from infra.apps.web import serving
@@ -144,12 +147,15 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         recordings = RecordingFolder(folder / "recordings")
         client = await stack.enter_async_context(redis_connected(addresses.redis))
         feed = Feed(reader, list(map(topic_of, ROOMS)), read_side.rows.progress, RedisVectors(client, prefix=f"{prefix}:"))
-        await stack.enter_async_context(alongside({"feed": feed.run}))
+        exports = StoredExports(store=RecordingFolder(folder / "exports"), keyring=key_ring)
+        works = {"export": export_work(reader, exports, key_ring, topic_of=topic_of)}
+        operating = Operating(reader=reader, dispatch=owners, works=works, worker="test", topic_of=topic_of)
+        await stack.enter_async_context(alongside({"feed": feed.run, "operations": operating.run}))
         # The parameters are for speed: what is tested is not how dear a guess is.
         passwords = stack.enter_context(closing(Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))))
         ports = Ports(
             dispatch=owners, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=read_side.directory, keyring=key_ring,
-            recordings=StoredRecordings(rows=models.guarded_rows, store=recordings, keyring=key_ring), feed=feed, health=all_is_well,
+            recordings=StoredRecordings(rows=models.guarded_rows, store=recordings, keyring=key_ring), exports=exports, feed=feed, health=all_is_well,
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)), access=read_side.directory.access, passwords=passwords,
             sign_ins=MANY, sign_ins_from_one=MANY,
