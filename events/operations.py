@@ -41,7 +41,10 @@ class OperationFile:
 @event("operation-progressed", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationProgressed:
-    """So much is done and stays done; said now and then. `position`: where the next attempt would go on. `files`: those since the last time."""
+    """So much is done and stays done; said now and then.
+
+    `position`: where the next attempt would go on. `files`: those since the last time.
+    """
 
     attempt: int
     done: int
@@ -85,11 +88,5 @@ class OperationFileFetched:
 
 
 OperationEvent = (
-    OperationRequested
-    | OperationBegun
-    | OperationProgressed
-    | OperationDone
-    | OperationFailed
-    | OperationCancelled
-    | OperationFileFetched
+    OperationRequested | OperationBegun | OperationProgressed | OperationDone | OperationFailed | OperationCancelled | OperationFileFetched
 )

@@ -106,7 +106,7 @@ class _Lines:
         return [Made(".ndjson", bytes(self._lines), self.facts)]
 
 
-_META: Final = [
+_META: Final[list[dict[str, Any]]] = [
     {"name": "stream", "type": "string"},
     {"name": "version", "type": "long"},
     {"name": "position", "type": "string"},
@@ -175,15 +175,16 @@ class _Columns:
 
     def __init__(self, shown: Shown) -> None:
         try:
-            import pyarrow as arrow
-            import pyarrow.parquet as parquet
+            # An extra of the installation, and slow to import.
+            import pyarrow as pa  # noqa: PLC0415
+            from pyarrow import parquet  # noqa: PLC0415
         except ImportError as cause:
             raise FormatMissing("Parquet is written by pyarrow, which is not here. Type: pip install 'aybiza[export]'") from cause
-        self._arrow, self._shown = arrow, shown
-        text, time = arrow.string(), arrow.timestamp("us", tz="UTC")
-        kinds = {"version": arrow.int64(), "occurred_at": time, "appended_at": time}
+        self._arrow, self._shown = pa, shown
+        text, time = pa.string(), pa.timestamp("us", tz="UTC")
+        kinds = {"version": pa.int64(), "occurred_at": time, "appended_at": time}
         names = [*(str(each["name"]) for each in _META), "type", "data"]
-        self._schema = arrow.schema([(name, kinds.get(name, text)) for name in names])
+        self._schema = pa.schema([(name, kinds.get(name, text)) for name in names])
         self._into = io.BytesIO()
         self._writer = parquet.ParquetWriter(self._into, self._schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []

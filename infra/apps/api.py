@@ -70,7 +70,9 @@ async def opened_ports(
     installation, passwords = footing.installation, Argon2Passwords()
     ports = Ports(
         dispatch=dispatch, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=directory, keyring=installation.key_ring,
-        recordings=recordings_of(footing, models), exports=StoredExports(store=footing.objects.exports, keyring=installation.key_ring), feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
+        recordings=recordings_of(footing, models),
+        exports=StoredExports(store=footing.objects.exports, keyring=installation.key_ring),
+        feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix), webhooks_private=footing.settings.webhooks_private,
         access=directory.access, passwords=passwords,

@@ -1,18 +1,17 @@
 """`aybiza events`: the log itself, fact by fact, read as any program reads it."""
 
 import heapq
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from json import dumps
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from events.headers import Kind
-from events.recorded import Recorded
 from events.records import RawRecord, recorded
-from events.registry import Fact, type_of
+from events.registry import type_of
 from events.rooms import ROOMS
 from events.streams import topic_of
 from infra.adapters.fact_files import entry_of

@@ -24,7 +24,9 @@ class Folder:
     def __init__(self, folder: Path, asked: Mapping[str, Any]) -> None:
         self._folder, self._asked = folder, asked
         kept = folder / _POSITION
-        self._kept: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {"asked": asked, "position": "", "parts": 0, "facts": 0}
+        self._kept: dict[str, Any] = (
+            json.loads(kept.read_text()) if kept.exists() else {"asked": asked, "position": "", "parts": 0, "facts": 0}
+        )
         if self._kept["asked"] != asked:
             raise VerbFailed(f"{folder} holds another export ({self._kept['asked']}). Take another folder, or ask as then.")
 
@@ -60,7 +62,9 @@ async def export(
     out: Annotated[Path, typer.Option(help="The folder. Where one holds this export already, it goes on from where that stands.")],
     form: Annotated[Format, typer.Option("--format", help="What kind of files.")] = Format.NDJSON,
     since: Annotated[str | None, typer.Option("--from", help="A time of appending, or a position that an export gave. Else: all.")] = None,
-    until: Annotated[str | None, typer.Option("--to", help="As --from; facts from there on are left out. Else: the end as it is now.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", help="As --from; facts from there on are left out. Else: the end as it is now.")
+    ] = None,
     types: Annotated[str | None, typer.Option(help="Only these, apart by commas: call-ended,consent-granted.v1")] = None,
     organisation: Annotated[str | None, typer.Option(help="Only this organisation's own streams.")] = None,
 ) -> None:

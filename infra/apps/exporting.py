@@ -19,7 +19,7 @@ from events.rooms import ROOMS
 from events.sealing import KeyRing, Sealed
 from events.selecting import Select
 from events.streams import topic_of
-from infra.adapters.fact_files import Format, Made, Shown, part_in
+from infra.adapters.fact_files import Format, FormatMissing, Made, Shown, part_in
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.apps.export_files import StoredExports
 from infra.apps.operations import CannotBeDone, Note, Work

@@ -109,10 +109,8 @@ class Operating:
         async def note(done: int, position: str, files: Sequence[OperationFile] = ()) -> None:
             await self._send(stream, NoteProgress(attempt=attempt, done=done, position=position, files=tuple(files)))
 
-        work = self.works.get(row.kind)
+        work = self.works.get(row.kind, _unknown)
         try:
-            if work is None:
-                raise CannotBeDone(f"nobody here knows how to do {row.kind!r}")
             summary = await work(row, note)
         except CannotBeDone as cause:
             await self._send(stream, FailOperation(reason=str(cause)))
@@ -131,6 +129,10 @@ class Operating:
             except CommitInDoubt:
                 # Under the same id: it is done once.
                 await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _unknown(row: Operation, _: Note) -> str:
+    raise CannotBeDone(f"nobody here knows how to do {row.kind!r}")
 
 
 class _Standing:

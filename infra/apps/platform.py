@@ -17,8 +17,8 @@ from infra.apps.health import HealthOf, of_calls, of_directory, of_lag, of_log, 
 from infra.apps.installation import Installation
 from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
-from infra.apps.owning import running_owners
 from infra.apps.long_work import running_operations
+from infra.apps.owning import running_owners
 from infra.apps.read_side import (
     ReadSide,
     caught_up,

@@ -155,7 +155,8 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         passwords = stack.enter_context(closing(Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))))
         ports = Ports(
             dispatch=owners, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=read_side.directory, keyring=key_ring,
-            recordings=StoredRecordings(rows=models.guarded_rows, store=recordings, keyring=key_ring), exports=exports, feed=feed, health=all_is_well,
+            recordings=StoredRecordings(rows=models.guarded_rows, store=recordings, keyring=key_ring), exports=exports,
+            feed=feed, health=all_is_well,
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)), access=read_side.directory.access, passwords=passwords,
             sign_ins=MANY, sign_ins_from_one=MANY,

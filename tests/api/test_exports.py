@@ -1,0 +1,160 @@
+"""Exports over HTTP: the same facts in every form, of the organisation and of nobody else, sealed unless opened for a reason."""
+
+import asyncio
+import hashlib
+import io
+import json
+from typing import Any
+
+import fastavro
+import httpx
+import pytest
+from pyarrow import parquet
+
+from commands.operations import OPERATIONS, RequestOperation
+from events.streams import StreamId
+from tests.api.asking import refusal, seen
+from tests.api.platform import Platform, Tenant
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+CALLER = "+14155550188"
+FORMATS = ("ndjson", "avro", "parquet")
+
+
+async def some_facts(tenant: Tenant) -> None:
+    """Facts of three kinds, one with a sealed field."""
+    await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})
+    await tenant.api.put("/v1/flags/lamp", json={"enabled": False, "variant": "off"})
+    await tenant.api.post("/v1/consents", json={"caller": CALLER, "purpose": "recording", "evidence": "form"})
+    await tenant.api.post("/v1/agents", json={"name": "Ann"})
+
+
+async def done(tenant: Tenant, **wanted: Any) -> dict[str, Any]:
+    """An export, once it has ended."""
+    asked = await tenant.api.post("/v1/exports", json=wanted)
+    assert asked.status_code == 202, asked.text
+    query = seen(asked)
+    async with asyncio.timeout(60):
+        while True:
+            answer = (await tenant.api.get(asked.headers["Location"], params=query)).json()
+            if answer["ended_at"] is not None:
+                return dict(answer)
+
+
+async def fetched(tenant: Tenant, operation: dict[str, Any]) -> list[tuple[str, bytes]]:
+    """Its files, each as the operation says that it is."""
+    files = []
+    for file in operation["files"]:
+        answer = await tenant.api.get(file["href"], params={"reason": "a test"})
+        assert answer.status_code == 200, answer.text
+        assert (len(answer.content), hashlib.sha256(answer.content).hexdigest()) == (file["bytes"], file["sha256"])
+        files.append((file["name"], answer.content))
+    return files
+
+
+def told(name: str, content: bytes) -> list[dict[str, Any]]:
+    """The facts in a file, alike whatever its form; the fields of those in Avro are not looked at."""
+    if name.endswith(".ndjson"):
+        return [json.loads(line) for line in content.splitlines()]
+    if name.endswith(".parquet"):
+        return [{**row, "data": json.loads(row["data"])} for row in parquet.read_table(io.BytesIO(content)).to_pylist()]
+    kind = name.split("-", 2)[2].removesuffix(".avro")
+    return [{**row, "type": kind} for row in fastavro.reader(io.BytesIO(content))]  # type: ignore[dict-item]
+
+
+def places(facts: list[dict[str, Any]]) -> list[tuple[str, str, str, int]]:
+    return sorted((each["event_id"], each["position"], each["type"], each["version"]) for each in facts)
+
+
+class TestRequestExport:
+    async def test_asks_strangers_for_a_key(self, anonymous: httpx.AsyncClient) -> None:
+        assert refusal(await anonymous.post("/v1/exports", json={})) == (401, "unauthenticated")
+
+    @pytest.mark.parametrize(
+        ("wanted", "pointer"),
+        [
+            ({"since": "yesterday"}, "#/since"),
+            ({"until": "2026-11-21T10:00:00"}, "#/until"),
+            ({"types": ["weather-changed"]}, "#/types/0"),
+            ({"format": "xls"}, "#/format"),
+            ({"format": "avro", "reason": "curious"}, "#"),
+        ],
+    )
+    async def test_is_refused_with_a_pointer(self, tenant: Tenant, wanted: dict[str, Any], pointer: str) -> None:
+        answer = await tenant.api.post("/v1/exports", json=wanted)
+        assert refusal(answer) == (422, "invalid-request")
+        assert answer.json()["errors"][0]["pointer"] == pointer
+
+
+class TestExport:
+    async def test_holds_the_same_facts_in_every_form_and_nobody_elses(self, tenant: Tenant, stranger: Tenant) -> None:
+        await some_facts(tenant)
+        await some_facts(stranger)
+        facts = {}
+        for form in FORMATS:
+            # Without those of the exports themselves, of which there are more each time.
+            types = ["flag-set", "consent-granted", "agent-created"]
+            operation = await done(tenant, format=form, types=types)
+            assert (operation["status"], operation["done"]) == ("done", 4)
+            facts[form] = [fact for name, content in await fetched(tenant, operation) for fact in told(name, content)]
+        assert places(facts["ndjson"]) == places(facts["avro"]) == places(facts["parquet"])
+        by_id = {each["event_id"]: each for each in facts["parquet"]}
+        assert all(by_id[each["event_id"]]["data"] == each["data"] for each in facts["ndjson"])
+        sealed = next(each["fact"]["subject"] for each in facts["avro"] if each["type"] == "consent-granted.v1")
+        assert sealed["box"].hex() == next(each["data"]["subject"]["box"] for each in facts["ndjson"] if "consent" in each["type"])
+        assert all(each["stream"].startswith(tenant.id) for each in facts["ndjson"])
+
+    async def test_goes_on_where_another_one_ended(self, tenant: Tenant) -> None:
+        await some_facts(tenant)
+        first = await done(tenant, types=["flag-set"])
+        await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": "dim"})
+        second = await done(tenant, types=["flag-set"], since=first["position"])
+        ((name, content),) = await fetched(tenant, second)
+        assert [fact["data"]["variant"] for fact in told(name, content)] == ["dim"]
+        between = await done(tenant, types=["flag-set"], until=first["position"])
+        assert between["done"] == 2
+
+    async def test_keeps_what_is_sealed_unless_there_is_a_reason_which_stands_on_record(self, running: Platform, tenant: Tenant) -> None:
+        await some_facts(tenant)
+        ((_, sealed),) = await fetched(tenant, await done(tenant, types=["consent-granted"]))
+        assert CALLER.encode() not in sealed
+        opened = await done(tenant, types=["consent-granted"], reason="an auditor asked")
+        ((_, clear),) = await fetched(tenant, opened)
+        assert CALLER.encode() in clear
+        facts = await fetched(tenant, await done(tenant, types=["operation-requested", "operation-file-fetched"]))
+        record = [each for each in told(*facts[0]) if opened["id"] in each["stream"]]
+        assert [(each["type"], each["data"].get("because"), each["data"].get("reason")) for each in record] == [
+            ("operation-requested.v1", "an auditor asked", None), ("operation-file-fetched.v1", None, "a test"),
+        ]  # fmt: skip
+        assert record[1]["actor"].startswith("api-key:")
+        # What lies on the disk is sealed either way.
+        kept = list((running.recordings._folder.parent / "exports").rglob("*.recording"))  # noqa: SLF001
+        assert kept
+        assert not [file for file in kept if CALLER.encode() in file.read_bytes()]
+
+    async def test_is_found_by_no_other_organisation(self, tenant: Tenant, stranger: Tenant) -> None:
+        operation = await done(tenant, types=["flag-set"])
+        assert refusal(await stranger.api.get(f"/v1/operations/{operation['id']}")) == (404, "not-found")
+        assert refusal(await stranger.api.post(f"/v1/operations/{operation['id']}/cancel")) == (404, "not-found")
+        await some_facts(tenant)
+        full = await done(tenant, types=["flag-set"])
+        assert refusal(await stranger.api.get(full["files"][0]["href"])) == (404, "not-found")
+        assert refusal(await tenant.api.get(f"/v1/exports/{full['id']}/files/nothing")) == (404, "not-found")
+
+    async def test_that_has_ended_is_not_cancelled(self, tenant: Tenant) -> None:
+        operation = await done(tenant, types=["flag-set"])
+        assert refusal(await tenant.api.post(f"/v1/operations/{operation['id']}/cancel")) == (409, "operation-over")
+        listed = (await tenant.api.get("/v1/operations", params={"status": "done"})).json()["data"]
+        assert [each["id"] for each in listed] == [operation["id"]]
+
+
+class TestOperation:
+    async def test_of_which_nobody_knows_how_to_do_it_fails_and_says_so(self, running: Platform, tenant: Tenant) -> None:
+        stream = StreamId(tenant.id, "operations", "op_" + "0" * 32)
+        await running.do(OPERATIONS, stream, RequestOperation(kind="weather", wanted="{}"))
+        async with asyncio.timeout(60):
+            while True:
+                answer = await tenant.api.get(f"/v1/operations/{stream.id}")
+                if answer.is_success and answer.json()["ended_at"] is not None:
+                    break
+        assert (answer.json()["status"], answer.json()["reason"]) == ("failed", "nobody here knows how to do 'weather'")
