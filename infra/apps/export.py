@@ -29,6 +29,10 @@ class Folder:
         )
         if self._kept["asked"] != asked:
             raise VerbFailed(f"{folder} holds another export ({self._kept['asked']}). Take another folder, or ask as then.")
+        # A run that was killed may have left files that its position does not know of; what is in them comes again.
+        for file in folder.glob("part-*"):
+            if int(file.name[5:10]) > self._kept["parts"]:
+                file.unlink()
 
     @property
     def position(self) -> Cursor | None:

@@ -101,7 +101,13 @@ def shown_by(keyring: KeyRing | None) -> Shown:
 
 
 async def exported(
-    reader: KafkaLogReader, wanted: Wanted, keyring: KeyRing, *, resumed: Cursor | None = None, topic_of: TopicOf = topic_of
+    reader: KafkaLogReader,
+    wanted: Wanted,
+    keyring: KeyRing,
+    *,
+    resumed: Cursor | None = None,
+    topic_of: TopicOf = topic_of,
+    most_facts: int = _MOST_FACTS,
 ) -> AsyncIterator[Part]:
     """Part by part, from `resumed` on where that is known; the last one may have no facts, and says where the log was read to.
 
@@ -119,7 +125,7 @@ async def exported(
                 if _within(raw, wanted) and not isinstance(fact := recorded_or_parked(raw, reader.codec), ParkedRecord):
                     part.add(fact)
             reached, moved = reached.after(batch), True
-            if part.facts >= _MOST_FACTS or part.size >= _MOST_BYTES:
+            if part.facts >= most_facts or part.size >= _MOST_BYTES:
                 yield Part(part.made(), part.facts, reached)
                 part, moved = part_in(wanted.form, reader.codec, shown), False
     if part.facts or moved:

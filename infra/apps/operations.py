@@ -22,8 +22,9 @@ from commands.operations import (
 )
 from commands.ports import LogAway, Place
 from events.identifiers import derived_id
-from events.operations import OperationBegun, OperationFile
+from events.operations import OperationBegun, OperationFile, OperationRequested
 from events.parking import ParkedRecord, recorded_or_parked
+from events.recorded import Recorded
 from events.selecting import Select
 from events.streams import StreamId
 from infra.adapters.kafka.reader import KafkaLogReader
@@ -80,9 +81,7 @@ class Operating:
                 for raw in batch.records:
                     fact = recorded_or_parked(raw, self.reader.codec)
                     if not isinstance(fact, ParkedRecord):
-                        standing.rows[fact.stream] = ROWS.fold([fact], standing.rows.get(fact.stream))
-                        if (row := standing.rows[fact.stream]) is None or row.status in ENDED:
-                            del standing.rows[fact.stream]
+                        standing.take(fact)
                 if batch.next_offset >= ends.get((batch.topic, batch.partition), 0):
                     behind.discard((batch.topic, batch.partition))
                 if not behind:
@@ -139,10 +138,19 @@ class _Standing:
     """What is not done, as far as the log was read."""
 
     def __init__(self) -> None:
-        self.rows: dict[StreamId, Operation | None] = {}
+        self.rows: dict[StreamId, Operation] = {}
         self._left: set[StreamId] = set()
         self._known = False
         self._moved = asyncio.Condition()
+
+    def take(self, fact: Recorded[Any]) -> None:
+        row = self.rows.pop(fact.stream, None)
+        # Of one that has ended only its beginning was forgotten: its files are fetched long after.
+        if row is None and not isinstance(fact.fact, OperationRequested):
+            return
+        row = ROWS.fold([fact], row)
+        if row is not None and row.status not in ENDED:
+            self.rows[fact.stream] = row
 
     async def caught_up(self) -> None:
         self._known = True
@@ -159,7 +167,7 @@ class _Standing:
         """The one that was asked for first."""
         async with self._moved:
             await self._moved.wait_for(lambda: self._known and self.rows.keys() - self._left)
-            rows = {stream: row for stream, row in self.rows.items() if row is not None and stream not in self._left}
+            rows = {stream: row for stream, row in self.rows.items() if stream not in self._left}
             return min(rows, key=lambda stream: (rows[stream].requested_at, stream.id))
 
     async def has(self, stream: StreamId, attempt: int) -> Operation:
