@@ -1,6 +1,7 @@
 """The HTTP application: every room's routes, behind one gate, with one way to say no."""
 
 import time
+from collections import Counter
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -48,7 +49,7 @@ _ALWAYS = problems.answers(
     problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.UNKNOWN_FIELD,
     problems.UNKNOWN_EXPANSION, problems.UNKNOWN_VERSION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE,
     problems.BODY_TOO_DEEP, problems.INVALID_REQUEST, problems.TOO_MANY, problems.TOO_MANY_AT_ONCE, problems.KEY_REUSED,
-    problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.READS_UNAVAILABLE,
+    problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.IN_FLIGHT, problems.READS_UNAVAILABLE,
 )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def create_app(ports: Ports) -> FastAPI:
     )  # fmt: skip
     app.state.ports = ports
     app.state.within = Within(app)
+    app.state.under_way = Counter()
     shapes = shapes_of(route for room in _ROOMS for route in room.router.routes if isinstance(route, APIRoute))
     app.add_middleware(Conventions, shapes=shapes, versions=ports.versions)
     app.add_middleware(Gate, ports=ports)

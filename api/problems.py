@@ -134,6 +134,10 @@ TOO_MANY_AT_ONCE = _kind(
     "too-many-at-once", 429, "Too many requests of this key are being answered already. Wait for some of them.", retryable=True
 )
 LOG_UNAVAILABLE = _kind("log-unavailable", 503, "The log cannot be written now; nothing was changed. Try again.", retryable=True)
+IN_FLIGHT = _kind(
+    "request-in-flight", 409, "A request with this `Idempotency-Key` is being dealt with still. Send it again for its answer.",
+    retryable=True,
+)  # fmt: skip
 IN_DOUBT = _kind(
     "commit-in-doubt", 503, "No answer came in time: the change may have been made, or not. Send it again with the same `Idempotency-Key`.",
     retryable=True,

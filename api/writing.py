@@ -1,5 +1,9 @@
 """How a route changes something: one command, decided where its stream is owned, and the answer's headers."""
 
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,11 +14,14 @@ from api.auth import AnyCaller, Caller
 from api.idempotency import Intent, intent
 from api.positions import POSITION
 from api.preconditions import ExpectedVersion, tag
+from api.problems import IN_FLIGHT, At, Problem
 from api.trace import trace_of
 from api.wire import Wired
 from commands.decider import Decider
 from commands.dispatch import Committed, Dispatch, Order
 from events.streams import StreamId
+
+_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,7 @@ class Writing:
     now: datetime
     request: Request
     response: Response
+    under_way: Counter[bytes]
 
     async def __call__(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, *, step: str = "") -> Committed:
         """Returns when the facts are on the log. `step` tells several commands of one request apart; `If-Match` is for the first.
@@ -41,10 +49,27 @@ class Writing:
             correlation_id=trace.trace_id, trace_id=trace.trace_id, span_id=trace.span_id,
         )  # fmt: skip
         expected = None if step else self.expected_version
-        committed = await self.dispatch(decider, stream, command, order, expected_version=expected)
+        async with self._alone_or_in_time():
+            committed = await self.dispatch(decider, stream, command, order, expected_version=expected)
         self.response.headers[POSITION] = str(committed.position)
         tag(self.response, committed.version)
         return committed
+
+    @asynccontextmanager
+    async def _alone_or_in_time(self) -> AsyncIterator[None]:
+        """Who asks again while the first request is under way waits for its answer, and not for ever. Raises Problem."""
+        seed, again = self.intent.seed, self.intent.seed in self.under_way
+        self.under_way[seed] += 1
+        try:
+            async with asyncio.timeout(_AGAIN_SECONDS if again else None):
+                yield
+        except TimeoutError as cause:
+            at = [At(header="Idempotency-Key", detail="is in use")]
+            raise Problem(IN_FLIGHT, IN_FLIGHT.meaning, errors=at, headers={"Retry-After": "1"}) from cause
+        finally:
+            self.under_way[seed] -= 1
+            if not self.under_way[seed]:
+                del self.under_way[seed]
 
     def created_at(self, address: str) -> None:
         """Where the new thing is found (`Location`)."""
@@ -61,7 +86,14 @@ async def writing(
 ) -> Writing:
     """The writing of this request."""
     return Writing(
-        dispatch=ports.dispatch, who=who, intent=wanted, expected_version=expected, now=ports.clock(), request=request, response=response
+        dispatch=ports.dispatch,
+        who=who,
+        intent=wanted,
+        expected_version=expected,
+        now=ports.clock(),
+        request=request,
+        response=response,
+        under_way=request.app.state.under_way,
     )
 
 

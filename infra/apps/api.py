@@ -19,7 +19,7 @@ from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.alongside import alongside
 from infra.apps.export_files import StoredExports
 from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
-from infra.apps.health import HealthOf, of_directory, of_lag, of_log, of_read_models
+from infra.apps.health import HealthOf, of_directory, of_lag, of_log, of_read_models, of_redis
 from infra.apps.installation import Installation
 from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
@@ -50,7 +50,7 @@ async def running(settings: Settings, services: Addresses, installation: Install
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         lag = await stack.enter_async_context(seen_lag(settings, footing.reader, models.stores.pool))
         looks = [of_log(owning, footing.reader), of_directory(directory), of_read_models(models.progress, directory), of_lag(lag)]
-        health = HealthOf(looks)
+        health = HealthOf([*looks, of_redis(models.stores.redis)])
         feed = await stack.enter_async_context(running_feed(footing.reader, models))
         app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, directory, feed, health)))
         await caught_up(directory)

@@ -5,6 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
 from api.ports import Check
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.postgres.progress import Progress
@@ -77,6 +80,21 @@ def of_lag(seen: SeenLag) -> Look:
             return [Check(name="lag", ready=False, why=f"not known: {seen.why}", needed=False)]
         behind = f"journal {last.journal}, slowest projection {last.slowest} records behind the log"
         return [Check(name="lag", ready=True, why=behind if last.slowest else "", needed=False)]
+
+    return look
+
+
+def of_redis(client: Redis) -> Look:
+    """Whether what Redis holds is at hand: live calls, quotas over all processes, long event ids. Nothing is lost without it."""
+
+    async def look() -> Sequence[Check]:
+        why = ""
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await client.ping()
+        except (RedisError, OSError, TimeoutError) as cause:
+            why = f"Redis does not answer ({type(cause).__name__})"
+        return [Check(name="redis", ready=not why, why=why, needed=False)]
 
     return look
 

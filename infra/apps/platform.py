@@ -13,7 +13,7 @@ from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.api import opened_ports, recordings_of
 from infra.apps.engines import Engines, KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
-from infra.apps.health import HealthOf, of_calls, of_directory, of_lag, of_log, of_parts
+from infra.apps.health import HealthOf, of_calls, of_directory, of_lag, of_log, of_parts, of_redis
 from infra.apps.installation import Installation
 from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
@@ -93,7 +93,8 @@ async def running_platform(settings: Settings, services: Services, installation:
         voice = await stack.enter_async_context(running_voice(footing, owners, side.directory, url))
         parts = [of_parts(side.projecting.waits_for), of_parts(side.managing.waits_for)]
         lag = await stack.enter_async_context(seen_lag(settings, reader, models.stores.pool))
-        health = HealthOf([of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker), of_lag(lag)])
+        looks = [of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker), of_lag(lag)]
+        health = HealthOf([*looks, of_redis(models.stores.redis)])
         feed = await stack.enter_async_context(running_feed(reader, models))
         app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, side.directory, feed, health)))
         app.include_router(voice.worker.router)

@@ -83,6 +83,12 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     await made("PUT", "/v1/flags/zanzibar", {"enabled": True, "variant": "on", "description": "Zanzibar"})
     webhook = await made("POST", "/v1/webhooks", {"url": "https://zanzibar.example/", "description": "Zanzibar"})
     await made("POST", "/v1/consents", {"caller": CALLER, "purpose": "recording", "evidence": "Zanzibar"})
+    export = await made("POST", "/v1/exports", {"types": ["flag-set"]})
+    operation: dict[str, Any] = {"ended_at": None}
+    async with asyncio.timeout(60):
+        while operation["ended_at"] is None:
+            query = {"min-position": export.headers["Aybiza-Position"]}
+            operation = (await api.get(export.headers["Location"], params=query)).json()
     call_id, caller = fresh_call_id(), running.key_ring.seal(f"{tenant.id}/caller", CALLER)
     ring = ReceiveCall(
         call_sid=f"CA{unique}", caller=caller, caller_ref="ref", number=caller, number_ref="number", agent_id=agent_id, agent_version="1",
@@ -102,7 +108,7 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
             "organisation_id": tenant.id, "agent_id": agent_id, "version": str(version.json()["version"]), "number": number,
             "webhook_id": webhook.json()["id"],
             "key_id": key.json()["id"], "name": "zanzibar", "caller": CALLER, "purpose": "recording", "call_id": call_id,
-            "branch": "zanzibar",
+            "branch": "zanzibar", "operation_id": export.json()["id"],
             "person_id": ada.id, "session_id": ada.session["session_id"], "invitation_id": invitation["id"], "role": "zanzibar",
             "client_id": client.json()["client_id"],
         },
@@ -187,7 +193,7 @@ Examine = Callable[[Case, Callable[..., Answer]], None]
 NOWHERE = {
     "organisation_id": "AYB-0000-0000-0000", "agent_id": "agt_" + "0" * 32, "version": "999", "number": "+14155550000",
     "key_id": "key_" + "0" * 16, "name": "nothing", "caller": "+14155550001", "purpose": "recording", "call_id": "call_" + "0" * 32,
-    "branch": "nothing",
+    "branch": "nothing", "operation_id": "op_" + "0" * 32,
     "webhook_id": "webhook_" + "0" * 32,
     "person_id": "USR-0000000000", "session_id": "ses_" + "0" * 32, "invitation_id": "inv_" + "0" * 32, "role": "nothing",
     "client_id": "cli_" + "0" * 32,
