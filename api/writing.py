@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ class Writing:
     now: datetime
     request: Request
     response: Response
-    under_way: Counter[bytes]
+    under_way: Counter[bytes] = field(default_factory=Counter)
 
     async def __call__(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, *, step: str = "") -> Committed:
         """Returns when the facts are on the log. `step` tells several commands of one request apart; `If-Match` is for the first.
