@@ -88,7 +88,7 @@ class Conventions:
 
     def _asked(self, scope: Scope) -> Asked:
         who: Caller = scope["state"]["caller"]
-        pinned = self._versions.newest if who.is_operator else who.api_version
+        pinned = self._versions.newest if who.is_operator or who.person_id else who.api_version
         try:
             version = self._versions.chosen(Headers(scope=scope).get(HEADER), pinned)
         except NoSuchVersion as cause:
