@@ -18,7 +18,7 @@ from infra.adapters.postgres import store as store_module
 from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.rebuilding import picture
 from infra.adapters.postgres.store import PostgresStore, ShapeChanged
-from projections.calls import CALLS
+from projections.calls import CALL_TIMELINE, CALLS
 from projections.flags import FLAGS
 from projections.journal import JOURNAL
 from projections.organisations import ORGANISATIONS
@@ -185,20 +185,21 @@ class TestZombie:
 
 class TestPoison:
     async def test_is_parked_and_the_rest_goes_on(self, database: str) -> None:
+        projections = (JOURNAL, CALLS, CALL_TIMELINE, FLAGS)
         reader = PaperReader()
         reader.append(CALL, received())
         reader.put(CALL, b"\0 no body of ours", "caller-turn.v1", "calls")
         reader.append(FLAG, FlagSet(enabled=True, variant="v"))
         async with connected(database, purpose="test") as pool:
-            first = runner(reader, PostgresStore(pool))
+            first = runner(reader, PostgresStore(pool), projections)
             await first.run(stop_at_end=True)
             assert first.parked_streams == 2
             reader.append(CALL, caller_turn(1))
             # Another runner knows from the database what waits.
-            await runner(reader, PostgresStore(pool)).run(stop_at_end=True)
+            await runner(reader, PostgresStore(pool), projections).run(stop_at_end=True)
             parked = await pool.fetch('SELECT projection, version, behind FROM read_side.parked ORDER BY projection, "offset"')
             assert [tuple(each) for each in parked] == [
-                ("call_timeline.v1", 2, False), ("call_timeline.v1", 3, True), (named(CALLS), 2, False), (named(CALLS), 3, True),
+                (named(CALL_TIMELINE), 2, False), (named(CALL_TIMELINE), 3, True), (named(CALLS), 2, False), (named(CALLS), 3, True),
             ]  # fmt: skip
             assert (await PostgresStore(pool).rows(CALLS, [(AYB, CALL.id)]))[AYB, CALL.id].version == 1
             assert (AYB, FLAG.id) in await PostgresStore(pool).rows(FLAGS, [(AYB, FLAG.id)])
