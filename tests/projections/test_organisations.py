@@ -23,12 +23,12 @@ class TestOrganisation:
         )  # fmt: skip
 
     def test_keeps_a_revoked_key_and_says_when(self) -> None:
-        row = ORGANISATIONS.fold(
-            told(STREAM, CREATED, ISSUED, ApiKeyIssued(key_id="k2", label="", secret_hash=b""), ApiKeyRevoked(key_id="k1"))
-        )
+        facts = told(STREAM, CREATED, ISSUED, ApiKeyIssued(key_id="k2", label="", secret_hash=b""), ApiKeyRevoked(key_id="k1"))
+        row = ORGANISATIONS.fold(facts)
         assert row is not None
         assert row.keys[0] == ApiKey(
-            key_id="k1", label="till", secret_hash=b"s" * 32, issued_at=DAY + timedelta(seconds=1), revoked_at=DAY + timedelta(seconds=3)
+            key_id="k1", label="till", secret_hash=b"s" * 32, issued_at=DAY + timedelta(seconds=1), revoked_at=DAY + timedelta(seconds=3),
+            position=str(facts[1].position),
         )  # fmt: skip
         assert row.keys[1].revoked_at is None
 
