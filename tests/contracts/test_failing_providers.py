@@ -132,6 +132,23 @@ async def speaking(recogniser: Recogniser, faults: Faults) -> AsyncIterator[tupl
             await mouth.close()
 
 
+class TestAVoiceThatSpeaksAhead:
+    async def test_is_not_heard_before_it_is_said_and_never_when_it_is_not(self, recogniser: Recogniser) -> None:
+        async with speaking(recogniser, NO_FAULTS) as (mouth, telling):
+            mouth.speak(1, "Yes, we are open.")
+            await telling.until(lambda: 1 in telling.delivered())
+            once = telling.samples
+            for asked, dropped in ((1, False), (2, True)):
+                mouth.speak_ahead(asked, "Yes, we are open." if not dropped else "Never on Sunday, and not in May either.")
+                await telling.until(lambda asked=asked: signals.VoiceReady(at_ms=0, asked=asked) in telling.given)  # type: ignore[misc]
+                before = telling.samples
+                assert before == once * asked
+                mouth.speak(1 + asked, "Yes, we are open.")
+                await telling.until(lambda asked=asked: 1 + asked in telling.delivered())  # type: ignore[misc]
+                assert telling.samples == before + once, "as long as what is said, and nothing else with it"
+            assert telling.taken() == []
+
+
 class TestAVoicesSocket:
     async def test_without_a_flush_left_is_replaced_by_one_that_has_them(self, recogniser: Recogniser) -> None:
         async with speaking(recogniser, Faults(most_flushes=2, only_first=1)) as (mouth, telling):
