@@ -1,6 +1,5 @@
 """What every way of keeping a series over time keeps to: ranges and counts of our own, and TimescaleDB, by the same questions."""
 
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -51,9 +50,11 @@ def timescale(settings: Settings) -> Iterator[str]:
     if settings.timescale_dsn is not None:
         yield settings.timescale_dsn.get_secret_value()
         return
-    if shutil.which("docker") is None:
-        pytest.skip("neither AYBIZA_TIMESCALE_DSN nor docker is there, so there is no TimescaleDB to ask")
-    containers = pytest.importorskip("testcontainers.postgres")
+    docker, containers = pytest.importorskip("docker"), pytest.importorskip("testcontainers.postgres")
+    try:
+        docker.from_env().ping()
+    except docker.errors.DockerException as cause:
+        pytest.skip(f"there is no TimescaleDB to ask: AYBIZA_TIMESCALE_DSN names none, and Docker does not answer ({type(cause).__name__})")
     with containers.PostgresContainer(_IMAGE, driver=None) as running:
         yield running.get_connection_url()
 
