@@ -154,7 +154,7 @@ class TestFollow:
         assert [fact.offset for fact in told if fact is not None] == list(range(1, 5002))
 
     async def test_goes_on_without_a_shelf(self) -> None:
-        reader, shelf = ChoosyReader(partitions=200), Shelf()
+        reader, shelf = ChoosyReader(partitions=64), Shelf()
         for number in range(30):
             reader.append(flag(f"f{number}"), FlagSet(enabled=True, variant="v"))
         shelf.stands = False
