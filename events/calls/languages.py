@@ -20,7 +20,7 @@ class ChosenBy(StrEnum):
 class LanguageChanged:
     """From here on the agent speaks another language (BCP 47). `voice` is its provider's name.
 
-    Where the recogniser told: `words` of the caller's last `of_words` were of it, in this turn and those right before that leant to it.
+    Where the recogniser told: so many of the caller's last words were of it, in this turn and those right before that leant to it.
     """
 
     turn: int
@@ -28,7 +28,7 @@ class LanguageChanged:
     instead_of: str
     voice: str
     by: ChosenBy
-    words: int
+    told_words: int
     of_words: int
     at_ms: int
 

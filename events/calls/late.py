@@ -5,6 +5,7 @@ from typing import Any
 
 from events.calls.control import CallTransferred, CaptureBegan, DigitsCaptured, HoldBegan, HoldEnded, TransferFailed
 from events.calls.ending import CallEnded, EngineFailure, EngineSwitched, FactsLost
+from events.calls.languages import LanguageChanged, VoiceChanged
 from events.calls.recording import RecordingKept, RecordingStopped
 from events.calls.ringing import CallAnswered, CallLeft, CallResumed
 from events.calls.signals import SignalsKept
@@ -61,6 +62,8 @@ class LateFact:
     call_resumed: CallResumed | None = None
     capture_began: CaptureBegan | None = None
     agent_heard: AgentHeard | None = None
+    language_changed: LanguageChanged | None = None
+    voice_changed: VoiceChanged | None = None
 
     @classmethod
     def of(cls, incarnation: str, sequence: int, fact: Any) -> "LateFact":

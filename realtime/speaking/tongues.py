@@ -133,7 +133,7 @@ def turned(moment: Moment) -> None:
 def _change(moment: Moment, tongue: Tongue, by: ChosenBy, told: Leaning | None = None) -> None:
     before, counted = moment.state.briefing.language, told or Leaning()
     fact = LanguageChanged(
-        turn=moment.state.talk.turn, language=tongue.language, instead_of=before, voice=tongue.voice, by=by, words=counted.words,
+        turn=moment.state.talk.turn, language=tongue.language, instead_of=before, voice=tongue.voice, by=by, told_words=counted.words,
         of_words=counted.of_words, at_ms=moment.at_ms,
     )  # fmt: skip
     moment.note(fact, essential=True)

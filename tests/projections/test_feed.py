@@ -89,7 +89,7 @@ async def listen(feed: Feed, count: int, name: str | None = None, organisation: 
     found: list[Heard] = []
     if not count:
         return found
-    async with asyncio.timeout(10), aclosing(feed.follow(organisation, at)) as facts:
+    async with asyncio.timeout(60), aclosing(feed.follow(organisation, at)) as facts:
         async for fact in facts:
             assert fact is not None
             found.append(fact)
@@ -177,7 +177,7 @@ class TestFollow:
             assert feed.full
 
     async def test_says_now_and_then_that_nothing_came(self) -> None:
-        async with feeding(ChoosyReader()) as feed, asyncio.timeout(10), aclosing(feed.follow(OURS, beat_seconds=0.01)) as facts:
+        async with feeding(ChoosyReader()) as feed, asyncio.timeout(60), aclosing(feed.follow(OURS, beat_seconds=0.01)) as facts:
             assert [await anext(facts) for _ in range(3)] == [None, None, None]
 
 

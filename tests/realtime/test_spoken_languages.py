@@ -46,7 +46,7 @@ class TestACall:
             office.ears.foreign = dict.fromkeys(("quisiera", "una", "cita", "adios"), "es")
             await ring(office, says("quisiera una cita"), says("adios bye"))
             (fact,) = [fact for fact in office.log.facts("calls") if isinstance(fact, LanguageChanged)]
-            assert (fact.language, fact.by, fact.turn, fact.words, fact.of_words) == ("es", ChosenBy.RECOGNISER, 1, 3, 3)
+            assert (fact.language, fact.by, fact.turn, fact.told_words, fact.of_words) == ("es", ChosenBy.RECOGNISER, 1, 3, 3)
             assert office.voice.voices == ["aura-2-thalia-en", "aura-2-celeste-es"]
             assert [stream.language for stream in office.ears.streams] == ["en-US,es"], "it hears both all the time"
             assert any("es now" in request.messages[-1].text for request in office.mind.requests)

@@ -124,7 +124,13 @@ class TestTheCallersWords:
         call = scene()
         call.says(QUESTION, languages=OF_SPANISH)
         (fact,) = call.fact(LanguageChanged)
-        assert (fact.language, fact.by, fact.words, fact.of_words, fact.turn) == ("es", ChosenBy.RECOGNISER, 6, 6, call.state.talk.turn)
+        assert (fact.language, fact.by, fact.told_words, fact.of_words, fact.turn) == (
+            "es",
+            ChosenBy.RECOGNISER,
+            6,
+            6,
+            call.state.talk.turn,
+        )
         assert "es now" in call.request.messages[-1].text, "the model is told"
         assert QUESTION in call.request.messages[-1].text
 
@@ -170,7 +176,7 @@ class TestTheCallersWords:
         call.says("si claro", languages=(("es", 2),)).model_answers("Yes?").hears_all()
         assert call.fact(LanguageChanged) == []
         call.says("por favor", languages=(("es", 2),))
-        assert [(fact.words, fact.of_words) for fact in call.fact(LanguageChanged)] == [(4, 4)]
+        assert [(fact.told_words, fact.of_words) for fact in call.fact(LanguageChanged)] == [(4, 4)]
 
     def test_do_not_add_up_over_a_turn_in_the_language_that_is_spoken(self) -> None:
         call = scene()
