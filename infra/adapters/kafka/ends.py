@@ -8,28 +8,31 @@ from commands.ports import LogAway, Place
 from infra.adapters.kafka.fetching import TryElsewhere, offsets
 from infra.adapters.kafka.link import Link
 
-_SECONDS = 5.0
+# Without any answer. A broker that was just asked for a hundred partitions makes them one after the other.
+_SECONDS = 15.0
 _RETRY_SECONDS = 0.1
 
 
 async def offsets_of(link: Link, places: Sequence[Place], at: int) -> dict[Place, int]:
     """As `fetching.offsets`, of partitions that any brokers lead. Asks again while leaders change. Raises LogAway."""
     found: dict[Place, int] = {}
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(_SECONDS) as limit:
             while len(found) < len(places):
                 missing = [place for place in places if place not in found]
                 led = await _by_leader(link, missing)
                 for node, theirs in led.items():
                     try:
                         found.update(await offsets(link, node, theirs, at=at))
+                        limit.reschedule(loop.time() + _SECONDS)
                     except TryElsewhere:
                         await asyncio.sleep(_RETRY_SECONDS)
                 if not led:
                     await asyncio.sleep(_RETRY_SECONDS)
     except TimeoutError:
         missing = [place for place in places if place not in found]
-        raise LogAway(f"nobody said within {_SECONDS} s where {len(missing)} partitions begin and end: {missing[0]} and so on") from None
+        raise LogAway(f"for {_SECONDS} s nobody said where {len(missing)} partitions begin and end: {missing[0]} and so on") from None
     return found
 
 
