@@ -18,6 +18,8 @@ import uvloop
 from infra.local.stack import Addresses, ensure_stack, stop_stack
 from infra.settings import Settings, load_settings
 
+# gRPC would say at each program that a test starts that it cannot follow into it.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # Examples are not timed: a machine that is busy with other things would fail them.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

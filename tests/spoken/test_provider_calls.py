@@ -60,7 +60,7 @@ async def street(
         endpoint = await clean_up.enter_async_context(bedrock.serving())
         told = Settings.model_validate(
             {**settings.model_dump(), "engines": "providers", "deepgram_api_key": _KEY, "deepgram_base_url": deepgram,
-             "bedrock_endpoint_url": endpoint, **more}
+             "bedrock_endpoint_url": endpoint, "second_voice": "none", **more}
         )  # fmt: skip
         yield Street(await clean_up.enter_async_context(opened_house(told, stack, folder)), bedrock)
 
