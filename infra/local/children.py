@@ -55,8 +55,9 @@ def is_alive(child: Child, *, mark: str) -> bool:
     try:
         process = psutil.Process(child.pid)
         same = abs(process.create_time() - child.started) <= _START_TIME_SLACK_SECONDS
-        # In the instant of its birth a program has no command line yet.
-        return same and process.status() != psutil.STATUS_ZOMBIE and (not process.cmdline() or _is_marked(process, mark))
+        # Read once: while one program becomes the next (setpriv, then what it starts) there is no command line for an instant.
+        words = process.cmdline()
+        return same and process.status() != psutil.STATUS_ZOMBIE and (not words or any(mark in word for word in words))
     except psutil.NoSuchProcess:
         # ZombieProcess is one of these.
         return False
