@@ -10,6 +10,7 @@ from realtime.ports import Tool
 from realtime.speaking.pronouncing import alternatives
 from realtime.thinking.guardrails import PLATFORM, Guardrail
 from realtime.thinking.models import OWNERS_RULES, RuleList
+from realtime.turns.endings import endings_of
 
 SHORT_GREETING = "short-greeting"
 """The flag that makes the greeting short; its variant `off` leaves it as it is."""
@@ -175,9 +176,7 @@ class Wording:
     yes: str = ""
     no: str = ""
     stop_recording: str = ""
-    back_channels: str = (
-        "mm-hm, mhm, mm, hm, hmm, uh-huh, uh, um, ah, aha, oh, yeah, yes, yep, okay, ok, right, all right, alright, sure, i see, got it"
-    )
+    back_channels: str = endings_of("en").back_channels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +270,8 @@ def wording(configuration: Mapping[str, Any], organisation_name: str, flags: Map
     disclosure = configuration.get("disclosure") or f"Hello, you have reached {organisation_name}. You are speaking with an AI assistant."
     sentences.setdefault("disclosure", str(disclosure))
     sentences.setdefault("greeting", _greeting(configuration, flags))
+    if listened := endings_of(str(section(configuration, "language").get("primary") or "")).back_channels:
+        sentences.setdefault("back_channels", listened)
     return Wording(**sentences)
 
 

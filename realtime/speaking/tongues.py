@@ -14,6 +14,7 @@ from realtime.machine.state import CallState, Leaning, Moment
 from realtime.ports import SEVERAL, Json, ToolSpec, ToolUse
 from realtime.speaking import estimating
 from realtime.thinking import conversation
+from realtime.turns.endings import endings_of
 
 SPEAK_LANGUAGE: Final = "speak_language"
 SPEAK_AS: Final = "speak_as"
@@ -23,7 +24,7 @@ _NOT_SPOKEN: Final = "There is no such language or voice, or it is spoken alread
 
 def tongues(configuration: Mapping[str, Any], first: Wording, pronunciation: Mapping[str, str]) -> Mapping[str, Tongue]:
     """The languages of a version, the primary one first: each that is supported and has a voice. A sentence without its own words in one
-    is said in the primary's.
+    is said in the primary's; a listener's words are those of the language, where they are known.
     """
     language, voice = briefings.section(configuration, "language"), briefings.section(configuration, "voice")
     primary, models = str(language.get("primary") or "en-US"), briefings.section(voice, "by_language")
@@ -33,7 +34,8 @@ def tongues(configuration: Mapping[str, Any], first: Wording, pronunciation: Map
     for tag in supported if isinstance(supported, list) else ():
         if isinstance(tag, str) and tag != primary and models.get(tag):
             own = briefings.section(wordings, tag)
-            words = replace(first, **{each.name: str(own[each.name]) for each in fields(Wording) if own.get(each.name)})
+            listened = replace(first, back_channels=endings_of(tag).back_channels or first.back_channels)
+            words = replace(listened, **{each.name: str(own[each.name]) for each in fields(Wording) if own.get(each.name)})
             found[tag] = Tongue(language=tag, voice=str(models[tag]), wording=words, pronunciation=briefings.section(said, tag))
     return found
 

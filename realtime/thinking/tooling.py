@@ -51,7 +51,7 @@ def request(moment: Moment, use: ToolUse, faults: str = "") -> None:
         was_on = recording_consent.withdraw(moment, "asked through the agent")
         toolruns.outcome(moment, use, {"recording": "stopped" if was_on else "was not on", "consent": "withdrawn"}, failed=False)
     elif use.name == END_CALL.name:
-        by = EndedBy.CALLER if says_goodbye(state.turn_words) else EndedBy.AGENT
+        by = EndedBy.CALLER if says_goodbye(state.turn_words, state.briefing.language) else EndedBy.AGENT
         moment.change_reply(ending=Ending(reason="goodbye", ended_by=by, billable=True))
         toolruns.outcome(moment, use, {"status": "the call ends after these words"}, failed=False)
     elif requests.request(moment, use):

@@ -7,7 +7,7 @@ from events.calls.talking import CallerTurn, Latency
 from realtime.consent import recording_consent
 from realtime.consent.answers import answer_to_question, withdraws
 from realtime.consent.permission import Standing
-from realtime.machine.briefing import Wording
+from realtime.machine.briefing import Briefing
 from realtime.machine.effects import CancelTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.machine.state import CallState, Moment, Pending
@@ -42,7 +42,7 @@ def listen(moment: Moment, signal: SpeechStarted | SpeechStopped | WordsRecognis
         interrupting.voice_stopped(moment, signal)
     floor, outcome = turn_taking.step(
         moment.state.floor, signal, thresholds, agent_talks=talks, complete=_complete(moment.state, talks=talks),
-        ahead=thresholds.speculation and thresholds.answer_within_ms > 0 and not talks,
+        ahead=thresholds.speculation and thresholds.answer_within_ms > 0 and not talks, language=moment.state.briefing.language,
     )  # fmt: skip
     _take(moment, floor, outcome)
     if isinstance(signal, WordsRecognised):
@@ -59,9 +59,9 @@ def look(moment: Moment) -> None:
 
 def _complete(state: CallState, *, talks: bool) -> Complete:
     ours = _answers_us if state.permission.standing is Standing.ASKED else _needs_no_more
-    wording = state.briefing.wording
-    listed = wording.back_channels if talks else ""
-    return lambda words: ours(words, wording) or is_back_channel(words, listed)
+    briefing = state.briefing
+    listed = briefing.wording.back_channels if talks else ""
+    return lambda words: ours(words, briefing) or is_back_channel(words, listed)
 
 
 def _take(moment: Moment, floor: Floor, outcome: Sequence[FloorEffect | Decision]) -> None:
@@ -85,12 +85,12 @@ def _take(moment: Moment, floor: Floor, outcome: Sequence[FloorEffect | Decision
                 moment.do(one)
 
 
-def _needs_no_more(words: str, wording: Wording) -> bool:
-    return looks_complete(words) or withdraws(words, wording)
+def _needs_no_more(words: str, briefing: Briefing) -> bool:
+    return looks_complete(words, briefing.language) or withdraws(words, briefing.wording)
 
 
-def _answers_us(words: str, wording: Wording) -> bool:
-    return _needs_no_more(words, wording) or answer_to_question(words, wording) is not Answer.UNCLEAR
+def _answers_us(words: str, briefing: Briefing) -> bool:
+    return _needs_no_more(words, briefing) or answer_to_question(words, briefing.wording) is not Answer.UNCLEAR
 
 
 def turn_over(moment: Moment, over: TurnOver) -> None:
@@ -150,7 +150,9 @@ def _answered(moment: Moment, said: Answer, turn: CallerTurn, words: str) -> Non
             if withdraws(words, wording):
                 recording_consent.withdraw(moment, "the caller's words")
             _then(moment, wording.permission_refused, more=asks_more(words))
-        case Answer.UNCLEAR if asks_more(words) or says_goodbye(words) or moment.state.permission.standing is Standing.CLOSED:
+        case Answer.UNCLEAR if (
+            asks_more(words) or says_goodbye(words, moment.state.briefing.language) or moment.state.permission.standing is Standing.CLOSED
+        ):
             begin(moment)
             asking.ask(moment)
         case Answer.UNCLEAR:

@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
-_SHORTEST_QUESTION = 4
+from realtime.turns.endings import Endings, endings_of, words_of
+
+ENGLISH = "en"
 _PLAIN_WORD = re.compile(r"[^\w']+")
 
 
@@ -23,91 +25,67 @@ def without_repetition(text: str, known: str) -> str:
     return text
 
 
-def _set(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-_TRAILING = _set(
-    """a about an and any around are as at be because been before between but by can could for from has have how i i'd i'll i'm i've if in
-    into is it's its maybe my near of on or our rather should so some than the their there's these those to uh uhm um very was we we'd
-    we'll we're well were what what's when where whether which while who whose why will with without would your"""
-)
-_ALONE = _set(
-    """yes yeah yep yup sure ok okay no nope thanks thank you please bye goodbye hello hi correct right exactly absolutely never mind
-    certainly fine not really that's it is that go ahead all"""
-)
-# A whole answer by itself, and as often the beginning of a longer one, with a comma behind it.
-_OPENING = _set("yes yeah yep no nope okay ok well sure hello hi sorry")
-_CLOSING = _set("please thanks goodbye bye")
-_ASKING = _set("what what's when where who which how why do does did can could are is may will would have has")
-_OPENING = _set("hello hi hey and so but well okay ok yes yeah no sorry oh um uh then")
-# Verbs whose matter comes next, words that stand before what they are about, and beginnings that ask or say nothing yet.
-_UNFINISHED = re.compile(
-    r"\b(?:(?:to|can i|could i|may i|can we|could we|can you|could you|would you|please) (?:ask|book|bring|buy|cancel|change|check|find|"
-    r"get|give|have|hear|know|make|mean|move|need|order|put|return|say|see|send|take|tell|think|try|use|want)"
-    r"|(?:tell|ask|show|give|send|let|help|remind) (?:me|us|him|her|them)|(?:would|'d|i'd|we'd) (?:like|love|prefer|rather)"
-    r"|(?:^|^\w+ )(?:i|we) (?:guess|have|know|mean|need|think|want)|(?:do|does|did|is|was|are|were|would|will) not|\w+n't"
-    r"|(?:number|name|address|birthday) is|possible|interested|wondering|is it|is there|are there|are you|do you|did you|have you|i am"
-    r"|we are|what kind|how much|how many|how long|how far|how often)$"
-)
-_CONDITIONS = _set("although if unless while")
-_SHORTEST_WITH_CONDITION = 7
-_DIGITS = _set("oh zero one two three four five six seven eight nine double")
 # A number that is being dictated: its first group is heard as a row of single digits.
 _FEWEST_DIGITS = 4
 _MOST_DIGITS = 10
+_SHORTEST_WITH_CONDITION = 7
 
 
-def _digits_at_end(words: Sequence[str]) -> int:
+def _digits_at_end(words: Sequence[str], endings: Endings) -> int:
     """How many digits of a number stand at the end, each said or written by itself or in a group; a lone one is no number."""
-    row = list(itertools.takewhile(lambda word: word in _DIGITS or word.isdigit(), reversed(words)))
+    row = list(itertools.takewhile(lambda word: word in endings.digits or word.isdigit(), reversed(words)))
     count = sum(len(word) if word.isdigit() else 1 for word in row)
     return count if len(row) > 1 or count > 2 else 0
 
 
-def _asks(words: Sequence[str]) -> bool:
+def _asks(words: Sequence[str], endings: Endings) -> bool:
     """Whether it is a question, by its beginning, and long enough to be a whole one."""
-    begins = next((at for at in range(len(words)) if words[at] not in _OPENING), len(words))
-    return begins < len(words) and words[begins] in _ASKING and len(words) - begins >= _SHORTEST_QUESTION
+    begins = next((at for at in range(len(words)) if words[at] not in endings.leading), len(words))
+    return begins < len(words) and words[begins] in endings.asking and len(words) - begins >= endings.shortest_question
 
 
-def trails_off(text: str) -> bool:
+def _stands_alone(words: Sequence[str], endings: Endings) -> bool:
+    """Whether it is made of nothing but words, and phrases, that need no others."""
+    return all(word in endings.alone for word in endings.phrases.sub(" ", " ".join(words)).split())
+
+
+def trails_off(text: str, language: str = ENGLISH) -> bool:
     """Whether something must still follow: no sentence ends with an "and", a "to", or the first digits of a number."""
-    words = plain_words(text)
-    if not words or all(word in _ALONE for word in words):
+    words, endings = plain_words(text), endings_of(language)
+    if not words or _stands_alone(words, endings):
         return False
     return (
-        words[-1] in _TRAILING
-        or (0 < _digits_at_end(words) < _FEWEST_DIGITS and not _asks(words))
+        words[-1] in endings.trailing
+        or (0 < _digits_at_end(words, endings) < _FEWEST_DIGITS and not _asks(words, endings))
         or text.rstrip().endswith((",", "...", "…", "-"))
-        or _UNFINISHED.search(" ".join(words)) is not None
-        or (words[0] in _CONDITIONS and len(words) < _SHORTEST_WITH_CONDITION)
+        or endings.unfinished.search(" ".join(words)) is not None
+        or (words[0] in endings.conditions and len(words) < _SHORTEST_WITH_CONDITION)
     )
 
 
-def begins_as_well(text: str) -> bool:
+def begins_as_well(text: str, language: str = ENGLISH) -> bool:
     """Whether this is one word that answers, and that a longer answer begins with."""
     words = plain_words(text)
-    return len(words) == 1 and words[0] in _OPENING
+    return len(words) == 1 and words[0] in endings_of(language).opening
 
 
-def looks_complete(text: str) -> bool:
+def looks_complete(text: str, language: str = ENGLISH) -> bool:
     """Whether a person would answer now: a cheap look at the words. What it doubts may go on within the patience.
 
     A full stop proves nothing: recognisers set one wherever they are asked for a final.
     """
-    words = plain_words(text)
+    words, endings = plain_words(text), endings_of(language)
     if not words:
         return False
-    if all(word in _ALONE for word in words):
+    if _stands_alone(words, endings):
         return True
-    if trails_off(text):
+    if trails_off(text, language):
         return False
-    if words[-1] in _CLOSING or text.rstrip().endswith("?"):
+    if words[-1] in endings.closing or text.rstrip().endswith("?"):
         return True
-    if not _asks(words) and (digits := _digits_at_end(words)):
+    if not _asks(words, endings) and (digits := _digits_at_end(words, endings)):
         return digits >= _MOST_DIGITS
-    return _asks(words)
+    return _asks(words, endings)
 
 
 class Answer(Enum):
@@ -126,7 +104,7 @@ _YES = re.compile(
     r"(?:that|that's|that is|it's|it is|is) (?:fine|okay|ok|all right|alright)|fine by me|by all means|feel free|definitely)\b"
 )
 _FAINT_YES = re.compile(r"\b(?:okay|ok|fine|all right|alright|right)\b")
-_POLITE = _set(
+_POLITE = words_of(
     """you may can do that it it's that's is fine with me by record recording the this call yes yeah no please thanks thank and but i so
     well oh uh um sure okay ok go ahead of course just to be for my a an all right alright happy"""
 )
@@ -179,10 +157,5 @@ def asks_more_than_withdrawal(words: str) -> bool:
     return len([word for word in rest.split() if word not in _POLITE | {"could", "would", "want", "now", "hey", "actually"}]) >= 3
 
 
-_GOODBYE = re.compile(
-    r"\b(?:bye|goodbye|good bye|see you|have a (?:nice|good) (?:day|one|evening)|that(?:'s| is|'ll be| will be) all|hang up)\b"
-)
-
-
-def says_goodbye(words: str) -> bool:
-    return _GOODBYE.search(" ".join(plain_words(words))) is not None
+def says_goodbye(words: str, language: str = ENGLISH) -> bool:
+    return endings_of(language).goodbye.search(" ".join(plain_words(words))) is not None

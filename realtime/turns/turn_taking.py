@@ -9,7 +9,7 @@ from realtime.machine.briefing import Thresholds
 from realtime.machine.effects import CancelTimer, FinalizeHearing, SetTimer
 from realtime.machine.signals import SpeechStarted, SpeechStopped, Timer, TimerFired, WordsRecognised
 from realtime.turns.patience import Patience
-from realtime.turns.phrases import begins_as_well, looks_complete, plain_words, trails_off, without_repetition
+from realtime.turns.phrases import ENGLISH, begins_as_well, looks_complete, plain_words, trails_off, without_repetition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +115,12 @@ _NO_TIMERS = (CancelTimer(timer=Timer.FINAL), CancelTimer(timer=Timer.PATIENCE),
 
 def step(
     floor: Floor, signal: FloorSignal, thresholds: Thresholds, *, agent_talks: bool, complete: Complete = looks_complete,
-    ahead: bool = False,
+    ahead: bool = False, language: str = ENGLISH,
 ) -> Outcome:  # fmt: skip
     """`agent_talks`: the agent has more to say than the tail of a word, so that speech now would be over it.
 
-    `complete`: whether these words need no waiting for more. `ahead`: an answer is begun at a LikelyOver, and the turn is not over before
-    `ready` says that it can be heard: until then it costs nobody anything to wait for more words.
+    `complete`: whether these words, of `language`, need no waiting for more. `ahead`: an answer is begun at a LikelyOver, and the turn is
+    not over before `ready` says that it can be heard: until then it costs nobody anything to wait for more words.
     """
     match signal:
         case SpeechStarted():
@@ -128,7 +128,7 @@ def step(
         case SpeechStopped():
             return _stopped(floor, signal, thresholds, complete) if floor.speaking else (floor, ())
         case WordsRecognised():
-            return _recognised(floor, signal, thresholds, complete, ahead=ahead)
+            return _recognised(floor, signal, thresholds, complete, ahead=ahead, language=language)
         case TimerFired(timer=Timer.BARGE_IN):
             if floor.speaking and agent_talks and floor.started_ms is not None:
                 return floor, (SpokeOver(since_ms=floor.started_ms),)
@@ -211,7 +211,9 @@ def _likely(floor: Floor, words: str) -> tuple[Floor, list[FloorEffect | Decisio
     return replace(floor, likely=words), [*taken_back, LikelyOver(words=words)] if words else taken_back
 
 
-def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, complete: Complete, *, ahead: bool) -> Outcome:
+def _recognised(
+    floor: Floor, signal: WordsRecognised, thresholds: Thresholds, complete: Complete, *, ahead: bool, language: str
+) -> Outcome:  # fmt: skip
     text = signal.text.strip()
     if not signal.is_final:
         return _interim(floor, signal, text, thresholds, complete)
@@ -235,7 +237,7 @@ def _recognised(floor: Floor, signal: WordsRecognised, thresholds: Thresholds, c
         return heard, ()
     if signal.turn is TurnMark.OVER:
         return _over(replace(heard, awaiting_final=False), signal.at_ms, thresholds, complete)
-    return (heard, ()) if heard.speaking else _answered(heard, signal, text, thresholds, complete, ahead=ahead)
+    return (heard, ()) if heard.speaking else _answered(heard, signal, text, thresholds, complete, ahead=ahead, language=language)
 
 
 def _interim(floor: Floor, signal: WordsRecognised, text: str, thresholds: Thresholds, complete: Complete) -> Outcome:
@@ -264,7 +266,7 @@ def _interim(floor: Floor, signal: WordsRecognised, text: str, thresholds: Thres
 
 
 def _answered(
-    heard: Floor, signal: WordsRecognised, text: str, thresholds: Thresholds, complete: Complete, *, ahead: bool
+    heard: Floor, signal: WordsRecognised, text: str, thresholds: Thresholds, complete: Complete, *, ahead: bool, language: str
 ) -> Outcome:  # fmt: skip
     """A final while the caller is silent: over at once, or as soon as the silence is long enough for such words."""
     # A recogniser does not always say that a final answers our request: one that reaches the end of speech is as good.
@@ -272,9 +274,9 @@ def _answered(
     if heard.awaiting_final and not answered:
         return heard, ()
     heard = replace(heard, awaiting_final=False, waits=False)
-    whole, open_end = complete(heard.words), trails_off(heard.words)
+    whole, open_end = complete(heard.words), trails_off(heard.words, language)
     silence_ms = heard.patience.silence_ms(thresholds, whole=whole, open_end=open_end)
-    if begins_as_well(heard.words):
+    if begins_as_well(heard.words, language):
         silence_ms = max(silence_ms, thresholds.lone_word_ms)
     due_ms = heard.ended_ms + silence_ms
     if not heard.finals or due_ms <= signal.at_ms:

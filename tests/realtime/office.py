@@ -167,8 +167,9 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
     behind: str | None = None,
     live_carrier: LiveCarrier | None = None,
     lives: Callable[[str], Awaitable[bool]] = lives_for_all_we_know,
+    answer_within_seconds: float = 1.0,
 ) -> AsyncIterator[Office]:
-    """The doors are open when it begins, and everything is let go of at its end."""
+    """The doors are open when it begins, and everything is let go of at its end. `answer_within_seconds`: a ring, or the log is away."""
     listening = socket.create_server(("127.0.0.1", 0))
     public_url = behind or f"http://127.0.0.1:{listening.getsockname()[1]}"
     signer, keys, log = RequestValidator(AUTH_TOKEN), keys or keyring(), log or MemoryLog()
@@ -191,7 +192,7 @@ async def open_office(  # noqa: PLR0913 - each is a part of the world that a tes
         dispatch=log, routes=office.desks, keyring=keys, tokens=Tokens(os.urandom(32)),
         addresses=Addresses(public_url=public_url, media_url=office.media_url), now=lambda: datetime.now(UTC),
         new_call_id=lambda _organisation: f"call_{uuid7(int(datetime.now(UTC).timestamp() * 1000), secrets.randbits(74)).hex}",
-        answer_within_seconds=1.0,
+        answer_within_seconds=answer_within_seconds,
     )  # fmt: skip
     office.spool = Spool(office.disk, CommandWire(DECIDERS), INCARNATION, Counter(), limits=SpoolLimits(retry_seconds=0.01))
     writing = asyncio.create_task(office.spool.run(), name="spool")

@@ -82,7 +82,9 @@ async def talk(office: Office, draws: random.Random, number: int) -> tuple[Wire,
 class TestStrangeMessages:
     async def test_crash_nothing_leak_nothing_and_are_answered_with_a_reason(self) -> None:
         draws, before, messages, closed, sockets = random.Random(SEED), asyncio.all_tasks(), 0, 0, 0
-        async with open_office(lambda _: [], settings=WorkerSettings(name="w", start_within_seconds=30)) as office:
+        settings = WorkerSettings(name="w", start_within_seconds=30)
+        # A machine that has no time for us for a moment, in so many rings, is no log that is away.
+        async with open_office(lambda _: [], settings=settings, answer_within_seconds=60) as office:
             at_work = asyncio.all_tasks()
             while messages < MESSAGES:
                 wire, taken = await talk(office, draws, sockets)

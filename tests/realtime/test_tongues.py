@@ -9,14 +9,16 @@ from commands.consents import GrantConsent, RevokeConsent
 from events.calls.languages import ChosenBy, LanguageChanged, VoiceChanged
 from events.calls.talking import AgentTurn
 from realtime.consent.permission import Standing
+from realtime.machine import briefing as briefings
 from realtime.machine import signals
-from realtime.machine.briefing import Briefing, Tongue
+from realtime.machine.briefing import Briefing, Thresholds, Tongue
 from realtime.machine.effects import HearLanguage, RunTool, Speak, StartRecorder, StopRecorder, UseVoice
 from realtime.machine.resuming import fold
 from realtime.ports import SEVERAL, ToolUse
 from realtime.rerun import words as spelled
 from realtime.speaking import estimating, tongues
 from realtime.speaking.tongues import SPEAK_AS, SPEAK_LANGUAGE
+from realtime.turns.back_channels import is_back_channel
 from tests.realtime.scene import USAGE, WORDING, Scene, briefing, opened
 
 SPANISH = replace(
@@ -197,6 +199,29 @@ class TestTheCallersWords:
         assert call.state.briefing.language == "es"
 
 
+class TestTheEndOfATurn:
+    def waited_ms(self, words: str, *, spanish: bool) -> int:
+        """From the end of these words to the question to the model."""
+        call = scene(thresholds=Thresholds(answer_within_ms=0, speculation=False))
+        if spanish:
+            call.says(QUESTION, languages=OF_SPANISH).model_answers("Sí.").hears_all()
+        before = call.state.next_question
+        call.starts_speaking().wait(900).falls_silent(words)
+        since_ms = call.at_ms
+        while call.state.next_question == before:
+            assert call.at_ms < since_ms + 5000
+            call.wait(20)
+        return call.at_ms - since_ms
+
+    @pytest.mark.parametrize("words", ["a qué hora abren mañana", "sí por favor"])
+    def test_comes_at_once_behind_words_that_are_complete_in_the_language_that_is_spoken(self, words: str) -> None:
+        assert self.waited_ms(words, spanish=True) == 0
+        assert self.waited_ms(words, spanish=False) > 300
+
+    def test_comes_late_behind_words_that_are_not(self) -> None:
+        assert self.waited_ms("quisiera cambiar mi", spanish=True) > self.waited_ms("quisiera cambiar mi", spanish=False) + 300
+
+
 class TestConsent:
     def asked_in_spanish(self) -> Scene:
         """The caller was asked in English, answered in Spanish what was no answer, and is asked again."""
@@ -303,3 +328,12 @@ class TestAConfiguration:
         one = {**CONFIGURATION, "language": {**CONFIGURATION["language"], "auto_detect": False}}
         assert tongues.heard_language(one, spoken) == "en-US"
         assert tongues.heard_language({"language": {"primary": "fr", "auto_detect": True}}, tongues.tongues({}, WORDING, {})) == "en-US"
+
+    def test_knows_a_listeners_words_of_the_languages(self) -> None:
+        found = tongues.tongues(CONFIGURATION, WORDING, {})
+        assert is_back_channel("ajá, ya veo", found["es"].wording.back_channels)
+        assert not is_back_channel("ajá, ya veo", found["en-US"].wording.back_channels)
+        first = briefings.wording({"language": {"primary": "es-MX"}}, "Smile", {})
+        assert is_back_channel("claro", first.back_channels)
+        own = {"language": {"primary": "es"}, "wording": {"back_channels": "dale"}}
+        assert briefings.wording(own, "Smile", {}).back_channels == "dale"
