@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Response
 from pydantic import AfterValidator, Field
 
 from api.auth import AnyCaller, Caller, Organisation
+from api.owners import release_owner
 from api.ports import Ports
 from api.positions import Read
 from api.preconditions import tag
@@ -22,12 +23,15 @@ from commands.dispatch import Committed
 from commands.memberships import (
     INVITATIONS,
     MEMBERSHIPS,
+    OWNER,
     ROLES,
     ChangeRole,
     DefineRole,
     EndMembership,
     InvitationOver,
     InvitePerson,
+    LastOwner,
+    OwnerNotReleased,
     RemoveRole,
     RoleGrantsNothing,
     WithdrawInvitation,
@@ -128,24 +132,34 @@ async def get_membership(person_id: str, organisation: Organisation, ports: Wire
 
 
 @router.patch(
-    "/memberships/{person_id}", tags=["memberships"], responses=answers(NOT_FOUND, ROLE_UNKNOWN, SCOPE_TOO_WIDE, PRECONDITION_FAILED)
-)
+    "/memberships/{person_id}", tags=["memberships"],
+    responses=answers(NOT_FOUND, ROLE_UNKNOWN, SCOPE_TOO_WIDE, PRECONDITION_FAILED, LastOwner, OwnerNotReleased),
+)  # fmt: skip
 async def change_role(person_id: str, body: NewRole, organisation: Organisation, who: AnyCaller, ports: Wired, write: Write) -> Accepted:
-    """Give a member another role. It counts from the next request on. Nobody gives, or takes, more than they may themselves."""
+    """Give a member another role. It counts from the next request on. Nobody gives, or takes, more than they may themselves.
+
+    An organisation's last owner stays one: make somebody else an owner first.
+    """
     stream = _membership(organisation, person_id)
     _must_stand_above(ports, who, stream)
     _must_cover(who, _given(ports, organisation, body.role))
-    return await _seen(ports, await write(MEMBERSHIPS, stream, ChangeRole(role=body.role)))
+    released = 0 if body.role == OWNER else await release_owner(ports, write, stream)
+    return await _seen(ports, await write(MEMBERSHIPS, stream, ChangeRole(role=body.role, released=released)))
 
 
 @router.delete(
-    "/memberships/{person_id}", tags=["memberships"], status_code=202, responses=answers(NOT_FOUND, SCOPE_TOO_WIDE, PRECONDITION_FAILED)
-)
+    "/memberships/{person_id}", tags=["memberships"], status_code=202,
+    responses=answers(NOT_FOUND, SCOPE_TOO_WIDE, PRECONDITION_FAILED, LastOwner, OwnerNotReleased),
+)  # fmt: skip
 async def remove_member(person_id: str, organisation: Organisation, who: AnyCaller, ports: Wired, write: Write) -> Accepted:
-    """Have a person belong to the organisation no more. Their tokens open nothing of it from the next request on."""
+    """Have a person belong to the organisation no more. Their tokens open nothing of it from the next request on.
+
+    An organisation's last owner is not removed: make somebody else an owner first.
+    """
     stream = _membership(organisation, person_id)
     _must_stand_above(ports, who, stream)
-    return await _seen(ports, await write(MEMBERSHIPS, stream, EndMembership(reason="removed")))
+    released = await release_owner(ports, write, stream)
+    return await _seen(ports, await write(MEMBERSHIPS, stream, EndMembership(reason="removed", released=released)))
 
 
 @router.post("/invitations", tags=["memberships"], status_code=201, responses=answers(ROLE_UNKNOWN, SCOPE_TOO_WIDE, PRECONDITION_FAILED))

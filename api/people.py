@@ -7,6 +7,7 @@ from pydantic import Field
 
 from api import totp
 from api.auth import SignedIn
+from api.owners import release_owner
 from api.ports import Ports, TooManyPasswords
 from api.problems import NOT_FOUND, PERSON_ONLY, SECOND_FACTOR_NEEDED, SIGN_IN_FAILED, SIGN_IN_UNAVAILABLE, answers
 from api.rights import role_of
@@ -15,7 +16,7 @@ from api.signing_in import Code, GivenPassword, NewPassword, busy, counted, fail
 from api.wire import Accepted, Line, Page, Time, Wire, Wired, found, nothing, page_of
 from api.writing import Write, Writing
 from commands.dispatch import Committed
-from commands.memberships import MEMBERSHIPS, EndMembership
+from commands.memberships import MEMBERSHIPS, EndMembership, LastOwner, OwnerNotReleased
 from commands.people import PEOPLE, SESSIONS, DisableTotp, EnableTotp, EndSession, OfferTotp, RenamePerson, SetPassword, TotpNotOffered
 from events.identifiers import InvalidIdentifier, read_identifier
 from events.streams import PLATFORM, StreamId
@@ -161,18 +162,20 @@ async def list_my_memberships(me: Myself, ports: Wired) -> Page[Belonging]:
     return page_of([_belonging(ports, each.tenant, each.role, each.since) for each in ports.access.memberships_of(me.id)], None)
 
 
-@router.delete("/me/memberships/{organisation_id}", status_code=202, responses=answers(PERSON_ONLY, NOT_FOUND))
+@router.delete("/me/memberships/{organisation_id}", status_code=202, responses=answers(PERSON_ONLY, NOT_FOUND, LastOwner, OwnerNotReleased))
 async def leave_organisation(
     me: Myself, organisation_id: Annotated[str, Path(description="`AYB-XXXX-XXXX-XXXX`, in any spelling.")], ports: Wired, write: Write
 ) -> Accepted:
-    """Belong to an organisation no more."""
+    """Belong to an organisation no more. Its last owner makes somebody else an owner first."""
     try:
         named = read_identifier(organisation_id)
     except InvalidIdentifier as cause:
         raise nothing("membership") from cause
     if ports.access.membership(named, me.id) is None:
         raise nothing("membership")
-    return await _seen(ports, await write(MEMBERSHIPS, StreamId(named, "memberships", me.id), EndMembership(reason="left")))
+    stream = StreamId(named, "memberships", me.id)
+    released = await release_owner(ports, write, stream)
+    return await _seen(ports, await write(MEMBERSHIPS, stream, EndMembership(reason="left", released=released)))
 
 
 @router.get("/me/sessions", responses=answers(PERSON_ONLY))

@@ -1,7 +1,7 @@
 """Decides who belongs to a business: invited once, joined by a token that opens once, in a role that the business may define."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias, assert_never
 
@@ -15,12 +15,17 @@ from events.memberships import (
     MembershipEvent,
     MembershipGranted,
     MembershipRoleChanged,
+    OwnerReleased,
+    OwnersEvent,
     PersonInvited,
     RoleDefined,
     RoleEvent,
     RoleRemoved,
 )
 from events.sealing import Sealed
+
+OWNER = "owner"
+"""The role of those without whom nobody may do everything: an organisation that has one keeps one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +64,40 @@ class GrantMembership:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRole:
+    """`released`: the version of the membership as of which its owner was released; 0: was not."""
+
     role: str
+    released: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndMembership:
-    """`reason`: `left` or `removed`."""
+    """`reason`: `left` or `removed`. `released` as in `ChangeRole`."""
 
     reason: str
+    released: int = 0
 
 
 MembershipCommand: TypeAlias = GrantMembership | ChangeRole | EndMembership
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Somebody who was seen to be one, at that version of their membership."""
+
+    person_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseOwner:
+    """Let an owner go. `owners`: all whom somebody saw to be one, this one among them."""
+
+    person_id: str
+    owners: tuple[Owner, ...]
+
+
+OwnersCommand: TypeAlias = ReleaseOwner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +125,18 @@ class InvitationOver(CommandRefused):
     """An invitation is accepted once, with its own token, before its end, unless it was withdrawn."""
 
     code = "invitation-over"
+
+
+class LastOwner(CommandRefused):
+    """An organisation that has an owner keeps one: make somebody else an owner first."""
+
+    code = "last-owner"
+
+
+class OwnerNotReleased(CommandRefused):
+    """The member became an owner meanwhile; read the membership again, and ask again."""
+
+    code = "owner-not-released"
 
 
 class RoleGrantsNothing(CommandRefused):
@@ -154,10 +194,14 @@ def evolve_invitation(invitation: Invitation | None, fact: InvitationEvent) -> I
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
-    """An empty `role`: the person does not belong to the business. `invitation_id`: by which they came, the last time."""
+    """An empty `role`: the person does not belong to the business. `invitation_id`: by which they came, the last time.
+
+    `version`: how many facts there are.
+    """
 
     role: str = ""
     invitation_id: str = ""
+    version: int = 0
 
 
 def decide_membership(command: MembershipCommand, membership: Membership) -> Sequence[MembershipEvent]:
@@ -166,14 +210,20 @@ def decide_membership(command: MembershipCommand, membership: Membership) -> Seq
             # An invitation brings a person in once: not back after they left, nor into the role that they had before.
             if invitation_id == membership.invitation_id:
                 return ()
-            return (MembershipGranted(role=role, invitation_id=invitation_id),)
-        case ChangeRole(role=role):
+            # Nor does one take from an owner what they have.
+            given = OWNER if membership.role == OWNER else role
+            return (MembershipGranted(role=given, invitation_id=invitation_id),)
+        case ChangeRole(role=role, released=released):
             _must_belong(membership)
-            return () if role == membership.role else (MembershipRoleChanged(role=role),)
-        case EndMembership(reason=reason):
+            if role == membership.role:
+                return ()
+            _must_be_released(membership, released)
+            return (MembershipRoleChanged(role=role),)
+        case EndMembership(reason=reason, released=released):
             if not membership.role and membership.invitation_id:
                 return ()
             _must_belong(membership)
+            _must_be_released(membership, released)
             return (MembershipEnded(reason=reason),)
         case _:
             assert_never(command)
@@ -184,16 +234,45 @@ def _must_belong(membership: Membership) -> None:
         raise NotFound("the person does not belong to the organisation; check the id")
 
 
+def _must_be_released(membership: Membership, released: int) -> None:
+    """Whether an owner is the last one is not seen from here: `Owners` decides it, for this very version of the membership."""
+    if membership.role == OWNER and released != membership.version:
+        raise OwnerNotReleased("the member has become an owner meanwhile; read the membership again, and ask again")
+
+
 def evolve_membership(membership: Membership, fact: MembershipEvent) -> Membership:
+    version = membership.version + 1
     match fact:
         case MembershipGranted(role=role, invitation_id=invitation_id):
-            return Membership(role=role, invitation_id=invitation_id)
+            return Membership(role=role, invitation_id=invitation_id, version=version)
         case MembershipRoleChanged(role=role):
-            return replace(membership, role=role)
+            return replace(membership, role=role, version=version)
         case MembershipEnded():
-            return replace(membership, role="")
+            return replace(membership, role="", version=version)
         case _:
             assert_never(fact)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """As of which version of their membership somebody was released; made an owner again they have a later one, and count."""
+
+    released: Mapping[str, int] = field(default_factory=dict)
+
+
+def decide_owners(command: OwnersCommand, owners: Owners) -> Sequence[OwnersEvent]:
+    """Nobody stops being an owner without having been here: so whoever is seen as one and was not released is one still."""
+    left = {each.person_id: each.version for each in command.owners if each.version > owners.released.get(each.person_id, 0)}
+    as_of = left.pop(command.person_id, None)
+    if as_of is None:
+        return ()
+    if not left:
+        raise LastOwner("this is the organisation's last owner; make somebody else an owner first")
+    return (OwnerReleased(person_id=command.person_id, as_of=as_of),)
+
+
+def evolve_owners(owners: Owners, fact: OwnersEvent) -> Owners:
+    return Owners(released={**owners.released, fact.person_id: fact.as_of})
 
 
 def decide_role(command: RoleCommand, role: RoleDefined | None) -> Sequence[RoleEvent]:
@@ -220,6 +299,9 @@ INVITATIONS: Decider[InvitationCommand, Invitation | None, InvitationEvent] = De
 )
 MEMBERSHIPS: Decider[MembershipCommand, Membership, MembershipEvent] = Decider(
     room="memberships", category="memberships", initial=Membership(), decide=decide_membership, evolve=evolve_membership
+)
+OWNERS: Decider[OwnersCommand, Owners, OwnersEvent] = Decider(
+    room="memberships", category="owners", initial=Owners(), decide=decide_owners, evolve=evolve_owners
 )
 ROLES: Decider[RoleCommand, RoleDefined | None, RoleEvent] = Decider(
     room="memberships", category="roles", initial=None, decide=decide_role, evolve=evolve_role

@@ -10,7 +10,7 @@ from commands.credentials import CLIENTS, CREDENTIAL_USES
 from commands.decider import Decider
 from commands.environments import ENVIRONMENTS
 from commands.flags import FLAGS
-from commands.memberships import INVITATIONS, MEMBERSHIPS, ROLES
+from commands.memberships import INVITATIONS, MEMBERSHIPS, OWNERS, ROLES
 from commands.numbers import NUMBERS
 from commands.operations import OPERATIONS
 from commands.organisations import ORGANISATIONS
@@ -36,6 +36,7 @@ DECIDERS: Mapping[str, Decider[Any, Any, Any]] = {
         NUMBERS,
         OPERATIONS,
         ORGANISATIONS,
+        OWNERS,
         PEOPLE,
         ROLES,
         SESSIONS,

@@ -66,6 +66,18 @@ class MembershipEnded:
     reason: str
 
 
+@event("owner-released", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerReleased:
+    """Another owner remains, so this one may go: as of that version of their membership they are counted among the owners no more.
+
+    The stream is named by the business.
+    """
+
+    person_id: str
+    as_of: int
+
+
 @event("role-defined", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleDefined:
@@ -84,4 +96,5 @@ class RoleRemoved:
 
 InvitationEvent = PersonInvited | InvitationAccepted | InvitationWithdrawn
 MembershipEvent = MembershipGranted | MembershipRoleChanged | MembershipEnded
+OwnersEvent = OwnerReleased
 RoleEvent = RoleDefined | RoleRemoved

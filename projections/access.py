@@ -24,6 +24,7 @@ class Access:
         self._by_email: dict[str, str] = {}
         self._sessions_of: defaultdict[str, set[str]] = defaultdict(set)
         self._memberships: defaultdict[str, dict[str, Membership]] = defaultdict(dict)
+        self._owners: defaultdict[str, dict[str, int]] = defaultdict(dict)
         self._roles: dict[Key, Role] = {}
         self._organisations: dict[str, Organisation] = {}
 
@@ -56,6 +57,10 @@ class Access:
         """Those that stand, in the order of the organisations' ids."""
         return [each for _, each in sorted(self._memberships.get(person_id, {}).items()) if each.ended_at is None]
 
+    def owners_of(self, organisation_id: str) -> Sequence[tuple[str, int]]:
+        """Who belongs to it as an owner, each with the version of their membership."""
+        return sorted(self._owners.get(organisation_id, {}).items())
+
     def role(self, organisation_id: str, name: str) -> Role | None:
         """A role of the organisation's own; also one that was removed, which gives nothing."""
         return self._roles.get((organisation_id, name))
@@ -83,6 +88,9 @@ class Access:
             self._organisations[key[1]] = row
         elif table is MEMBERSHIPS:
             self._memberships[key[1]][key[0]] = row
+            self._owners[key[0]].pop(key[1], None)
+            if row.role == "owner" and row.ended_at is None:
+                self._owners[key[0]][key[1]] = row.version
         elif table is ROLES:
             self._roles[key] = row
         elif table in self._rows:

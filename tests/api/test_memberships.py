@@ -1,5 +1,7 @@
 """Who belongs to an organisation and what roles give, over HTTP."""
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -70,6 +72,35 @@ class TestMemberships:
             assert refusal(await client.delete(f"/v1/memberships/{owner.id}")) == (403, "scope-too-wide")
             assert refusal(await client.patch(f"/v1/memberships/{owner.id}", json={"role": "analyst"})) == (403, "scope-too-wide")
             assert refusal(await client.patch(f"/v1/memberships/{admin.id}", json={"role": "owner"})) == (403, "scope-too-wide")
+
+    async def test_of_the_last_owner_stand(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        ada = await joined(running, tenant, f"ada.{unique}@example.com", "owner")
+        async with ada.client(running) as client:
+            for method, path, body in (
+                ("PATCH", f"/v1/memberships/{ada.id}", {"role": "admin"}), ("DELETE", f"/v1/memberships/{ada.id}", None),
+                ("DELETE", f"/v1/people/me/memberships/{tenant.id}", None),
+            ):  # fmt: skip
+                answer = await client.request(method, path, json=body)
+                assert refusal(answer) == (409, "last-owner")
+                assert "make somebody else an owner first" in answer.json()["detail"]
+            assert (await client.patch(f"/v1/memberships/{ada.id}", json={"role": "owner"})).status_code == 200
+            await joined(running, tenant, f"bob.{unique}@example.com", "owner")
+            stale = await client.delete(f"/v1/memberships/{ada.id}", headers={"If-Match": '"7"'})
+            assert refusal(stale) == (412, "precondition-failed")
+            assert (await client.delete(f"/v1/memberships/{ada.id}")).status_code == 202
+
+    async def test_of_owners_who_remove_each_other_at_once_do_not_all_end(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        owners = [await joined(running, tenant, f"{at}.{unique}@example.com", "owner") for at in range(3)]
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(tenant.api.delete(f"/v1/memberships/{each.id}")) for each in owners]
+        assert sorted(each.result().status_code for each in asked) == [202, 202, 409]
+        # Who is made an owner again counts again.
+        (last,) = [each for each, answer in zip(owners, asked, strict=True) if answer.result().status_code == 409]
+        dan = await joined(running, tenant, f"dan.{unique}@example.com", "analyst")
+        for change in (dan.id, "owner", 200), (last.id, "analyst", 200), (dan.id, "analyst", 409), (last.id, "owner", 200):
+            answer = await tenant.api.patch(f"/v1/memberships/{change[0]}", json={"role": change[1]})
+            assert answer.status_code == change[2], change
+        assert (await tenant.api.delete(f"/v1/memberships/{dan.id}")).status_code == 202
 
     async def test_of_another_organisation_are_not_there(self, running: Platform, tenant: Tenant, stranger: Tenant, unique: str) -> None:
         bob = await joined(running, tenant, f"bob.{unique}@example.com", "analyst")

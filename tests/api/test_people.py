@@ -233,7 +233,10 @@ class TestAccessToken:
 
 
 class TestLeaving:
-    async def test_closes_the_organisation_at_once(self, running: Platform, ada: Member, me: httpx.AsyncClient, tenant: Tenant) -> None:
+    async def test_closes_the_organisation_at_once(
+        self, running: Platform, ada: Member, me: httpx.AsyncClient, tenant: Tenant, unique: str
+    ) -> None:
+        await joined(running, tenant, f"bob.{unique}@example.com", "owner")
         assert (await me.delete(f"/v1/people/me/memberships/{tenant.id}")).status_code == 202
         assert refusal(await me.get("/v1/calls")) == (403, "scope-missing")
         assert (await me.get("/v1/people/me/memberships")).json()["data"] == []

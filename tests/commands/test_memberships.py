@@ -6,6 +6,7 @@ from commands.decider import NotFound
 from commands.memberships import (
     INVITATIONS,
     MEMBERSHIPS,
+    OWNERS,
     ROLES,
     AcceptInvitation,
     ChangeRole,
@@ -13,6 +14,10 @@ from commands.memberships import (
     EndMembership,
     GrantMembership,
     InvitationOver,
+    LastOwner,
+    Owner,
+    OwnerNotReleased,
+    ReleaseOwner,
     RemoveRole,
     RoleGrantsNothing,
     WithdrawInvitation,
@@ -24,6 +29,7 @@ from events.memberships import (
     MembershipEnded,
     MembershipGranted,
     MembershipRoleChanged,
+    OwnerReleased,
     PersonInvited,
     RoleDefined,
     RoleRemoved,
@@ -74,6 +80,38 @@ class TestMembership:
         given(MEMBERSHIPS, GRANTED).when(EndMembership(reason="removed")).then(ended)
         given(MEMBERSHIPS, GRANTED, ended).when(EndMembership(reason="left")).then()
         given(MEMBERSHIPS).when(EndMembership(reason="left")).then_refused(NotFound)
+
+
+class TestOwner:
+    OWNS = MembershipGranted(role="owner", invitation_id="inv_1")
+
+    def test_leaves_the_role_only_as_of_the_version_at_which_they_were_released(self) -> None:
+        owns = given(MEMBERSHIPS, GRANTED, MembershipRoleChanged(role="owner"))
+        for released in (0, 1, 3):
+            owns.when(ChangeRole(role="analyst", released=released)).then_refused(OwnerNotReleased)
+            owns.when(EndMembership(reason="left", released=released)).then_refused(OwnerNotReleased)
+        owns.when(ChangeRole(role="analyst", released=2)).then(MembershipRoleChanged(role="analyst"))
+        owns.when(EndMembership(reason="left", released=2)).then(MembershipEnded(reason="left"))
+
+    def test_stays_one_whatever_they_are_invited_to(self) -> None:
+        another = GrantMembership(role="analyst", invitation_id="inv_2")
+        given(MEMBERSHIPS, self.OWNS).when(another).then(MembershipGranted(role="owner", invitation_id="inv_2"))
+
+    def test_is_released_while_another_one_remains(self) -> None:
+        both = (Owner(person_id="USR-1", version=1), Owner(person_id="USR-2", version=4))
+        first, second = (ReleaseOwner(person_id=each, owners=both) for each in ("USR-1", "USR-2"))
+        released = OwnerReleased(person_id="USR-1", as_of=1)
+        given(OWNERS).when(first).then(released)
+        given(OWNERS, released).when(first).then()
+        # Both saw the other one: only one of them goes.
+        given(OWNERS, released).when(second).then_refused(LastOwner)
+        given(OWNERS).when(ReleaseOwner(person_id="USR-1", owners=both[:1])).then_refused(LastOwner)
+        given(OWNERS).when(ReleaseOwner(person_id="USR-3", owners=both)).then()
+
+    def test_counts_again_when_they_are_made_one_again(self) -> None:
+        released = OwnerReleased(person_id="USR-1", as_of=1)
+        again = ReleaseOwner(person_id="USR-2", owners=(Owner(person_id="USR-1", version=3), Owner(person_id="USR-2", version=4)))
+        given(OWNERS, released).when(again).then(OwnerReleased(person_id="USR-2", as_of=4))
 
 
 class TestRole:
