@@ -17,12 +17,34 @@ import uvloop
 
 from infra.local.stack import Addresses, ensure_stack, stop_stack
 from infra.settings import Settings, load_settings
+from tests.again import REAL_TIME
 
 # gRPC would say at each program that a test starts that it cannot follow into it.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # Examples are not timed: a machine that is busy with other things would fail them.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+
+# Folders whose tests wait for other processes, or for sockets of their own, in real time.
+_IN_REAL_TIME = (
+    "tests/chaos/",
+    "tests/commands/routing/",
+    "tests/contracts/",
+    "tests/emulators/",
+    "tests/faults/",
+    "tests/infra/",
+    "tests/spoken/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a machine that stands still can make fail. What draws at random is not among it: another run would draw something else."""
+    for item in items:
+        if isinstance(item, pytest.Function) and not hypothesis.is_hypothesis_test(item.obj):
+            rings = hasattr(item.module, "open_office")
+            if rings or "stack" in item.fixturenames or item.nodeid.startswith(_IN_REAL_TIME):
+                item.add_marker(REAL_TIME)
 
 
 def _unheard(_part: str, _words: str) -> None:
