@@ -23,8 +23,15 @@ class Figure:
     reference_value: float | None = None
 
 
-def show(bench: str, title: str, figures: Sequence[Figure], **more: Any) -> None:
-    """`more`: what was measured under which circumstances; it goes into every line."""
+def tell(bench: str, figures: Sequence[Figure], **more: Any) -> None:
+    """The lines of JSON alone, at once: a long measuring that is broken off has said what it knew."""
+    for each in figures:
+        sys.stdout.write(json.dumps({"bench": bench} | asdict(each) | more) + "\n")
+    sys.stdout.flush()
+
+
+def show(bench: str, title: str, figures: Sequence[Figure], *, told: bool = False, **more: Any) -> None:
+    """`more`: what was measured under which circumstances; it goes into every line. `told`: the lines were said already."""
     table = Table(title=f"{bench}: {title}")
     for heading in ("figure", "value", "target", "reference"):
         table.add_column(heading)
@@ -32,8 +39,8 @@ def show(bench: str, title: str, figures: Sequence[Figure], **more: Any) -> None
         reference = "" if each.reference is None else f"{_plain(each.reference_value)} ({each.reference})"
         table.add_row(each.figure, f"{_plain(each.value)} {each.unit}", _plain(each.target), reference)
     Console(stderr=True).print(table)
-    for each in figures:
-        sys.stdout.write(json.dumps({"bench": bench} | asdict(each) | more) + "\n")
+    if not told:
+        tell(bench, figures, **more)
 
 
 def _plain(value: float | None) -> str:

@@ -8,7 +8,9 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from typing import NamedTuple
 
+import psutil
 import structlog
 import uvloop
 
@@ -34,9 +36,10 @@ from tests.projections.facts import agent_turn, answered, caller_turn, received
 from tests.projections.told import AYB, DAY
 
 ROWS = int(os.environ.get("ROWS", "1000000"))
-# How much is measured behind each size.
-_SPAN = 50_000
-_SIZES = [size for size in (50_000, 300_000, 950_000, 3_000_000, 9_950_000) if size + _SPAN <= ROWS]
+# What is measured of each size lies around it: a tenth of it, and no less than a checkpoint of the database needs to be in it by chance.
+_LEAST_SPAN = 100_000
+_SIZES = [size for size in (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000) if size <= ROWS]
+_SAY_SECONDS = 10.0
 _PARTITIONS, _BATCH, _TURNS = 8, 1_000, 10
 _FENCE = Fence(1, b"f" * 16)
 _JOURNAL_BYTES = "SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_partition_tree('p_journal_v1.journal')"
@@ -84,43 +87,76 @@ class LongLog:
         return records
 
 
+class Seen(NamedTuple):
+    """How much was written when, and what it had cost: CPU-seconds of this process and of the whole database server."""
+
+    rows: int
+    seconds: float
+    cpu_seconds: float
+
+
 class Timed(PostgresStore):
     """Notes how much was written when."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, server: psutil.Process) -> None:
         super().__init__(pool)
-        self.rows_by = [(0, time.perf_counter())]
+        self._server = server
+        self.seen = [self._look(0)]
+        self._said = self.seen[0]
 
     async def write(self, writes: Writes) -> None:
         await super().write(writes)
-        rows, _ = self.rows_by[-1]
-        self.rows_by.append((rows + len(writes.journal), time.perf_counter()))
+        self.seen.append(self._look(self.seen[-1].rows + len(writes.journal)))
+        last = self.seen[-1]
+        if (seconds := last.seconds - self._said.seconds) > _SAY_SECONDS:
+            progress("rows", f"{last.rows:,} of {ROWS:,} written, {(last.rows - self._said.rows) / seconds:,.0f} a second")
+            self._said = last
 
-    def rate(self, after: int) -> float:
-        """Events a second of the first groups behind so many rows."""
-        since = next(each for each in self.rows_by if each[0] >= after)
-        until = next((each for each in self.rows_by if each[0] >= since[0] + _SPAN), self.rows_by[-1])
-        return (until[0] - since[0]) / (until[1] - since[1])
+    def _look(self, rows: int) -> Seen:
+        # A backend that has ended is in its server's own account.
+        times = [self._server.cpu_times(), *(each.cpu_times() for each in self._server.children())]
+        ended = times[0].children_user + times[0].children_system
+        return Seen(rows, time.perf_counter(), time.process_time() + ended + sum(each.user + each.system for each in times))
+
+    def around(self, upto: int) -> tuple[float, float]:
+        """Events a second of the groups by which the journal grew to so many rows, and CPU-seconds of each."""
+        span = max(_LEAST_SPAN, upto // 10)
+        until = next((each for each in self.seen if each.rows >= upto), self.seen[-1])
+        since = next(each for each in self.seen if each.rows >= max(until.rows - span, 0))
+        rows = until.rows - since.rows
+        return rows / (until.seconds - since.seconds), (until.cpu_seconds - since.cpu_seconds) / rows
 
 
 async def measure(dsn: str) -> list[Figure]:
     async with databases(dsn, 1) as pools:
-        store = Timed(pools[0])
+        server = psutil.Process(await pools[0].fetchval("SELECT pg_backend_pid()")).parent()
+        if server is None:
+            raise SystemExit("the database's server is not on this machine")
+        store = Timed(pools[0], server)
         runner = Runner(LongLog(ROWS), store, (JOURNAL, CALLS), topic_of=topic_of, journal_rooms=("calls",))
         await runner.run(stop_at_end=True)
-        progress("rows", f"{store.rows_by[-1][0]} written")
+        progress("rows", f"{store.seen[-1].rows:,} written in {store.seen[-1].seconds - store.seen[0].seconds:.1f} s")
         size = await pools[0].fetchval(_JOURNAL_BYTES)
-    rates = {after: store.rate(after) for after in _SIZES}
-    first = rates[_SIZES[0]]
+    found = {upto: store.around(upto) for upto in _SIZES}
+    (rate, cost), (last_rate, last_cost) = found[_SIZES[0]], found[_SIZES[-1]]
+    first = f"at {_SIZES[0]:,} rows"
     return [
         *(
             Figure(
-                figure=f"events_per_second_at_{after + _SPAN}_rows", value=round(rate), unit="1/s", better="higher",
-                reference=f"at {_SIZES[0] + _SPAN} rows", reference_value=round(first),
+                figure=f"events_per_second_at_{upto}_rows", value=round(each), unit="1/s", better="higher", reference=first,
+                reference_value=round(rate),
             )
-            for after, rate in rates.items()
+            for upto, (each, _) in found.items()
         ),
-        Figure(figure="cost_at_the_end_over_first", value=round(first / rates[_SIZES[-1]], 2), unit="1", better="lower", target=1.2),
+        *(
+            Figure(
+                figure=f"cpu_per_event_at_{upto}_rows", value=round(each * 1e6, 2), unit="us", better="lower", reference=first,
+                reference_value=round(cost * 1e6, 2),
+            )
+            for upto, (_, each) in found.items()
+        ),
+        Figure(figure="cost_at_the_end_over_first", value=round(rate / last_rate, 2), unit="1", better="lower", target=1.2),
+        Figure(figure="cpu_at_the_end_over_first", value=round(last_cost / cost, 2), unit="1", better="lower", target=1.2),
         Figure(figure="journal_bytes_per_event", value=round(size / ROWS), unit="B", better="lower"),
     ]  # fmt: skip
 

@@ -3,9 +3,10 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 
 from commands.ports import LogAway, Place
-from infra.adapters.kafka.fetching import TryElsewhere, offsets
+from infra.adapters.kafka.fetching import TryElsewhere, offsets_told
 from infra.adapters.kafka.link import Link
 
 # Without any answer. A broker that was just asked for a hundred partitions makes them one after the other.
@@ -14,25 +15,31 @@ _RETRY_SECONDS = 0.1
 
 
 async def offsets_of(link: Link, places: Sequence[Place], at: int) -> dict[Place, int]:
-    """As `fetching.offsets`, of partitions that any brokers lead. Asks again while leaders change. Raises LogAway."""
+    """As `fetching.offsets`, of partitions that any brokers lead. Asks again while leaders change. Raises LogAway.
+
+    What a broker says of one partition counts, whatever it says of another: a leader that moved holds up its own partition only.
+    """
     found: dict[Place, int] = {}
+    refused: dict[Place, str] = {}
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_SECONDS) as limit:
             while len(found) < len(places):
                 missing = [place for place in places if place not in found]
                 led = await _by_leader(link, missing)
+                before = len(found)
                 for node, theirs in led.items():
-                    try:
-                        found.update(await offsets(link, node, theirs, at=at))
-                        limit.reschedule(loop.time() + _SECONDS)
-                    except TryElsewhere:
-                        await asyncio.sleep(_RETRY_SECONDS)
-                if not led:
+                    with suppress(TryElsewhere):
+                        told, refused = await offsets_told(link, node, theirs, at=at)
+                        found.update(told)
+                        if told:
+                            limit.reschedule(loop.time() + _SECONDS)
+                if len(found) == before:
                     await asyncio.sleep(_RETRY_SECONDS)
     except TimeoutError:
         missing = [place for place in places if place not in found]
-        raise LogAway(f"for {_SECONDS} s nobody said where {len(missing)} partitions begin and end: {missing[0]} and so on") from None
+        why = f" ({refused[missing[0]]})" if missing[0] in refused else ""
+        raise LogAway(f"for {_SECONDS} s nobody said where {len(missing)} partitions begin and end: {missing[0]}{why} and so on") from None
     return found
 
 

@@ -73,20 +73,33 @@ async def end_offsets(link: Link, node: int, places: Sequence[Place]) -> dict[Pl
 async def offsets(link: Link, node: int, places: Sequence[Place], *, at: int) -> dict[Place, int]:
     """The offset of the first record that was appended at or after a time in ms since 1970 (-1: none), or LATEST, or EARLIEST.
 
-    Raises TryElsewhere.
+    Raises TryElsewhere where the broker does not say it of every partition.
+    """
+    found, refused = await offsets_told(link, node, places, at=at)
+    if refused:
+        raise TryElsewhere("; ".join(f"{place}: {why}" for place, why in refused.items()))
+    return found
+
+
+async def offsets_told(link: Link, node: int, places: Sequence[Place], *, at: int) -> tuple[dict[Place, int], dict[Place, str]]:
+    """As `offsets`, of those partitions of which the broker says it; of the others the error that it names instead.
+
+    Raises TryElsewhere where it does not answer.
     """
     by_topic: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for place in places:
         by_topic[place.topic].append((place.partition, at))
     response = await _ask(link, node, OffsetRequest(-1, _READ_UNCOMMITTED, list(by_topic.items())))
-    found = {}
+    found, refused = {}, {}
     for topic, partitions in response.topics:
         for partition, code, _timestamp, offset in partitions:
             if code:
-                link.outdated()
-                raise TryElsewhere(f"{topic}/{partition}: {for_code(code).__name__}")
-            found[Place(topic, partition)] = offset
-    return found
+                refused[Place(topic, partition)] = for_code(code).__name__
+            else:
+                found[Place(topic, partition)] = offset
+    if refused:
+        link.outdated()
+    return found, refused
 
 
 async def _ask(link: Link, node: int, request: Any) -> Any:

@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 
 from aiokafka.protocol.admin import ApiVersionResponse_v0, SaslAuthenticateResponse_v0, SaslHandShakeResponse_v1
 from aiokafka.protocol.metadata import MetadataResponse_v1
+from aiokafka.protocol.offset import OffsetRequest_v2, OffsetResponse_v2
 from aiokafka.protocol.produce import ProduceRequest_v7, ProduceResponse_v7
 
-_VERSIONS = [(0, 7, 7), (3, 1, 1), (17, 1, 1), (18, 0, 0), (36, 0, 0)]
+_VERSIONS = [(0, 7, 7), (2, 2, 2), (3, 1, 1), (17, 1, 1), (18, 0, 0), (36, 0, 0)]
 _NODE = 1
 _PARTITIONS = 4
 
@@ -23,7 +24,10 @@ Script: TypeAlias = Callable[[Appended], dict[tuple[str, int], tuple[int, int]] 
 
 @dataclass(slots=True)
 class ScriptedBroker:
-    """`requests` are the batches that came, `connections` how many were made, `passwords` what clients said who they are."""
+    """`requests` are the batches that came, `connections` how many were made, `passwords` what clients said who they are.
+
+    `asked_ends` are the partitions of each request for ends, which are all 7, but for `refusing`: error codes by partition.
+    """
 
     script: Script
     port: int = 0
@@ -31,6 +35,8 @@ class ScriptedBroker:
     requests: list[Appended] = field(default_factory=list)
     connections: int = 0
     passwords: list[bytes] = field(default_factory=list)
+    asked_ends: list[list[int]] = field(default_factory=list)
+    refusing: dict[int, int] = field(default_factory=dict)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
@@ -70,6 +76,10 @@ class ScriptedBroker:
             leader = _NODE if self.led else -1
             partitions = [(0 if self.led else 5, number, leader, [_NODE], [_NODE]) for number in range(_PARTITIONS)]
             return _encoded(MetadataResponse_v1([(_NODE, "localhost", self.port, None)], _NODE, [(0, "scripted", False, partitions)]))
+        if key == 2:
+            ((topic, wanted),) = OffsetRequest_v2.decode(body).topics
+            self.asked_ends.append([number for number, _ in wanted])
+            return _encoded(OffsetResponse_v2(0, [(topic, [(number, self.refusing.get(number, 0), -1, 7) for number, _ in wanted])]))
         appended = {(topic, at): buffer for topic, partitions in ProduceRequest_v7.decode(body).topics for at, buffer in partitions}
         self.requests.append(appended)
         answers = self.script(appended)
