@@ -175,7 +175,7 @@ class CallWorker:
         return twiml.say_and_hang_up(SORRY)
 
     def _after(self, call_id: str) -> str:
-        return twiml.say_and_hang_up(words) if (words := self._ended[call_id]) else twiml.HANG_UP
+        return self._ended[call_id]
 
     async def _lost(self, live: _Live | None, stream: StreamId) -> None:
         if live is not None:
@@ -233,9 +233,9 @@ class CallWorker:
         self.counters["calls"] += 1
         return conductor
 
-    def closing(self, call_id: str, words: str) -> None:
+    def closing(self, call_id: str, words: str, language: str = "") -> None:
         """The call has closed its stream; the carrier will ask what follows."""
-        self._ended[call_id] = words
+        self._ended[call_id] = twiml.say_and_hang_up(words, language) if words else twiml.HANG_UP
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 

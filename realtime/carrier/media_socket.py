@@ -42,7 +42,7 @@ class Desk(Protocol):
     def begin(self, start: Start, socket: "MediaSocket") -> Conductor:
         """The call that the start's token opens, under way. Raises TokenRefused or StartRefused."""
 
-    def closing(self, call_id: str, words: str) -> None:
+    def closing(self, call_id: str, words: str, language: str = "") -> None:
         """The call closes its stream; `words` are to be said when the carrier asks what follows."""
 
 
@@ -103,9 +103,9 @@ class MediaSocket:
         if self._frames is not None and not self._closed:
             self._transport.send(self._frames.clear)
 
-    def close(self, *, words: str) -> None:
+    def close(self, *, words: str, language: str = "") -> None:
         if not self._closed:
-            self._desk.closing(self._call_id, words)
+            self._desk.closing(self._call_id, words, language)
             self._close(_NORMAL, "the call is over")
 
     # --- within ---

@@ -55,8 +55,8 @@ class Line(Protocol):
     def play(self, mulaw: bytes) -> None: ...
     def mark(self, name: str) -> None: ...
     def clear(self) -> None: ...
-    def close(self, *, words: str) -> None:
-        """`words`: what the carrier is to say afterwards, when it asks what follows."""
+    def close(self, *, words: str, language: str = "") -> None:
+        """`words`: what the carrier is to say afterwards, in their `language`, when it asks what follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,8 +261,8 @@ class Conductor:
                 self._recorder.start(at_ms)
             case do.StopRecorder(at_ms=at_ms):
                 self._recorder.stop(at_ms)
-            case do.CloseMedia(words=words):
-                self._line.close(words=words)
+            case do.CloseMedia(words=words, language=language):
+                self._line.close(words=words, language=language)
             case do.Finish() | do.Leave():
                 self._finish(effect)
             case do.Abandon():

@@ -24,7 +24,7 @@ def conclude(moment: Moment, ending: Ending, *, media_open: bool = True, words: 
     if state.tape.on:
         moment.do(StopRecorder(at_ms=moment.at_ms))
     if media_open:
-        moment.do(CloseMedia(words=words))
+        moment.do(CloseMedia(words=words, language=state.briefing.language if words else ""))
         if not words and hang_up:
             moment.do(HangUp())
     moment.change(life=Life.CLOSING, ended=ending, ended_ms=moment.at_ms)

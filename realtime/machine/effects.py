@@ -176,9 +176,10 @@ class StopRecorder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloseMedia:
-    """Close the carrier's stream. `words`: what the carrier itself is to say afterwards, before it hangs up."""
+    """Close the carrier's stream. `words`: what the carrier itself is to say afterwards, in their `language`, before it hangs up."""
 
     words: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

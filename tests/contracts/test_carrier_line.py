@@ -56,7 +56,7 @@ class Reception:
         self.line.set_result(socket)
         return cast(Conductor, self.call)
 
-    def closing(self, call_id: str, words: str) -> None:
+    def closing(self, call_id: str, words: str, language: str = "") -> None:
         self.follows.append(words)
 
 

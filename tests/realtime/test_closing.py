@@ -143,7 +143,7 @@ class TestEngines:
     def test_without_a_voice_the_carrier_speaks_for_us(self) -> None:
         scene = Scene().agreed()
         scene.tell(signals.EngineBroke, engine=Engine.VOICE, name="deepgram/aura-2", reason="1011")
-        assert scene.all(do.CloseMedia) == [do.CloseMedia(words=WORDING.cannot_go_on)]
+        assert scene.all(do.CloseMedia) == [do.CloseMedia(words=WORDING.cannot_go_on, language="en-US")]
         assert scene.all(do.HangUp) == []
         assert scene.end.reason == "voice-failed"
 

@@ -246,5 +246,5 @@ class TestAVoiceThatDiesInMidSentence:
     def test_is_replaced_twice_and_then_the_carriers_speaks(self) -> None:
         scene = Scene(voice_speaks=False).begin().wait(LONGEST_MS)
         assert len(scene.all(do.ChangeVoice)) >= 2
-        assert scene.all(do.CloseMedia) == [do.CloseMedia(words=WORDING.cannot_go_on)]
+        assert scene.all(do.CloseMedia) == [do.CloseMedia(words=WORDING.cannot_go_on, language="en-US")]
         assert (scene.end.reason, scene.end.ended_by) == ("voice-failed", EndedBy.PLATFORM)

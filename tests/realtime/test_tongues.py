@@ -12,7 +12,7 @@ from realtime.consent.permission import Standing
 from realtime.machine import briefing as briefings
 from realtime.machine import signals
 from realtime.machine.briefing import Briefing, Thresholds, Tongue
-from realtime.machine.effects import HearLanguage, RunTool, Speak, StartRecorder, StopRecorder, UseVoice
+from realtime.machine.effects import CloseMedia, HearLanguage, RunTool, Speak, StartRecorder, StopRecorder, UseVoice
 from realtime.machine.resuming import fold
 from realtime.ports import SEVERAL, ToolUse
 from realtime.rerun import words as spelled
@@ -220,6 +220,12 @@ class TestTheEndOfATurn:
 
     def test_comes_late_behind_words_that_are_not(self) -> None:
         assert self.waited_ms("quisiera cambiar mi", spanish=True) > self.waited_ms("quisiera cambiar mi", spanish=False) + 300
+
+
+def test_the_carriers_voice_speaks_the_language_of_the_words_that_it_says_for_us() -> None:
+    call = scene().says(QUESTION, languages=OF_SPANISH)
+    call.tell(signals.EngineBroke, engine=signals.Engine.VOICE, name="voice", reason="gone")
+    assert call.all(CloseMedia) == [CloseMedia(words=SPANISH.cannot_go_on, language="es")]
 
 
 class TestConsent:

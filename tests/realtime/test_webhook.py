@@ -173,6 +173,24 @@ class TestNext:
         assert verbs(await post(office, f"/twilio/voice/next?{query}", RING)) == ["Hangup"]
 
 
+class TestLastWords:
+    @pytest.mark.parametrize(
+        ("language", "tag"), [("es", "es-MX"), ("es-ES", "es-ES"), ("EN-gb", "en-GB"), ("en", "en-US"), ("tlh", None), ("", None)]
+    )
+    async def test_are_said_in_their_language_where_the_carrier_has_a_voice_for_it(
+        self, office: Office, language: str, tag: str | None
+    ) -> None:  # fmt: skip
+        office.worker.closing("call_1", "Adiós, señor <b>", language)
+        answer = await post(office, f"/twilio/voice/next?call=call_1&of={ORGANISATION}", RING)
+        assert verbs(answer) == ["Say", "Hangup"]
+        said = ET.fromstring(answer.text)[0]  # noqa: S314 - our own answer
+        assert (said.text, said.get("language")) == ("Adiós, señor <b>", tag)
+
+    async def test_are_none_where_the_call_ended_as_it_should(self, office: Office) -> None:
+        office.worker.closing("call_1", "", "es")
+        assert verbs(await post(office, f"/twilio/voice/next?call=call_1&of={ORGANISATION}", RING)) == ["Hangup"]
+
+
 class TestStatus:
     async def test_that_the_call_is_over_before_its_stream_ends_it(self, office: Office) -> None:
         await ring(office)

@@ -105,8 +105,8 @@ class CarrierCall:
             if self._ended:
                 return None
             match verb:
-                case Say(text=text):
-                    self._note("say", text=text)
+                case Say(text=text, language=language):
+                    self._note("say", text=text, language=language)
                 case Pause(seconds=seconds):
                     await asyncio.sleep(seconds)
                 case Redirect(url=url):

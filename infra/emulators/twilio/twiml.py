@@ -18,6 +18,7 @@ class TwimlRefused(Exception):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Say:
     text: str
+    language: str = "en-US"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,7 @@ def _verb(element: ET.Element, base_url: str) -> Verb:
     text = (element.text or "").strip()
     match element.tag:
         case "Say":
-            return Say(text=text)
+            return Say(text=text, language=element.get("language", "en-US"))
         case "Hangup" | "Reject":
             return Hangup()
         case "Pause":
