@@ -19,6 +19,7 @@ from api import (
     exports,
     flags,
     front,
+    joining,
     lookup,
     memberships,
     numbers,
@@ -53,7 +54,7 @@ _ALWAYS = problems.answers(
 )  # fmt: skip
 
 
-_WAYS_IN = (signing_in, oauth)
+_WAYS_IN = (signing_in, joining, oauth)
 _AT_THE_DOOR = problems.answers(
     problems.BAD_REQUEST, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE, problems.BODY_TOO_DEEP, problems.INVALID_REQUEST,
     problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT,

@@ -20,8 +20,14 @@ class Policy:
 
 READS = Policy(name="reads", quota=12_000, window_seconds=60)
 WRITES = Policy(name="writes", quota=3_000, window_seconds=60)
-SIGN_INS = Policy(name="sign-ins", quota=10, window_seconds=300)
-"""To one address, known or not."""
+SIGN_INS = (
+    Policy(name="sign-ins", quota=10, window_seconds=300),
+    Policy(name="sign-ins-hour", quota=20, window_seconds=3600),
+    Policy(name="sign-ins-day", quota=40, window_seconds=86_400),
+)
+"""To one address, known or not, from one place or one known device. Who goes on waits longer: half a minute, three, then thirty-six."""
+SIGN_INS_TO_ONE = Policy(name="sign-ins-to-one", quota=200, window_seconds=3600)
+"""To one address from all places together, known devices left out: these a stranger's guesses cannot lock out."""
 SIGN_INS_FROM_ONE = Policy(name="sign-ins-from-one", quota=100, window_seconds=300)
 """From one place of the network."""
 

@@ -36,9 +36,10 @@ from commands.memberships import (
     RoleGrantsNothing,
     WithdrawInvitation,
 )
+from commands.people import SESSIONS, EndSession
 from events.identifiers import InvalidIdentifier, read_identifier
 from events.memberships import Grant
-from events.streams import StreamId
+from events.streams import PLATFORM, StreamId
 from projections import memberships as rows
 
 router = APIRouter()
@@ -136,10 +137,7 @@ async def get_membership(person_id: str, organisation: Organisation, ports: Wire
     responses=answers(NOT_FOUND, ROLE_UNKNOWN, SCOPE_TOO_WIDE, PRECONDITION_FAILED, LastOwner, OwnerNotReleased),
 )  # fmt: skip
 async def change_role(person_id: str, body: NewRole, organisation: Organisation, who: AnyCaller, ports: Wired, write: Write) -> Accepted:
-    """Give a member another role. It counts from the next request on. Nobody gives, or takes, more than they may themselves.
-
-    An organisation's last owner stays one: make somebody else an owner first.
-    """
+    """Give a member another role, from the next request on. Nobody gives or takes more than they may. The last owner stays one."""
     stream = _membership(organisation, person_id)
     _must_stand_above(ports, who, stream)
     _must_cover(who, _given(ports, organisation, body.role))
@@ -152,14 +150,19 @@ async def change_role(person_id: str, body: NewRole, organisation: Organisation,
     responses=answers(NOT_FOUND, SCOPE_TOO_WIDE, PRECONDITION_FAILED, LastOwner, OwnerNotReleased),
 )  # fmt: skip
 async def remove_member(person_id: str, organisation: Organisation, who: AnyCaller, ports: Wired, write: Write) -> Accepted:
-    """Have a person belong to the organisation no more. Their tokens open nothing of it from the next request on.
+    """Have a person belong to the organisation no more. Their tokens and personal keys open nothing of it from the next request on.
 
-    An organisation's last owner is not removed: make somebody else an owner first.
+    Who belongs to no other organisation is signed out everywhere. An organisation's last owner is not removed: make somebody else an owner
+    first.
     """
     stream = _membership(organisation, person_id)
     _must_stand_above(ports, who, stream)
     released = await release_owner(ports, write, stream)
-    return await _seen(ports, await write(MEMBERSHIPS, stream, EndMembership(reason="removed", released=released)))
+    accepted = await _seen(ports, await write(MEMBERSHIPS, stream, EndMembership(reason="removed", released=released)))
+    if all(each.tenant == organisation for each in ports.access.memberships_of(stream.id)):
+        for session in ports.access.sessions_of(stream.id):
+            await write(SESSIONS, StreamId(PLATFORM, "sessions", session.id), EndSession(reason="removed"), step=session.id)
+    return accepted
 
 
 @router.post("/invitations", tags=["memberships"], status_code=201, responses=answers(ROLE_UNKNOWN, SCOPE_TOO_WIDE, PRECONDITION_FAILED))

@@ -113,7 +113,7 @@ async def rename_me(me: Myself, body: OwnName, ports: Wired, write: Write) -> Ac
 @router.post("/me/password", status_code=202, responses=answers(PERSON_ONLY, SIGN_IN_FAILED, SECOND_FACTOR_NEEDED, SIGN_IN_UNAVAILABLE))
 async def change_password(me: Myself, body: PasswordChange, who: SignedIn, request: Request, ports: Wired, write: Write) -> Accepted:
     """Have another password from now on. Every other session of the person ends."""
-    await counted(request, ports, me.email_ref)
+    await counted(request, ports, me.email_ref, who.session_id)
     await proven(ports, me, body.password, body.code)
     try:
         kept = await passwords_of(ports).hashed(body.new_password)
@@ -149,9 +149,9 @@ async def confirm_totp(me: Myself, body: Confirmation, ports: Wired, write: Writ
 
 
 @router.post("/me/totp/disable", status_code=202, responses=answers(PERSON_ONLY, SIGN_IN_FAILED, SECOND_FACTOR_NEEDED, SIGN_IN_UNAVAILABLE))
-async def disable_totp(me: Myself, body: Proving, request: Request, ports: Wired, write: Write) -> Accepted:
+async def disable_totp(me: Myself, body: Proving, who: SignedIn, request: Request, ports: Wired, write: Write) -> Accepted:
     """Sign in by the password alone again."""
-    await counted(request, ports, me.email_ref)
+    await counted(request, ports, me.email_ref, who.session_id)
     await proven(ports, me, body.password, body.code)
     return await _seen(ports, await write(PEOPLE, _stream(me), DisableTotp()))
 

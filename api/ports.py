@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from api.last_use import LastUse
-from api.limits import READS, SIGN_INS, SIGN_INS_FROM_ONE, WRITES, Limits, Policy, ProcessLimits
+from api.limits import READS, SIGN_INS, SIGN_INS_FROM_ONE, SIGN_INS_TO_ONE, WRITES, Limits, Policy, ProcessLimits
 from api.versions import Versions
 from commands.dispatch import Dispatch
 from events.positions import Position
@@ -138,7 +138,8 @@ class Ports:
     reads: Policy = READS
     writes: Policy = WRITES
     webhooks_private: bool = False
-    sign_ins: Policy = SIGN_INS
+    sign_ins: Sequence[Policy] = SIGN_INS
+    sign_ins_to_one: Policy = SIGN_INS_TO_ONE
     sign_ins_from_one: Policy = SIGN_INS_FROM_ONE
     access: Access = field(default_factory=Access)
     passwords: Passwords | None = None

@@ -4,7 +4,6 @@ What a browser gets are bearer tokens and no cookies: nothing is sent along with
 forge. The page keeps the access token in memory; its refresh token opens once, and the second use of one ends the session.
 """
 
-import hmac
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from api.auth import Caller
 from api.idempotency import Intent
 from api.ports import NotVerified, Passwords, Ports, TooManyPasswords
 from api.problems import (
-    INVITATION_TOKEN,
     SECOND_FACTOR_NEEDED,
     SIGN_IN_FAILED,
     SIGN_IN_UNAVAILABLE,
@@ -30,38 +28,45 @@ from api.problems import (
 )
 from api.sealing import opened
 from api.throttle import Throttle, place_of
-from api.tokens import ACCESS_SECONDS, BEARER, Claims, Refresh, read_invitation, read_refresh, sign, sign_refresh, token_ref
-from api.wire import Line, Wire, Wired
+from api.tokens import (
+    ACCESS_SECONDS,
+    BEARER,
+    Claims,
+    Refresh,
+    device_token,
+    known_device,
+    read_refresh,
+    sign,
+    sign_refresh,
+)
+from api.wire import Wire, Wired
 from api.writing import Writing
-from commands.memberships import INVITATIONS, MEMBERSHIPS, AcceptInvitation, GrantMembership, InvitationOver
 from commands.people import (
     EMAILS,
+    IDLE,
     PEOPLE,
     SESSIONS,
     CodeUsed,
-    EmailTaken,
+    EndSession,
     NoteFailedSignIn,
     OpenSession,
-    PersonExists,
     RefreshSession,
-    RegisterPerson,
-    ReserveEmail,
     SessionOver,
     SignIn,
 )
-from events.identifiers import derived_id, user_id
+from events.identifiers import derived_id
 from events.people import SessionEnded
 from events.positions import Position
 from events.sealing import KeyRing
 from events.streams import PLATFORM, StreamId
-from projections.memberships import Invitation
 from projections.people import Person
 
 router = APIRouter(prefix="/auth", tags=["sign-in"])
 _SESSION = timedelta(days=30)
+# Where a person is signed in oftener than this, the place that they left alone for longest is signed out.
+_MOST_SESSIONS = 20
 # Signed in is who can be seen to be, in this process at least; not longer than this is waited for that.
 _SEEN_SECONDS = 2.0
-_USER_BITS = 45
 
 
 def _address(text: str) -> str:
@@ -80,6 +85,7 @@ class Credentials(Wire):
     email: Email
     password: GivenPassword
     code: Code = None
+    device_token: Annotated[str | None, Field(max_length=200, description="As the last sign-in on this device gave it.")] = None
 
 
 class Assertion(Wire):
@@ -92,17 +98,11 @@ class RefreshToken(Wire):
     refresh_token: Annotated[str, Field(max_length=200)]
 
 
-class Joining(Wire):
-    """Who has an account gives its password (and code); who has none yet gives the one that it shall have, and a name."""
-
-    token: Annotated[str, Field(max_length=200)]
-    password: NewPassword
-    code: Code = None
-    name: Line | None = None
-
-
 class Session(Wire):
-    """`access_token` goes into `Authorization: Bearer …` for `expires_in` seconds; then `refresh_token` fetches the next pair."""
+    """`access_token` goes into `Authorization: Bearer …` for `expires_in` seconds; then `refresh_token` fetches the next pair.
+
+    `device_token` comes with a sign-in and is for the next one on this device: its attempts are counted by themselves. It opens nothing.
+    """
 
     person_id: str
     session_id: str
@@ -110,6 +110,7 @@ class Session(Wire):
     token_type: Literal["Bearer"] = BEARER
     expires_in: int = ACCESS_SECONDS
     refresh_token: str
+    device_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +166,14 @@ def failed() -> Problem:
 
 @router.post("/sessions", status_code=201, responses=answers(SIGN_IN_FAILED, SECOND_FACTOR_NEEDED, SIGN_IN_UNAVAILABLE, TOO_MANY, CodeUsed))
 async def sign_in(body: Credentials, request: Request, response: Response, ports: Wired) -> Session:
-    """Sign in. Nobody learns whether an address is known; attempts are counted, and a failed one is a fact."""
+    """Sign in. Nobody learns whether an address is known; attempts are counted, and a failed one is a fact.
+
+    Attempts count by the address and the place that they come from, longer to wait for with each that follows: so a stranger's do not stop
+    those of a person elsewhere. Strangers at many places together can use up what an address has for places that it is not known from; a
+    device that sends its `device_token` is not among these.
+    """
     reference = email_ref(ports.keyring, body.email)
-    await counted(request, ports, reference)
+    await counted(request, ports, reference, known_device(ports.keyring, reference, body.device_token))
     person = ports.access.person_by_email(reference)
     try:
         proof = await proven(ports, person, body.password, body.code)
@@ -176,7 +182,7 @@ async def sign_in(body: Credentials, request: Request, response: Response, ports
             await _failed(request, response, ports, reference)
         raise
     assert person is not None  # noqa: S101 - nobody proves anything
-    return await _opened(_writing(request, response, ports, person.id), ports, person.id, proof)
+    return await begun(writing_of(request, response, ports, person.id), ports, person.id, proof)
 
 
 @router.post("/sessions/by/{provider}", status_code=201, responses=answers(SIGN_IN_FAILED, TOO_MANY))
@@ -192,7 +198,7 @@ async def sign_in_by(provider: str, body: Assertion, request: Request, response:
         raise failed() from cause
     if person is None:
         raise failed()
-    return await _opened(_writing(request, response, ports, person.id), ports, person.id, Proof(methods=(f"sso:{provider[:40]}",)))
+    return await begun(writing_of(request, response, ports, person.id), ports, person.id, Proof(methods=(f"sso:{provider[:40]}",)))
 
 
 @router.post("/sessions/refresh", responses=answers(UNAUTHENTICATED, TOO_MANY))
@@ -205,7 +211,7 @@ async def refresh_session(body: RefreshToken, request: Request, response: Respon
     session = ports.access.session(given.session_id)
     if session is None:
         raise _over("The session is over; sign in again.")
-    write = _writing(request, response, ports, session.person_id)
+    write = writing_of(request, response, ports, session.person_id)
     try:
         committed = await write(SESSIONS, stream, RefreshSession(generation=given.generation, at=ports.clock()))
     except SessionOver as cause:
@@ -216,74 +222,29 @@ async def refresh_session(body: RefreshToken, request: Request, response: Respon
     return _shown(ports, session.person_id, given.session_id, given.generation + 1)
 
 
-@router.post(
-    "/invitations/accept", status_code=201,
-    responses=answers(
-        INVITATION_TOKEN, SIGN_IN_FAILED, SECOND_FACTOR_NEEDED, SIGN_IN_UNAVAILABLE, TOO_MANY, InvitationOver, EmailTaken, PersonExists,
-        CodeUsed,
-    ),
-)  # fmt: skip
-async def accept_invitation(body: Joining, request: Request, response: Response, ports: Wired) -> Session:
-    """Join an organisation by the token of an invitation, and be signed in. The token opens once."""
-    invitation = _invitation(ports, body.token)
-    await counted(request, ports, invitation.email_ref)
-    person = ports.access.person_by_email(invitation.email_ref)
-    person_id = person.id if person else _person_id(invitation)
-    write = _writing(request, response, ports, person_id)
-    if person is None:
-        await _register(write, ports, person_id, invitation, body)
-        proof = Proof(methods=("invitation",))
-    else:
-        proof = await proven(ports, person, body.password, body.code)
-    stream = StreamId(invitation.tenant, "invitations", invitation.id)
-    accept = AcceptInvitation(token_ref=token_ref(ports.keyring, body.token), person_id=person_id, at=ports.clock())
-    await write(INVITATIONS, stream, accept, step="accept")
-    grant = GrantMembership(role=invitation.role, invitation_id=invitation.id)
-    joined = await write(MEMBERSHIPS, StreamId(invitation.tenant, "memberships", person_id), grant, step="join")
-    return await _opened(write, ports, person_id, proof, joined.position)
-
-
-def _invitation(ports: Ports, token: str) -> Invitation:
-    """The invitation that a token is for, if it stands. Raises Problem, the same for every token that opens nothing."""
-    row = ports.access.invitation(read_invitation(token) or "")
-    reference = token_ref(ports.keyring, token)
-    if row is None or not hmac.compare_digest(reference, row.token_ref) or row.withdrawn or row.expires_at <= ports.clock():
-        raise Problem(INVITATION_TOKEN, INVITATION_TOKEN.meaning)
-    return row
-
-
-def _person_id(invitation: Invitation) -> str:
-    """Who joins by it, if they have no account: whoever tries again after half a way goes on with the same person."""
-    draw = int.from_bytes(derived_id("person", invitation.id, invitation.token_ref), "big")
-    return user_id(draw & (1 << _USER_BITS) - 1)
-
-
-async def _register(write: Writing, ports: Ports, person_id: str, invitation: Invitation, body: Joining) -> None:
-    keyring = ports.keyring
-    email = opened(keyring, invitation.email)
-    if email is None:
-        raise Problem(INVITATION_TOKEN, INVITATION_TOKEN.meaning)
-    try:
-        kept = await passwords_of(ports).hashed(body.password)
-    except TooManyPasswords as cause:
-        raise busy() from cause
-    await write(EMAILS, StreamId(PLATFORM, "emails", invitation.email_ref), ReserveEmail(person_id=person_id), step="email")
-    register = RegisterPerson(
-        email=keyring.seal(person_id, email), email_ref=invitation.email_ref, name=keyring.seal(person_id, body.name or email),
-        password=keyring.seal(person_id, kept),
-    )  # fmt: skip
-    await write(PEOPLE, StreamId(PLATFORM, "people", person_id), register, step="register")
-
-
-async def _opened(write: Writing, ports: Ports, person_id: str, proof: Proof, *before: Position) -> Session:
+async def begun(write: Writing, ports: Ports, person_id: str, proof: Proof, *before: Position) -> Session:
+    """A session of somebody who proved who they are, and its first tokens."""
     session_id = write.intent.fresh_id("ses_")
     signed = SignIn(session_id=session_id, methods=proof.methods, step=proof.step, recovery=proof.recovery)
     known = await write(PEOPLE, StreamId(PLATFORM, "people", person_id), signed, step="sign-in")
     session = OpenSession(person_id=person_id, methods=proof.methods, at=write.now, expires_at=write.now + _SESSION)
-    begun = await write(SESSIONS, StreamId(PLATFORM, "sessions", session_id), session, step="session")
-    await ports.api_keys.wait_for([*before, known.position, begun.position], _SEEN_SECONDS)
+    known_now = await write(SESSIONS, StreamId(PLATFORM, "sessions", session_id), session, step="session")
+    await _pruned(write, ports, person_id, session_id)
+    await ports.api_keys.wait_for([*before, known.position, known_now.position], _SEEN_SECONDS)
     write.created_at(f"/v1/people/me/sessions/{session_id}")
-    return _shown(ports, person_id, session_id, 1)
+    person = ports.access.person(person_id)
+    device = None if person is None else device_token(ports.keyring, person.email_ref, session_id)
+    return _shown(ports, person_id, session_id, 1).model_copy(update={"device_token": device})
+
+
+async def _pruned(write: Writing, ports: Ports, person_id: str, but: str) -> None:
+    """End what is over by its time, and what is too much: so a person has a bounded number of sessions, in rows as in memory."""
+    others = [each for each in ports.access.sessions_of(person_id) if each.id != but]
+    over = [each for each in others if each.expires_at <= write.now or write.now - each.refreshed_at > IDLE]
+    living = sorted((each for each in others if each not in over), key=lambda each: each.refreshed_at, reverse=True)
+    for reason, ended in ("expired", over), ("too-many", living[_MOST_SESSIONS - 1 :]):
+        for each in ended:
+            await write(SESSIONS, StreamId(PLATFORM, "sessions", each.id), EndSession(reason=reason), step=each.id)
 
 
 def _shown(ports: Ports, person_id: str, session_id: str, generation: int) -> Session:
@@ -294,21 +255,28 @@ def _shown(ports: Ports, person_id: str, session_id: str, generation: int) -> Se
     )  # fmt: skip
 
 
-async def counted(request: Request, ports: Ports, reference: str) -> None:
-    """One attempt to prove something, at an address where there is one. Raises Problem when there were too many."""
+async def counted(request: Request, ports: Ports, reference: str, device: str = "") -> None:
+    """One attempt to prove something, at an address where there is one. Raises Problem when there were too many.
+
+    `device`: one from which somebody proved it before; what others try elsewhere is nothing to it.
+    """
     throttle: Throttle = request.app.state.throttle
-    await throttle.admit(ports.sign_ins_from_one, place_of(ports.keyring, request))
+    place = place_of(ports.keyring, request)
+    await throttle.admit(ports.sign_ins_from_one, place)
     if reference:
-        await throttle.admit(ports.sign_ins, reference)
+        for policy in ports.sign_ins:
+            await throttle.admit(policy, f"{reference}:{device or place}")
+        if not device:
+            await throttle.admit(ports.sign_ins_to_one, reference)
 
 
 async def _failed(request: Request, response: Response, ports: Ports, reference: str) -> None:
     """A fact of the address, known or not: so that it takes as long, and is there for whoever looks into an attack."""
-    write = _writing(request, response, ports, "")
+    write = writing_of(request, response, ports, "")
     await write(EMAILS, StreamId(PLATFORM, "emails", reference), NoteFailedSignIn(at=write.now))
 
 
-def _writing(request: Request, response: Response, ports: Ports, person_id: str) -> Writing:
+def writing_of(request: Request, response: Response, ports: Ports, person_id: str) -> Writing:
     """The writing of somebody whom the gate does not know (yet)."""
     now = ports.clock()
     seed = ports.draw(16)

@@ -15,9 +15,11 @@ ACCESS_SECONDS = 900
 BEARER: Final = "Bearer"
 _PREFIX = "aybiza_token_"
 _REFRESH = re.compile(r"aybiza_refresh_(ses_[0-9a-f]{32})_([1-9][0-9]{0,8})_([0-9a-f]{32})\Z")
+_DEVICE = re.compile(r"aybiza_device_(ses_[0-9a-f]{32})_([0-9a-f]{32})\Z")
 _INVITATION = re.compile(r"aybiza_invitation_(inv_[0-9a-f]{32})_([0-9a-f]{32})\Z")
 _ACCESS = "token access"
 _TO_REFRESH = "token refresh"
+_KNOWN = "token device"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,17 @@ def read_refresh(keyring: KeyRing, token: str) -> Refresh | None:
     if parts is None or not hmac.compare_digest(parts[3], keyring.reference(_TO_REFRESH, f"{parts[1]}_{parts[2]}")):
         return None
     return Refresh(parts[1], int(parts[2]))
+
+
+def device_token(keyring: KeyRing, email_ref: str, session_id: str) -> str:
+    """By which a device says that a person of this address signed in on it before. It opens nothing by itself."""
+    return f"aybiza_device_{session_id}_{keyring.reference(_KNOWN, f'{email_ref} {session_id}')}"
+
+
+def known_device(keyring: KeyRing, email_ref: str, token: str | None) -> str:
+    """Which device it is, for that address; empty for none."""
+    parts = _DEVICE.match(token or "")
+    return parts[1] if parts and hmac.compare_digest(token or "", device_token(keyring, email_ref, parts[1])) else ""
 
 
 def invitation_token(keyring: KeyRing, invitation_id: str, seed: bytes) -> str:

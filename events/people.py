@@ -110,7 +110,7 @@ class SessionRefreshed:
 @event("session-ended", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEnded:
-    """Its tokens open nothing any more. `reason`: `signed-out`, `token-reused`, `password-changed`."""
+    """Its tokens open nothing any more. `reason`: `signed-out`, `token-reused`, `password-changed`, `expired`, `too-many`, `removed`."""
 
     reason: str
 

@@ -159,7 +159,7 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
             feed=feed, health=all_is_well,
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)), access=read_side.directory.access, passwords=passwords,
-            sign_ins=MANY, sign_ins_from_one=MANY,
+            sign_ins=[MANY], sign_ins_to_one=MANY, sign_ins_from_one=MANY,
         )  # fmt: skip
         url = await stack.enter_async_context(served(ports))
         yield Platform(

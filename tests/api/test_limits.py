@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.limiter import Limiter
-from api.limits import Limits, LimitsAway, Policy, ProcessLimits, Standing
+from api.limits import SIGN_INS, Limits, LimitsAway, Policy, ProcessLimits, Standing
 from api.problems import Problem
 from infra.adapters.redis import connected
 from infra.adapters.redis_limits import RedisLimits
@@ -44,6 +44,20 @@ class TestLimits:
         assert [standing.remaining for standing in standings] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
         assert [standing.wait_seconds for standing in standings[:10]] == [0.0] * 10
         assert 359 < standings[10].wait_seconds <= 360
+
+    def test_make_whoever_guesses_a_password_wait_longer_and_longer(self) -> None:
+        clock = Clock()
+        limits, guesses, waits, ends = ProcessLimits(clock), 0, [0.0], clock.now + 86_400
+        while clock.now < ends:
+            wait = max(limits.count(policy, "somebody").wait_seconds for policy in SIGN_INS)
+            if wait:
+                waits.append(wait)
+                clock.now += wait
+            else:
+                guesses += 1
+        assert guesses <= 80
+        assert 30 <= waits[1] <= 60
+        assert max(waits) > 1800
 
     async def test_count_each_key_and_each_policy_apart(self, limits: Limits) -> None:
         for _ in range(10):

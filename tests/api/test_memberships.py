@@ -51,7 +51,13 @@ class TestMemberships:
             assert (await client.get("/v1/calls")).status_code == 200
             removed = await tenant.api.delete(f"/v1/memberships/{bob.id}")
             assert removed.status_code == 202
-            assert refusal(await client.get("/v1/calls")) == (403, "scope-missing")
+            # Here alone they belonged: so they are signed out, and no refreshing brings them back.
+            async with asyncio.timeout(10):
+                while (answer := await client.get("/v1/people/me")).status_code != 401:
+                    assert refusal(await client.get("/v1/calls"))[0] in (401, 403)
+            assert refusal(answer) == (401, "unauthenticated")
+            again = await client.post("/auth/sessions/refresh", json={"refresh_token": bob.session["refresh_token"]})
+            assert refusal(again) == (401, "unauthenticated")
         shown = (await tenant.api.get(f"/v1/memberships/{bob.id}", params=seen(removed))).json()
         # Who has left is a name no more: only that somebody was here, and when.
         assert (shown["email"], shown["role"], shown["ended_at"] is None) == (None, "analyst", False)

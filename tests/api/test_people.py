@@ -1,6 +1,7 @@
 """People over HTTP: joining, signing in, second factors, sessions, and what only they may do about themselves."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,8 @@ import pytest_asyncio
 from api import totp
 from api.limits import Policy
 from api.ports import NotVerified
-from api.tokens import Claims, sign
-from commands.people import SESSIONS, RefreshSession
+from api.tokens import Claims, device_token, sign
+from commands.people import SESSIONS, OpenSession, RefreshSession
 from events.people import SignInFailed
 from events.positions import Position
 from events.recorded import Recorded
@@ -126,11 +127,27 @@ class TestSigningIn:
         assert (answer.status_code, answer.json()["person_id"]) == (201, ada.id)
 
     async def test_is_counted_by_address_known_or_not(self, running: Platform, unique: str) -> None:
-        ports = replace(running.ports, sign_ins=Policy(name=f"few-{unique}", quota=2, window_seconds=600))
+        ports = replace(running.ports, sign_ins=[Policy(name=f"few-{unique}", quota=2, window_seconds=600)])
         async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
             answers = [await sign_in(client, f"{unique}@example.com") for _ in range(3)]
         assert [each.status_code for each in answers] == [401, 401, 429]
         assert int(answers[-1].headers["Retry-After"]) > 0
+
+    async def test_on_a_known_device_is_open_whatever_strangers_try(self, running: Platform, ada: Member, unique: str) -> None:
+        few = Policy(name=f"few-{unique}", quota=2, window_seconds=86_400)
+        ports = replace(running.ports, sign_ins=[few], sign_ins_to_one=replace(few, name=f"all-{unique}"))
+        known = {"device_token": ada.session["device_token"]}
+        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+            guesses = [await sign_in(client, ada.email, "a stranger's guess") for _ in range(3)]
+            assert [each.status_code for each in guesses] == [401, 401, 429]
+            assert refusal(await sign_in(client, ada.email)) == (429, "too-many-requests")
+            # The token of another address, or one that somebody made up, is none.
+            other = device_token(running.key_ring, "another", ada.session["session_id"])
+            for made_up in (other, ada.session["device_token"][:-1], "aybiza_device_"):
+                assert refusal(await sign_in(client, ada.email, device_token=made_up)) == (429, "too-many-requests")
+            assert (await sign_in(client, ada.email, **known)).status_code == 201
+            # It opens nothing, and is counted as well.
+            assert [(await sign_in(client, ada.email, "wrong", **known)).status_code for _ in range(2)] == [401, 429]
 
 
 class TestSecondFactor:
@@ -215,6 +232,23 @@ class TestSession:
         assert (await me.get("/v1/people/me")).status_code == 200
         assert refusal(await sign_in(anonymous, ada.email)) == (401, "sign-in-failed")
         assert (await sign_in(anonymous, ada.email, "another long password")).status_code == 201
+
+    async def test_that_is_over_or_too_much_is_ended_by_the_next_sign_in(
+        self, running: Platform, ada: Member, anonymous: httpx.AsyncClient
+    ) -> None:
+        now, positions = datetime.now(UTC), []
+        for at in range(24):
+            past = now - timedelta(minutes=100 - at) if at >= 3 else now - timedelta(days=20)
+            opened = OpenSession(person_id=ada.id, methods=("password",), at=past, expires_at=past + timedelta(days=1 if at == 0 else 30))
+            committed = await running.do(SESSIONS, StreamId(PLATFORM, "sessions", f"ses_{os.urandom(16).hex()}"), opened)
+            positions.append(committed.position)
+        assert await running.ports.api_keys.wait_for(positions, 10)
+        fresh = (await sign_in(anonymous, ada.email)).json()
+        async with asyncio.timeout(10):
+            while len(left := running.ports.access.sessions_of(ada.id)) != 20:
+                await asyncio.sleep(0)
+        assert {ada.session["session_id"], fresh["session_id"]} <= {each.id for each in left}
+        assert min(each.opened_at for each in left) > now - timedelta(days=1)
 
 
 class TestAccessToken:
