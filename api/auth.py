@@ -13,11 +13,12 @@ from fastapi.security import HTTPBearer
 
 from api.ports import Ports
 from api.problems import OPERATOR_ONLY, ORGANISATION_NEEDED, PERSON_ONLY, SCOPE_MISSING, UNAUTHENTICATED, At, Problem
-from api.rights import Rights, judge, rights_of, sources
-from api.scopes import allows, needed, thing
+from api.rights import SELF, Rights, judge, rights_of, sources
+from api.scopes import allows, covers, needed, thing
 from api.tokens import Claims, is_token, read
 from events.identifiers import ALPHABET, InvalidIdentifier, read_identifier
 from events.sealing import KeyRing
+from projections.directory import KnownKey
 
 ON_BEHALF = "Aybiza-Organisation"
 OPERATOR = "operator"
@@ -89,10 +90,27 @@ def recognise(authorization: str, on_behalf: str | None, ports: Ports) -> Caller
         raise _nobody("The key opens nothing here: it was never issued, or is revoked.")
     if known.expires_at is not None and known.expires_at <= ports.clock():
         raise _nobody(f"The key expired at {_written(known.expires_at)}; issue a new one.")
+    rights = _rights_by(ports, known)
+    if rights is None:
+        raise _nobody("The key is a person's own, who belongs to the organisation no more.")
     return Caller(
-        organisation_id=known.organisation_id, actor=f"api-key:{key_id}", is_operator=False, scopes=known.scopes,
-        api_version=known.api_version,
+        organisation_id=known.organisation_id, actor=f"api-key:{key_id}", is_operator=False, scopes=rights.scopes,
+        api_version=known.api_version, limited=rights.limited,
     )  # fmt: skip
+
+
+def _rights_by(ports: Ports, known: KnownKey) -> Rights | None:
+    """What a key may now. A person's own: of what it names, what they may now; None, once they belong to the organisation no more."""
+    if not known.person_id:
+        return Rights(scopes=known.scopes)
+    found = sources(ports.access, known.person_id, known.organisation_id)
+    if not found:
+        return None
+    theirs = rights_of(source.role for source in found)
+    if not known.scopes:
+        return theirs
+    # None at all would be everything.
+    return Rights(scopes=tuple(each for each in known.scopes if allows(theirs.scopes, each)) or (SELF,))
 
 
 def _by_token(token: str, on_behalf: str | None, ports: Ports) -> Caller:
@@ -148,7 +166,10 @@ def still_opens(ports: Ports, who: Caller) -> bool:
     match kind:
         case "api-key":
             known = ports.api_keys.api_key(credential)
-            return known is not None and (known.expires_at is None or known.expires_at > ports.clock())
+            if known is None or (known.expires_at is not None and known.expires_at <= ports.clock()):
+                return False
+            left = _rights_by(ports, known)
+            return left is not None and covers(left.scopes, who.scopes)
         case "oauth-client":
             client = ports.access.client(credential)
             return client is not None and client.removed_at is None

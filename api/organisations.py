@@ -16,6 +16,7 @@ from api.problems import (
     NOT_FOUND,
     OPERATOR_ONLY,
     ORGANISATION_NEEDED,
+    PERSON_ONLY,
     PRECONDITION_FAILED,
     SCOPE_TOO_WIDE,
     At,
@@ -70,6 +71,7 @@ class NewKey(Wire):
     label: Line
     scopes: Annotated[Scopes, Field(description="What it may, such as `calls:read`. None: everything that the issuing key may.")] = ()
     expires_at: Annotated[Time | None, Field(description="It opens nothing from then on. Left out: never.")] = None
+    personal: Annotated[bool, Field(description="Your own: it may no more than you may, and only while you belong here.")] = False
 
 
 class KeyRotation(Wire):
@@ -86,6 +88,7 @@ class ApiKey(Wire):
     revoked_at: Time | None
     expires_at: Time | None
     api_version: str = Field(description="The date version in which its holder is answered, unless a request names another.")
+    person_id: Annotated[str | None, Field(description="Whose own key it is; null: the organisation's.")] = None
     last_used_at: Annotated[Time | None, Field(description="The hour in which it was last used.")] = None
 
 
@@ -164,18 +167,21 @@ async def rename_organisation(mine: Own, body: Rename, write: Write) -> Accepted
     return Accepted(position=str(committed.position))
 
 
-@router.post("/{organisation_id}/api-keys", status_code=201, responses=answers(NOT_FOUND, SCOPE_TOO_WIDE, PRECONDITION_FAILED))
+@router.post("/{organisation_id}/api-keys", status_code=201, responses=answers(NOT_FOUND, PERSON_ONLY, SCOPE_TOO_WIDE, PRECONDITION_FAILED))
 async def issue_api_key(mine: Own, body: NewKey, who: AnyCaller, ports: Wired, write: Write) -> IssuedKey:
     """Issue a key. Its text is in this answer and nowhere else. It may nothing that the issuing key may not."""
-    scopes = body.scopes or who.scopes
-    if not covers(who.scopes, scopes):
+    if body.personal and not who.person_id:
+        raise Problem(PERSON_ONLY, PERSON_ONLY.meaning, errors=[At(pointer="#/personal", detail="takes a person who is signed in")])
+    # A person's own key that names no scopes is as they are, also when their role changes.
+    scopes = body.scopes if body.personal else body.scopes or who.scopes
+    if scopes != () and not covers(who.scopes, scopes):
         raise Problem(
             SCOPE_TOO_WIDE, f"The issuing key has only {', '.join(who.scopes)}.", errors=[At(pointer="#/scopes", detail="too wide")]
         )
     key = mint(ports.keyring, mine, write.intent.seed)
     command = IssueApiKey(
         key_id=key.key_id, label=body.label, secret_hash=key.secret_hash, scopes=scopes, expires_at=_utc(body.expires_at),
-        api_version=ports.versions.newest,
+        api_version=ports.versions.newest, person_id=who.person_id if body.personal else "",
     )  # fmt: skip
     await _open_at_once(await write(ORGANISATIONS, _stream(mine), command), ports)
     write.created_at(f"/v1/organisations/{mine}/api-keys/{key.key_id}")
@@ -183,13 +189,17 @@ async def issue_api_key(mine: Own, body: NewKey, who: AnyCaller, ports: Wired, w
 
 
 @router.post(
-    "/{organisation_id}/api-keys/{key_id}/rotate", status_code=201, responses=answers(NOT_FOUND, ApiKeyRevokedAlready, SCOPE_TOO_WIDE)
+    "/{organisation_id}/api-keys/{key_id}/rotate",
+    status_code=201,
+    responses=answers(NOT_FOUND, ApiKeyRevokedAlready, PERSON_ONLY, SCOPE_TOO_WIDE),
 )
 async def rotate_api_key(mine: Own, key_id: str, body: KeyRotation, who: AnyCaller, ports: Wired, write: Write, read: Read) -> IssuedKey:
     """Replace a key by a new one that may the same. The old one goes on for a while, so that its holders can change over."""
     row = found(await read.row(rows.ORGANISATIONS, _stream(mine)), "organisation")
     old = found(next((each for each in row.keys if each.key_id == key_id), None), "API key")
-    if not covers(who.scopes, old.scopes):
+    if old.person_id not in ("", who.person_id):
+        raise Problem(PERSON_ONLY, "The key is a person's own; they replace it themselves, or somebody revokes it.")
+    if not old.person_id and not covers(who.scopes, old.scopes):
         raise Problem(SCOPE_TOO_WIDE, f"The asking key has only {', '.join(who.scopes)}.")
     key = mint(ports.keyring, mine, write.intent.seed)
     end = ports.clock() + timedelta(seconds=body.overlap_seconds)
@@ -262,7 +272,7 @@ def _view(row: rows.Organisation) -> Organisation:
 def _key(key: rows.ApiKey, used: datetime | None) -> ApiKey:
     return ApiKey(
         id=key.key_id, label=key.label, scopes=key.scopes, issued_at=key.issued_at, revoked_at=key.revoked_at, expires_at=key.expires_at,
-        api_version=key.api_version or FIRST, last_used_at=used,
+        api_version=key.api_version or FIRST, person_id=key.person_id or None, last_used_at=used,
     )  # fmt: skip
 
 

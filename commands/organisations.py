@@ -34,7 +34,7 @@ class RenameOrganisation:
 class IssueApiKey:
     """Let a program act for the business. `secret_hash` is the SHA-256 of the secret, which we never keep.
 
-    `scopes`, `expires_at` and `api_version` as the fact has them.
+    `scopes`, `expires_at`, `api_version` and `person_id` as the fact has them.
     """
 
     key_id: str
@@ -43,6 +43,7 @@ class IssueApiKey:
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
     api_version: str = ""
+    person_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def decide(command: OrganisationCommand, organisation: Organisation | None) -> S
         case IssueApiKey():
             issued = ApiKeyIssued(
                 key_id=command.key_id, label=command.label, secret_hash=command.secret_hash, scopes=command.scopes,
-                expires_at=command.expires_at, api_version=command.api_version,
+                expires_at=command.expires_at, api_version=command.api_version, person_id=command.person_id,
             )  # fmt: skip
             return () if _stands(organisation, issued) else (issued,)
         case RotateApiKey():

@@ -33,7 +33,8 @@ class ApiKeyIssued:
     """A program may act for the business. Only the secret's SHA-256 is kept; `key_id` is the visible part.
 
     `scopes`: what it may (`calls:read`, `agents:write`); none named: everything. `expires_at`: None is never. `api_version`: the API's
-    newest date version then, in which the program is answered; empty: the first.
+    newest date version then, in which the program is answered; empty: the first. `person_id`: whose own key it is, which may no more than
+    they may, and only while they belong to the business; empty: it is the business's.
     """
 
     key_id: str
@@ -42,6 +43,7 @@ class ApiKeyIssued:
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
     api_version: str = ""
+    person_id: str = ""
 
 
 @event("api-key-revoked", version=1)

@@ -48,13 +48,17 @@ class Route:
 
 
 class KnownKey(NamedTuple):
-    """An API key that was issued and not revoked. `secret_hash` is the SHA-256 of its secret; no `scopes`: it may everything."""
+    """An API key that was issued and not revoked. `secret_hash` is the SHA-256 of its secret; no `scopes`: it may everything.
+
+    `person_id`: whose own it is; empty: the organisation's.
+    """
 
     organisation_id: str
     secret_hash: bytes
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
     api_version: str = ""
+    person_id: str = ""
 
 
 class Directory:
@@ -209,7 +213,9 @@ class Directory:
                 self._keys.pop(each.key_id, None)
             for each in row.keys if row else ():
                 if each.revoked_at is None:
-                    self._keys[each.key_id] = KnownKey(row.id, each.secret_hash, each.scopes, each.expires_at, each.api_version)
+                    self._keys[each.key_id] = KnownKey(
+                        row.id, each.secret_hash, each.scopes, each.expires_at, each.api_version, each.person_id
+                    )
 
     def _keep(self, entry: AgentVersion) -> None:
         """The latest come last, and a version that is published again is the latest."""

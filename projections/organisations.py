@@ -20,7 +20,7 @@ from projections.table import BrokenHistory, Table
 class ApiKey:
     """A key as its organisation sees it; `secret_hash` is the SHA-256 of the secret, which nobody keeps.
 
-    `scopes`: what it may; none: everything. `position`: where it was issued.
+    `scopes`: what it may; none: everything. `position`: where it was issued. `person_id`: whose own it is.
     """
 
     key_id: str
@@ -32,6 +32,7 @@ class ApiKey:
     expires_at: datetime | None = None
     api_version: str = ""
     position: str = ""
+    person_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +62,12 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
     match fact:
         case OrganisationRenamed(name=name):
             return replace(row, name=name)
-        case ApiKeyIssued(key_id=key_id, label=label, secret_hash=secret_hash, scopes=scopes, expires_at=end, api_version=pinned):
+        case ApiKeyIssued(
+            key_id=key_id, label=label, secret_hash=secret_hash, scopes=scopes, expires_at=end, api_version=pinned, person_id=own
+        ):
             key = ApiKey(
                 key_id=key_id, label=label, secret_hash=secret_hash, issued_at=at, scopes=scopes, expires_at=end, api_version=pinned,
-                position=str(recorded.position),
+                position=str(recorded.position), person_id=own,
             )  # fmt: skip
             return replace(row, keys=(*row.keys, key))
         case ApiKeyExpirySet(key_id=key_id, expires_at=end):
@@ -77,5 +80,5 @@ def evolve(row: Organisation | None, recorded: Recorded[OrganisationEvent]) -> O
 
 
 ORGANISATIONS = Table(
-    name="organisations", version=3, room="organisations", category="organisations", row=Organisation, evolve=evolve
+    name="organisations", version=4, room="organisations", category="organisations", row=Organisation, evolve=evolve
 )  # fmt: skip

@@ -79,6 +79,33 @@ class TestMemberships:
             assert refusal(await client.patch(f"/v1/memberships/{owner.id}", json={"role": "analyst"})) == (403, "scope-too-wide")
             assert refusal(await client.patch(f"/v1/memberships/{admin.id}", json={"role": "owner"})) == (403, "scope-too-wide")
 
+    async def test_have_personal_keys_that_may_what_the_member_may_and_end_with_it(
+        self, running: Platform, tenant: Tenant, unique: str
+    ) -> None:
+        path, personal = f"/v1/organisations/{tenant.id}/api-keys", {"label": "mine", "personal": True}
+        assert refusal(await tenant.api.post(path, json=personal)) == (403, "person-only")
+        bob = await joined(running, tenant, f"bob.{unique}@example.com", "admin")
+        async with bob.client(running) as client:
+            whole, narrow = [(await client.post(path, json={**personal, "scopes": each})).json() for each in ([], ["flags:write"])]
+            wide = await client.post(path, json={"label": "ours"})
+        listed = {each["id"]: each["person_id"] for each in (await tenant.api.get(path, params=seen(wide))).json()["data"]}
+        assert [listed[each["id"]] for each in (whole, narrow, wide.json())] == [bob.id, bob.id, None]
+        for key in whole, narrow:
+            assert refusal(await tenant.api.post(f"{path}/{key['id']}/rotate", json={})) == (403, "person-only")
+        async with running.client(whole["key"]) as program, running.client(narrow["key"]) as other:
+            lamp = {"enabled": True, "variant": "on"}
+            assert [(await each.put("/v1/flags/lamp", json=lamp)).status_code for each in (program, other)] == [200, 200]
+            assert refusal(await other.get("/v1/calls")) == (403, "scope-missing")
+            assert refusal(await program.get("/v1/people/me")) == (403, "person-only")
+            await tenant.api.patch(f"/v1/memberships/{bob.id}", json={"role": "analyst"})
+            assert [(await each.put("/v1/flags/lamp", json=lamp)).status_code for each in (program, other)] == [403, 403]
+            assert (await program.get("/v1/calls")).status_code == 200
+            await tenant.api.delete(f"/v1/memberships/{bob.id}")
+            for each in program, other:
+                assert refusal(await each.get("/v1/flags")) == (401, "unauthenticated")
+        async with running.client(wide.json()["key"]) as program:
+            assert (await program.get("/v1/flags")).status_code == 200
+
     async def test_of_the_last_owner_stand(self, running: Platform, tenant: Tenant, unique: str) -> None:
         ada = await joined(running, tenant, f"ada.{unique}@example.com", "owner")
         async with ada.client(running) as client:
