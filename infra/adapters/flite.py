@@ -6,21 +6,22 @@ import os
 import re
 import shutil
 import wave
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from functools import partial
 from typing import BinaryIO, Final
 
 import numpy as np
 
+from infra.adapters.one_text_at_a_time import OneTextAtATime
 from infra.adapters.spawning import ended, spawned
 from realtime.audio import BYTES_PER_MS, FRAME_MS, RATE_HZ, Samples, encode, halved
-from realtime.ports import EngineFailed, EngineUnavailable, VoiceAudio, VoiceFlushed, VoiceListener
+from realtime.ports import EngineUnavailable, VoiceListener
 
 NAME: Final = "flite"
 PROGRAM: Final = "flite"
 DEFAULT_VOICE: Final = "slt"
 VOICES: Final = frozenset({"slt", "rms", "awb", "kal", "kal16"})
 _DELIVERED_BYTES: Final = 200 * BYTES_PER_MS
-_MOST_WAITING: Final = 256
 _SENTENCE_END: Final = re.compile(r"(?<!\b[DMS][rst]\.)(?<!\bMrs\.)(?<=[.!?…])\s+")
 # flite leaves a fifth of a second of silence on either side of what it says.
 _AUDIBLE: Final = 100
@@ -110,70 +111,12 @@ def _name(file: BinaryIO) -> str:
     return f"/proc/self/fd/{file.fileno()}"
 
 
-class FliteStream:
-    """One call's texts in their order; each flush is synthesised sentence by sentence, and told as soon as a sentence is ready."""
-
-    def __init__(self, voice: str, listener: VoiceListener) -> None:
-        self._voice = voice
-        self._listener: VoiceListener | None = listener
-        self._texts: list[str] = []
-        self._flushes: asyncio.Queue[tuple[int, str]] = asyncio.Queue(_MOST_WAITING)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._speaking = self._start()
-
-    def speak(self, utterance: int, text: str, *, flush: bool) -> None:
-        self._texts.append(text)
-        if not flush or self._listener is None:
-            return
-        whole = " ".join(self._texts)
-        self._texts.clear()
-        try:
-            self._flushes.put_nowait((utterance, whole))
-        except asyncio.QueueFull:
-            self._fail(f"{_MOST_WAITING} utterances wait to be spoken")
-
-    def clear(self) -> None:
-        self._texts.clear()
-        while not self._flushes.empty():
-            self._flushes.get_nowait()
-        if self._listener is not None:
-            # The task ends with its program at its next turn; it is replaced already, so it tells nothing until then.
-            self._speaking.cancel()
-            self._speaking = self._start()
-
-    async def close(self) -> None:
-        self._listener = None
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _start(self) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._run(), name="flite-speaking")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _run(self) -> None:
-        try:
-            while True:
-                utterance, text = await self._flushes.get()
-                for sentence in sentences(text):
-                    mulaw = await say(sentence, voice=self._voice)
-                    for at in range(0, len(mulaw), _DELIVERED_BYTES):
-                        self._tell(VoiceAudio(mulaw=mulaw[at : at + _DELIVERED_BYTES]))
-                self._tell(VoiceFlushed(utterance=utterance))
-        except EngineUnavailable as error:
-            self._fail(error.reason)
-
-    def _tell(self, told: VoiceAudio | VoiceFlushed) -> None:
-        if self._listener is not None and asyncio.current_task() is self._speaking:
-            self._listener(told)
-
-    def _fail(self, reason: str) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener(EngineFailed(engine=NAME, reason=reason))
+async def _sound(voice: str, text: str) -> AsyncGenerator[bytes, None]:
+    """Told as soon as a sentence is ready."""
+    for sentence in sentences(text):
+        mulaw = await say(sentence, voice=voice)
+        for at in range(0, len(mulaw), _DELIVERED_BYTES):
+            yield mulaw[at : at + _DELIVERED_BYTES]
 
 
 class Flite:
@@ -182,7 +125,7 @@ class Flite:
     name = "deepgram/aura-2"
     embedded = True
 
-    async def connect(self, *, voice: str, listener: VoiceListener) -> FliteStream:
+    async def connect(self, *, voice: str, listener: VoiceListener) -> OneTextAtATime:
         if shutil.which(PROGRAM) is None:
             raise EngineUnavailable(NAME, "the program flite is not installed; type: apt-get install flite")
-        return FliteStream(voice_of(voice), listener)
+        return OneTextAtATime(NAME, partial(_sound, voice_of(voice)), listener)

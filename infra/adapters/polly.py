@@ -1,9 +1,8 @@
 """Amazon Polly by aiobotocore: a request for each text, its 16-bit sound made telephone sound as it comes."""
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -12,8 +11,9 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.adapters.one_text_at_a_time import OneTextAtATime
 from realtime.audio import RATE_HZ, encode
-from realtime.ports import INSTEAD, EngineFailed, EngineUnsuited, VoiceAudio, VoiceFlushed, VoiceListener
+from realtime.ports import INSTEAD, EngineUnavailable, EngineUnsuited, VoiceListener
 
 NAME: Final = "polly/neural"
 OWN: Final = "polly/"
@@ -27,7 +27,6 @@ LONGEST_TEXT: Final = 3000
 _CONNECTIONS: Final = 256
 _KEPT_SECONDS: Final = 55
 _CHUNK_BYTES: Final = 2 * RATE_HZ // 10
-_MOST_WAITING: Final = 256
 _SAMPLE_BYTES: Final = 2
 
 
@@ -54,94 +53,6 @@ def requests(text: str) -> Iterator[str]:
         yield rest
 
 
-class PollyStream:
-    """One call's texts in their order, one request at a time. What breaks off in the middle breaks the stream: half a text was given."""
-
-    def __init__(self, client: Any, voice: str, listener: VoiceListener) -> None:
-        self._client, self._voice = client, voice
-        self._listener: VoiceListener | None = listener
-        self._texts: list[str] = []
-        self._waiting: deque[tuple[int, str]] = deque()
-        self._something = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._speaking = self._start()
-
-    def speak(self, utterance: int, text: str, *, flush: bool) -> None:
-        if self._listener is None:
-            return
-        if text.strip():
-            self._texts.append(text.strip())
-        if not flush:
-            return
-        self._waiting.append((utterance, " ".join(self._texts)))
-        self._texts.clear()
-        self._something.set()
-        if len(self._waiting) > _MOST_WAITING:
-            self._fail(f"{_MOST_WAITING} utterances wait to be spoken")
-
-    def clear(self) -> None:
-        self._texts.clear()
-        self._waiting.clear()
-        if self._listener is not None:
-            # Its request ends at its next turn; it is replaced already, so it tells nothing until then.
-            self._speaking.cancel()
-            self._speaking = self._start()
-
-    async def close(self) -> None:
-        self._listener = None
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _start(self) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._run(), name="polly-speaking")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _run(self) -> None:
-        try:
-            while True:
-                while not self._waiting:
-                    self._something.clear()
-                    await self._something.wait()
-                utterance, text = self._waiting.popleft()
-                for piece in requests(text):
-                    await self._say(piece)
-                self._tell(VoiceFlushed(utterance=utterance))
-        except ClientError as cause:
-            self._broke(str(cause.response.get("Error", {}).get("Code", "refused")))
-        except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as cause:
-            self._broke(type(cause).__name__)
-
-    async def _say(self, text: str) -> None:
-        answer = await self._client.synthesize_speech(
-            Engine="neural", OutputFormat="pcm", SampleRate=str(RATE_HZ), Text=text, TextType="text", VoiceId=self._voice
-        )
-        half = b""
-        async with answer["AudioStream"] as body:
-            async for chunk in body.iter_chunks(_CHUNK_BYTES):
-                pcm = half + chunk
-                whole = len(pcm) - len(pcm) % _SAMPLE_BYTES
-                half = pcm[whole:]
-                if whole:
-                    self._tell(VoiceAudio(mulaw=encode(np.frombuffer(pcm[:whole], "<i2").astype(np.int16))))
-
-    def _tell(self, told: VoiceAudio | VoiceFlushed) -> None:
-        if self._listener is not None and asyncio.current_task() is self._speaking:
-            self._listener(told)
-
-    def _broke(self, reason: str) -> None:
-        if asyncio.current_task() is self._speaking:
-            self._fail(reason)
-
-    def _fail(self, reason: str) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener(EngineFailed(engine=NAME, reason=reason))
-
-
 class PollyVoice:
     """The voice as a call sees it, by a client that all calls share. A stream holds no connection between its texts."""
 
@@ -151,8 +62,27 @@ class PollyVoice:
     def __init__(self, client: Any, voices: Mapping[str, str] = VOICES) -> None:
         self._client, self._voices = client, voices
 
-    async def connect(self, *, voice: str, listener: VoiceListener) -> PollyStream:
-        return PollyStream(self._client, self._own(voice), listener)
+    async def connect(self, *, voice: str, listener: VoiceListener) -> OneTextAtATime:
+        return OneTextAtATime(NAME, partial(self._sound, self._own(voice)), listener)
+
+    async def _sound(self, voice: str, text: str) -> AsyncGenerator[bytes, None]:
+        try:
+            for piece in requests(text):
+                answer = await self._client.synthesize_speech(
+                    Engine="neural", OutputFormat="pcm", SampleRate=str(RATE_HZ), Text=piece, TextType="text", VoiceId=voice
+                )
+                half = b""
+                async with answer["AudioStream"] as body:
+                    async for chunk in body.iter_chunks(_CHUNK_BYTES):
+                        pcm = half + chunk
+                        whole = len(pcm) - len(pcm) % _SAMPLE_BYTES
+                        half = pcm[whole:]
+                        if whole:
+                            yield encode(np.frombuffer(pcm[:whole], "<i2").astype(np.int16))
+        except ClientError as cause:
+            raise EngineUnavailable(NAME, str(cause.response.get("Error", {}).get("Code", "refused"))) from cause
+        except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as cause:
+            raise EngineUnavailable(NAME, type(cause).__name__) from cause
 
     def _own(self, voice: str) -> str:
         """Deepgram's names end with their language (`aura-2-thalia-en`). Raises EngineUnsuited for one that no voice is known for."""

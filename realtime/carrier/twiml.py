@@ -8,34 +8,10 @@ _LONGEST_SENTENCE = 4000
 
 
 # What the carrier's own voice speaks (twilio.com/docs/voice/twiml/say); the first of a language stands for those that are not here.
-_SPOKEN = [
-    "en-US",
-    "en-AU",
-    "en-CA",
-    "en-GB",
-    "en-IN",
-    "ca-ES",
-    "da-DK",
-    "de-DE",
-    "es-MX",
-    "es-ES",
-    "fi-FI",
-    "fr-FR",
-    "fr-CA",
-    "it-IT",
-    "ja-JP",
-    "ko-KR",
-    "nb-NO",
-    "nl-NL",
-    "pl-PL",
-    "pt-BR",
-    "pt-PT",
-    "ru-RU",
-    "sv-SE",
-    "zh-CN",
-    "zh-HK",
-    "zh-TW",
-]
+_SPOKEN = (
+    "en-US", "en-AU", "en-CA", "en-GB", "en-IN", "ca-ES", "da-DK", "de-DE", "es-MX", "es-ES", "fi-FI", "fr-FR", "fr-CA", "it-IT",
+    "ja-JP", "ko-KR", "nb-NO", "nl-NL", "pl-PL", "pt-BR", "pt-PT", "ru-RU", "sv-SE", "zh-CN", "zh-HK", "zh-TW",
+)  # fmt: skip
 
 
 def say_and_hang_up(sentence: str, language: str = "") -> str:
