@@ -13,7 +13,7 @@ demo: setup ## One spoken call, from the ring to the record
 	@$(BIN)/aybiza demo
 
 test: check ## Every check and every test
-	@$(BIN)/python -m tests.again -n 2 --dist loadfile
+	@$(BIN)/python -m tests.again -n 3 --dist loadfile
 
 check: setup ## Format, lint, types, floors and rooms, schemas
 	@$(BIN)/ruff format --check --quiet --output-format concise . || { echo "Type: $(BIN)/ruff format ."; exit 1; }

@@ -14,10 +14,12 @@ import hypothesis
 import pytest
 import redis.asyncio
 import uvloop
+from xdist.remote import Producer
 
 from infra.local.stack import Addresses, ensure_stack, stop_stack
 from infra.settings import Settings, load_settings
 from tests.again import REAL_TIME
+from tests.lanes import Lanes, give_way
 
 # gRPC would say at each program that a test starts that it cannot follow into it.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -45,6 +47,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             rings = hasattr(item.module, "open_office")
             if rings or "stack" in item.fixturenames or item.nodeid.startswith(_IN_REAL_TIME):
                 item.add_marker(REAL_TIME)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes | None:
+    return Lanes(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_sessionstart() -> None:
+    give_way()
 
 
 def _unheard(_part: str, _words: str) -> None:
