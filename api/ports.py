@@ -88,6 +88,13 @@ class Exports(Protocol):
         """A whole file; None where it is not there, or the organisation was erased. Raises ExportsUnavailable."""
 
 
+class WebhookAddresses(Protocol):
+    """Where a stranger may have us send to."""
+
+    async def refused(self, host: str) -> str:
+        """Why a name or an address is not called, in words for its owner; empty: it is, as things are now. Answers within seconds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing that this process needs, and how it is. `needed`: without it the process is not ready."""
@@ -131,6 +138,7 @@ class Ports:
     exports: Exports
     feed: Feed
     health: Health
+    webhook_addresses: WebhookAddresses
     clock: Clock
     draw: Draw
     operator_key_hash: bytes | None = None

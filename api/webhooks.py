@@ -54,7 +54,10 @@ def _address(text: str) -> str:
 
 Address = Annotated[
     str, StringConstraints(max_length=2000), AfterValidator(_address),
-    Field(examples=["https://example.com/aybiza"], description="Where events are posted: public, by https; redirections are not followed."),
+    Field(
+        examples=["https://example.com/aybiza"],
+        description="Where events are posted: by https, to a host that resolves to public addresses; redirections are not followed.",
+    ),
 ]  # fmt: skip
 Types = Annotated[
     tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,80}(\.v[0-9]{1,4})?$")], ...],
@@ -123,11 +126,11 @@ class DeliveryAttempt(Wire):
     failure: Annotated[str | None, Field(description=f"Null where it was taken, else one of {', '.join(_FAILURES)}.")]
 
 
-@router.post("", status_code=201, responses=answers(WebhookExists, PRECONDITION_FAILED))
+@router.post("", status_code=201, responses=answers(INVALID_REQUEST, WebhookExists, PRECONDITION_FAILED))
 async def add_webhook(body: NewWebhook, who: AnyCaller, organisation: Organisation, ports: Wired, write: Write) -> Secret:
     """Have events sent to an address from now on. The answer has the secret by which they are signed."""
     _must_hear(who)
-    _must_be_closed(body.url, ports)
+    await _must_be_callable(body.url, ports)
     webhook_id = write.intent.fresh_id(_ID)
     secret, box = _secret(ports, organisation, write.intent.seed)
     await write(
@@ -152,14 +155,14 @@ async def get_webhook(webhook_id: WebhookId, organisation: Organisation, read: R
     return _view(row)
 
 
-@router.patch("/{webhook_id}", responses=answers(NOT_FOUND, PRECONDITION_FAILED))
+@router.patch("/{webhook_id}", responses=answers(INVALID_REQUEST, NOT_FOUND, PRECONDITION_FAILED))
 async def change_webhook(
     webhook_id: WebhookId, body: WebhookChange, who: AnyCaller, organisation: Organisation, ports: Wired, write: Write
 ) -> Accepted:
     """Send to another address, or other types of events, on from where it is."""
     _must_hear(who)
     if body.url is not None:
-        _must_be_closed(body.url, ports)
+        await _must_be_callable(body.url, ports)
     command = ChangeWebhook(url=body.url, types=body.types, description=body.description)
     return Accepted(position=str((await write(WEBHOOKS, _stream(organisation, webhook_id), command)).position))
 
@@ -235,9 +238,15 @@ def _must_hear(who: Caller) -> None:
         raise Problem(SCOPE_MISSING, f"The key lacks the scope {_EVENTS}: it would hear what it may not read.", needed=_EVENTS)
 
 
-def _must_be_closed(url: str, ports: Ports) -> None:
-    if not url.startswith("https:") and not ports.webhooks_private:
+async def _must_be_callable(url: str, ports: Ports) -> None:
+    """Told at once, so that nobody waits for what never comes; each sending looks again, for a name may lead elsewhere by then."""
+    if ports.webhooks_private:
+        return
+    if not url.startswith("https:"):
         detail = "must begin with https: events have personal words in them"
+    else:
+        detail = await ports.webhook_addresses.refused(urlsplit(url).hostname or "")
+    if detail:
         raise Problem(INVALID_REQUEST, f"The address {detail}.", errors=[At(pointer="#/url", detail=detail)])
 
 

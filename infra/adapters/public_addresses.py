@@ -1,5 +1,6 @@
 """Which addresses of the network a stranger may have us call: public ones, and no others, whatever their names say."""
 
+import asyncio
 import ipaddress
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
@@ -9,6 +10,10 @@ from aiohttp.resolver import ThreadedResolver
 
 # An IPv4 address lies in the last 32 bits of these (RFC 6052).
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+
+
+_LOOK_SECONDS = 3.0
+_LOOKING_AT_ONCE = 16
 
 
 class AddressRefused(OSError):
@@ -52,3 +57,24 @@ class PublicResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
+
+
+class LookedUp:
+    """`api.ports.WebhookAddresses`: by what a name leads to at this moment. What it leads to later is looked at when it is called."""
+
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+        self._resolver = PublicResolver(resolver)
+        self._places = asyncio.Semaphore(_LOOKING_AT_ONCE)
+
+    async def refused(self, host: str) -> str:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS), self._places:
+                found = await self._resolver.resolve(host, 443, socket.AF_UNSPEC)
+        except AddressRefused:
+            return "leads to a private, loopback or link-local address; it must be one that everybody can reach"
+        except TimeoutError:
+            return "could not be looked up in time; try again"
+        # A label that is too long or empty is no name at all (UnicodeError).
+        except (OSError, UnicodeError):
+            found = []
+        return "" if found else "does not resolve; check the host's name"

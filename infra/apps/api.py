@@ -14,6 +14,7 @@ from api.app import create_app
 from api.ports import Health, Ports
 from commands.dispatch import Dispatch
 from infra.adapters.argon2id import Argon2Passwords
+from infra.adapters.public_addresses import LookedUp
 from infra.adapters.redis_limits import RedisLimits
 from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.alongside import alongside
@@ -72,7 +73,7 @@ async def opened_ports(
         dispatch=dispatch, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=directory, keyring=installation.key_ring,
         recordings=recordings_of(footing, models),
         exports=StoredExports(store=footing.objects.exports, keyring=installation.key_ring),
-        feed=feed, health=health, clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
+        feed=feed, health=health, webhook_addresses=LookedUp(), clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix), webhooks_private=footing.settings.webhooks_private,
         access=directory.access, passwords=passwords,

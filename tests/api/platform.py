@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from argon2 import PasswordHasher
 
 from api.app import create_app
@@ -36,6 +39,7 @@ from infra.adapters.kafka.topics import PREFIX, ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import open_key_ring
 from infra.adapters.postgres.rows import PostgresRows
+from infra.adapters.public_addresses import LookedUp
 from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.redis import connected as redis_connected
@@ -106,6 +110,21 @@ def fresh_call_id() -> str:
     return f"call_{uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(9), 'big')).hex}"
 
 
+class SomeNames(AbstractResolver):
+    """Every name is there for everybody, but those below `inside` and `nowhere`; what is an address already is looked at as ever."""
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        if host.endswith(".nowhere"):
+            raise OSError(f"{host} is not known")
+        if ":" in host or host.replace(".", "").isdigit() or host.endswith("localhost"):
+            return await ThreadedResolver().resolve(host, port, family)
+        address = "10.0.0.9" if host.endswith(".inside") else "93.184.216.34"
+        return [ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        return None
+
+
 async def all_is_well() -> Sequence[Check]:
     return [Check(name="log", ready=True), Check(name="live calls", ready=False, why="Redis is away", needed=False)]
 
@@ -156,7 +175,7 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         ports = Ports(
             dispatch=owners, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=read_side.directory, keyring=key_ring,
             recordings=StoredRecordings(rows=models.guarded_rows, store=recordings, keyring=key_ring), exports=exports,
-            feed=feed, health=all_is_well,
+            feed=feed, health=all_is_well, webhook_addresses=LookedUp(SomeNames()),
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)), access=read_side.directory.access, passwords=passwords,
             sign_ins=[MANY], sign_ins_to_one=MANY, sign_ins_from_one=MANY,

@@ -7,6 +7,7 @@ from tests.api.asking import refusal, seen
 from tests.api.platform import Platform, Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
+NONE = "webhook_" + "0" * 32
 NEW = {"url": "https://example.com/hook", "types": ["call-ended"], "description": "books"}
 
 
@@ -38,6 +39,17 @@ class TestAddWebhook:
     )
     async def test_refuses_what_is_no_address_for_personal_words(self, tenant: Tenant, url: str) -> None:
         assert refusal(await tenant.api.post("/v1/webhooks", json={**NEW, "url": url})) == (422, "invalid-request")
+
+    @pytest.mark.parametrize(
+        "host", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "[::1]", "[fe80::1]", "[::ffff:10.0.0.1]", "2130706433", "localhost",
+                 "db.inside", "gone.nowhere", f"{'a' * 70}.nowhere"],
+    )  # fmt: skip
+    async def test_and_its_change_refuse_an_address_that_is_not_everybodys(self, tenant: Tenant, host: str) -> None:
+        body = {**NEW, "url": f"https://{host}/hook"}
+        answers = [await tenant.api.post("/v1/webhooks", json=body), await tenant.api.patch(f"/v1/webhooks/{NONE}", json=body)]
+        for answer in answers:
+            assert refusal(answer) == (422, "invalid-request")
+            assert [each["pointer"] for each in answer.json()["errors"]] == ["#/url"]
 
     async def test_lets_nobody_hear_what_they_may_not_read(self, running: Platform, tenant: Tenant) -> None:
         path = f"/v1/organisations/{tenant.id}/api-keys"

@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from infra.adapters.public_addresses import is_public
+from infra.adapters.public_addresses import LookedUp, is_public
 from infra.adapters.webhook_post import WebhookPost, opened_post
 from stream_processors.webhooks.ports import Message
 from tests.stream_processors.receiving import Receiver, receiver
@@ -57,6 +57,15 @@ class TestAddresses:
     @pytest.mark.parametrize("text", PRIVATE)
     def test_of_ours_are_not_in_any_spelling(self, text: str) -> None:
         assert not is_public(text)
+
+    async def test_are_looked_up_in_words_for_whoever_gives_them(self) -> None:
+        said = [await LookedUp(Names(each)).refused("example.com") for each in (PUBLIC, [PUBLIC[0], "10.0.0.1"], [])]
+        assert said[0] == ""
+        assert "private" in said[1]
+        assert "does not resolve" in said[2]
+        # The machine's own names, without asking anybody else.
+        assert "private" in await LookedUp().refused("localhost")
+        assert "does not resolve" in await LookedUp().refused("a" * 70)
 
 
 class TestWebhookPost:
