@@ -29,7 +29,8 @@ _LINES = (
     Line(text="Thanks a lot, goodbye.", after_silence_ms=3000),
 )
 _INTO_THE_REPLY_SECONDS = 2.5
-_WITHIN_MS = 2000
+# Somebody must be there before the caller gives up; how soon it is, `make bench NAME=resume` measures.
+_WITHIN_MS = 7000
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
