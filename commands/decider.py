@@ -28,6 +28,7 @@ class Decider(Generic[C, S, E]):
     `decide` returns the new facts, or nothing where the command changes nothing, or raises CommandRefused. Facts that
     must name what others decided (times, ids, draws) get it from the command. `fold_version` is raised when `evolve` makes another
     state of the same facts, so that no snapshot of the old kind is gone on from; a change of the state's type is noticed without it.
+    `over` says of a state that little will be asked of its stream again: then it is not kept in memory for long.
     """
 
     room: str
@@ -36,3 +37,4 @@ class Decider(Generic[C, S, E]):
     decide: Callable[[C, S], Sequence[E]]
     evolve: Callable[[S, E], S]
     fold_version: int = 1
+    over: Callable[[S], bool] | None = None

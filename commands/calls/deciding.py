@@ -283,9 +283,11 @@ def _witnessed(call: Call, fact: Witnessed) -> Call:
     return replace(call, recent=(*call.recent, fact)[-_REMEMBERED:])
 
 
-CALLS = Decider(room="calls", category="calls", initial=Call(), decide=decide, evolve=evolve)
+CALLS = Decider(
+    room="calls", category="calls", initial=Call(), decide=decide, evolve=evolve, over=lambda call: call.phase is Phase.ENDED
+)  # fmt: skip
 
 
 CALL_SIDS: Decider[ReserveCallSid | FindCallSid, CallSidReserved | None, CallSidReserved] = Decider(
-    room="calls", category="call-sids", initial=None, decide=reserve, evolve=lambda _, fact: fact
+    room="calls", category="call-sids", initial=None, decide=reserve, evolve=lambda _, fact: fact, over=lambda holder: holder is not None
 )

@@ -12,6 +12,7 @@ from commands.dispatch import Committed, LogUnavailable
 from commands.ownership.groups import Submission
 from commands.ownership.loading import Loader, LoadingPatience
 from commands.ownership.owner import Owner
+from commands.ownership.retiring import retire, wants_journal
 from commands.ownership.snapping import Snapping
 from commands.ports import Claim, Histories, HistoryAway, HistoryLost, LogAway, Reached
 from events.admission import Fence
@@ -190,9 +191,11 @@ class Cold:
             await asyncio.sleep(self._patience.refresh_seconds)
             if self._snapping is not None and streams.due and self._owner.owns:
                 await self._snapping.write_due()
-            if self._histories is not None and (streams.crowded or streams.tail_records):
+            if self._histories is not None and (streams.crowded or streams.tail_records or wants_journal(streams)):
                 with suppress(HistoryAway):
                     streams.journal_reached((await self._histories.reached(self._owner.place)).offset)
+            if self._owner.under_way is None:
+                retire(streams)
             # Other partitions of the process may be in need of what this one does not use.
             # Twice round: who was used since the last time is passed over once.
             for _ in range(2 + len(streams) // 32):

@@ -58,19 +58,18 @@ class Streams:
     """Folds admitted records. Knows nothing of what was not confirmed.
 
     `evicted` counts streams that were forgotten, `loads` those that came into memory, by where from. `journaled`: the journal is
-    known to hold everything before it. `due`: streams that grew by `snapshot_every` versions since their last snapshot.
+    known to hold everything before it. `due`: streams that grew by `snapshot_every` versions since their last snapshot. `over`: those
+    of which their deciders say that they are, in the order in which they ended.
     """
 
     def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]], codec: Codec, room: Room | None = None) -> None:
         self.codec = codec
-        self.horizon = 0
-        self.journaled = 0
-        self.evicted = 0
-        self.remembered = 0
-        self.tail_records = 0
+        self.horizon = self.journaled = 0
+        self.evicted = self.remembered = self.tail_records = 0
         self.loads: Counter[str] = Counter()
         self.snapshots: Counter[str] = Counter()
         self.due: dict[bytes, None] = {}
+        self.over: dict[bytes, None] = {}
         self.snapshot_every = _NEVER
         self.room = room or Room()
         self.deciders = deciders
@@ -101,7 +100,7 @@ class Streams:
         self.room.streams -= len(self._by_key)
         self._remember(-self.remembered)
         self.tail_records = 0
-        for held in (self._by_key, self._ring, self._tail, self._tail_order, self._cleared, self.due):
+        for held in (self._by_key, self._ring, self._tail, self._tail_order, self._cleared, self.due, self.over):
             held.clear()
 
     def ready(self, key: bytes, command_id: bytes) -> bool:
@@ -191,6 +190,7 @@ class Streams:
         self.tail_records -= len(later)
         self._enter(key, stream)
         self._remember(len(stream.answered))
+        self._note_over(key, self.deciders[category_of(key)], stream.state)
         if stream.version - stream.snapped >= self.snapshot_every:
             self.due[key] = None
         self.loads[source if found or not later else "tail"] += 1
@@ -221,6 +221,7 @@ class Streams:
                 stream = self._enter(key, Stream(decider.initial))
             stream.state = state
             stream.version = version
+            self._note_over(key, decider, state)
             if version - stream.snapped >= self.snapshot_every:
                 self.due[key] = None
         more = 0
@@ -262,28 +263,39 @@ class Streams:
     def _forget(self, most: int) -> None:
         # Once round at most, so that nothing is forgotten that was used since the last time.
         looks, room = min(_LOOKS, len(self._ring)), self.room
-        while looks and most and room.crowded:
+        while looks and most and self._ring and room.crowded:
             looks -= 1
             key = self._ring.popleft()
-            stream = self._by_key[key]
+            if (stream := self._by_key.get(key)) is None:
+                continue
             if stream.used or stream.waits or (stream.last_offset >= self.journaled and not room.overfull):
                 stream.used = False
                 self._ring.append(key)
                 continue
-            del self._by_key[key]
             most -= 1
-            room.streams -= 1
-            self._remember(-len(stream.answered))
-            self.evicted += 1
-            self.horizon = max(self.horizon, stream.last_offset + 1)
+            self.forget(key)
+
+    def forget(self, key: bytes) -> None:
+        """Put a loaded stream out. Not while a batch is under way."""
+        stream = self._by_key.pop(key)
+        self.room.streams -= 1
+        self._remember(-len(stream.answered))
+        self.evicted += 1
+        self.horizon = max(self.horizon, stream.last_offset + 1)
+        self.over.pop(key, None)
+        if len(self._ring) > 2 * len(self._by_key) + _LOOKS:
+            self._ring = deque(each for each in dict.fromkeys(self._ring) if each in self._by_key)
+
+    def _note_over(self, key: bytes, decider: Decider[Any, Any, Any], state: Any) -> None:
+        if decider.over is not None and decider.over(state):
+            self.over[key] = None
 
     def _remember(self, more: int) -> None:
         self.remembered += more
         self.room.commands += more
 
     def _shorten_tail(self) -> None:
-        order = self._tail_order
-        most = self.room.bounds.tail
+        order, most = self._tail_order, self.room.bounds.tail
         while order and (order[0][0] < self.journaled or self.tail_records > most or len(order) > 2 * most):
             offset, key = order.popleft()
             records = self._tail.get(key)

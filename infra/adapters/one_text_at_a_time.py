@@ -23,7 +23,7 @@ class OneTextAtATime:
         self._waiting: deque[tuple[int, str]] = deque()
         self._something = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._speaking = self._start()
+        self._speaking: asyncio.Task[None] | None = self._start()
 
     def speak(self, utterance: int, text: str, *, flush: bool) -> None:
         if self._listener is None:
@@ -41,7 +41,7 @@ class OneTextAtATime:
     def clear(self) -> None:
         self._texts.clear()
         self._waiting.clear()
-        if self._listener is not None:
+        if self._listener is not None and self._speaking is not None:
             # The task ends with what it does at its next turn; it is replaced already, so it tells nothing until then.
             self._speaking.cancel()
             self._speaking = self._start()
@@ -52,6 +52,8 @@ class OneTextAtATime:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        # How it ended holds us, and we hold it: neither is to wait for a collector.
+        self._speaking = None
 
     def _start(self) -> asyncio.Task[None]:
         task = asyncio.create_task(self._run(), name=f"{self._engine} speaking")

@@ -10,6 +10,7 @@ from commands.routing.owners import Owners
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.rpc.serving import serving_grpc
+from infra.apps.allocating import allocate_for_calls
 from infra.apps.api import opened_ports, recordings_of
 from infra.apps.engines import Engines, KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
@@ -71,6 +72,7 @@ async def running_platform(settings: Settings, services: Services, installation:
     Raises PLATFORM_FAILURES where a part cannot begin. A bug of a part ends the whole.
     """
     async with AsyncExitStack() as stack:
+        allocate_for_calls()
         footing = await stack.enter_async_context(opened_footing("all", settings, services, installation))
         reader, shared = footing.reader, footing.shared
         owning = await stack.enter_async_context(running_owners(footing))

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI, Response
 
 from api.front import Checked, Health
+from infra.apps.allocating import allocate_for_calls
 from infra.apps.engines import KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.health import HealthOf, of_calls, of_directory, of_log
@@ -27,6 +28,7 @@ FAILURES: tuple[type[Exception], ...] = (*ANY_PROCESS, KeyMissing, EngineUnavail
 async def running(settings: Settings, services: Addresses, installation: Installation) -> AsyncIterator[str]:
     """The value is what a person is told. Raises FAILURES."""
     async with AsyncExitStack() as stack:
+        allocate_for_calls()
         footing = await stack.enter_async_context(opened_footing("realtime", settings, services, installation))
         owning = await stack.enter_async_context(running_owners(footing))
         owners = owning.owners

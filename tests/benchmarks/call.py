@@ -4,7 +4,7 @@ The product runs as its own processes on a stack of its own; providers (over TLS
 
     make bench NAME=call                           # 1, 20, 100 and 200 calls
     CALLS=1,20 SECONDS=60 RIVAL=1,10 make bench NAME=call
-    CHURN=30 make bench NAME=call                  # half an hour of calls that come and go, hung up by hand
+    CHURN=30 make bench NAME=call                  # half an hour of calls that come and go; LINES=6 at once, none LONGEST=40 seconds
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from infra.settings import Settings, load_settings
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.voice.authority import make_authority
 from tests.benchmarks.voice.callers import Task
-from tests.benchmarks.voice.churn import churn
+from tests.benchmarks.voice.churn import WATCHED, churn
 from tests.benchmarks.voice.processes import memory_mb, of_stack, used
 from tests.benchmarks.voice.product import running_product
 from tests.benchmarks.voice.providers import KEY
@@ -120,7 +120,7 @@ async def churned(settings: Settings, seconds: float) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="bench-churn-") as name:
         folder = Path(name)
         trust = make_authority(folder)
-        async with providers(folder) as (_, where), running_product(settings, folder, where, trust) as product:
+        async with providers(folder) as (_, where), running_product(settings, folder, where, trust, voice_by=WATCHED) as product:
             return await churn(product, folder, seconds)
 
 

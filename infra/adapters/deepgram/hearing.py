@@ -31,7 +31,7 @@ class HearingSocket(ABC):
         self._waiting_bytes = 0
         self._something = asyncio.Event()
         self._given_bytes = 0
-        self._tasks = (
+        self._tasks: tuple[asyncio.Task[None], ...] = (
             asyncio.create_task(self._send(), name=f"{name} send"),
             asyncio.create_task(self._read(), name=f"{name} read"),
         )
@@ -63,6 +63,8 @@ class HearingSocket(ABC):
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
+        # How a task ended holds us, and we hold it: neither is to wait for a collector.
+        self._tasks = ()
         await closed(self._stack)
 
     def hand_over(self, *, order: bool = False) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -18,6 +18,9 @@ _LARGEST_FRAME: Final = 1 << 20
 # A reader that is so far behind does not read any more: minutes of speech, or hours of words.
 _MOST_WAITING: Final = 4096
 _CLOSING_SECONDS: Final = 1.0
+# One TLS record each way. What comes as a default is half a megabyte for a socket, twice for a call, and never filled by speech.
+_RECORD_BYTES: Final = 16_384 + 64
+_TLS_BUFFERS: Final[Mapping[str, Any]] = {"ssl_incoming_bio_size": _RECORD_BYTES, "ssl_outgoing_bio_size": _RECORD_BYTES}
 
 
 class SocketClosed(ConnectionError):
@@ -98,7 +101,7 @@ class SdkSocket:
         tls = _tls() if self._url.startswith("wss") else None
         self._transport, _ = await ws_connect(
             lambda: self._frames, self._url, ssl_context=tls, extra_headers=self._headers, max_frame_size=_LARGEST_FRAME,
-            max_redirects=0, read_buffer_init_size=4096, websocket_handshake_timeout=None,
+            max_redirects=0, read_buffer_init_size=4096, websocket_handshake_timeout=None, **({} if tls is None else _TLS_BUFFERS),
         )  # fmt: skip
 
     async def send(self, data: str | bytes) -> None:

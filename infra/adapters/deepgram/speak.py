@@ -32,7 +32,7 @@ class SpeakStream:
         self._flushing: deque[list[int]] = deque()
         self._text_given = False
         self._clearing = 0
-        self._tasks = (
+        self._tasks: tuple[asyncio.Task[None], ...] = (
             asyncio.create_task(self._send(), name="deepgram-speak-send"),
             asyncio.create_task(self._read(), name="deepgram-speak-read"),
         )
@@ -70,6 +70,8 @@ class SpeakStream:
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)
+        # How a task ended holds us, and we hold it: neither is to wait for a collector.
+        self._tasks = ()
         await closed(self._stack)
 
     def _order(self, order: str | SpeakV1Text) -> None:

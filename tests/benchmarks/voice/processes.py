@@ -66,6 +66,15 @@ def handles(pid: int) -> int:
     return int(psutil.Process(pid).num_fds())
 
 
+def sockets(pid: int) -> int:
+    """Open sockets of all kinds."""
+    found = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += link.readlink().name.startswith("socket:")
+    return found
+
+
 def of_stack(state_dir: Path) -> list[int]:
     """The stack's own processes: those whose command line names its folder."""
     return [

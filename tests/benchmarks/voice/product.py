@@ -20,6 +20,7 @@ from tests.benchmarks.voice.providers import KEY
 from tests.benchmarks.voice.terminal import Child, child, tell
 
 _PARTS: Final = ("commands", "realtime", "projections", "processors", "api")
+_PROGRAM: Final = "infra.apps"
 _READY_SECONDS: Final = 120.0
 _SETTLE_SECONDS: Final = 30.0
 
@@ -74,9 +75,12 @@ async def _pages(http: aiohttp.ClientSession, path: str) -> list[dict[str, Any]]
 
 @asynccontextmanager
 async def running_product(
-    settings: Settings, folder: Path, providers: Mapping[str, str], trust: Mapping[str, str]
+    settings: Settings, folder: Path, providers: Mapping[str, str], trust: Mapping[str, str], *, voice_by: str = _PROGRAM
 ) -> AsyncIterator[Product]:
-    """Everything on, until the block ends. `trust`: the environment by which the SDKs hold the providers for the providers."""
+    """Everything on, until the block ends. `trust`: the environment by which the SDKs hold the providers for the providers.
+
+    `voice_by`: the module that runs the voice process.
+    """
     state_dir = folder / "state"
     settings = settings.model_copy(update={"state_dir": state_dir, "key_file": None, "spool_dir": None})
     environment = {
@@ -89,11 +93,12 @@ async def running_product(
     try:
         async with AsyncExitStack() as stack:
             installation = stack.enter_context(open_installation(settings))
+            programs = {part: voice_by if part == "realtime" else _PROGRAM for part in _PARTS}
             parts = {
                 part: await stack.enter_async_context(
-                    child(sys.executable, "-m", "infra.apps", "run", part, environment=environment, errors=folder / f"{part}.log")
+                    child(sys.executable, "-m", program, "run", part, environment=environment, errors=folder / f"{part}.log")
                 )
-                for part in _PARTS
+                for part, program in programs.items()
             }
             async with asyncio.timeout(_READY_SECONDS):
                 for part in parts.values():

@@ -51,7 +51,7 @@ class Desk:
         self.answers: dict[str, Committed | Exception] = {}
         self.told: list[Recorded[Fact]] = []
         self.now_ms = 1_000
-        self._name = name
+        self._name, self._flags = name, deciders.get("flags", FLAGS)
         self._claims = 0
 
     def claim(self) -> bool:
@@ -74,7 +74,7 @@ class Desk:
         self.ask_as(name, order(name, body), command, at, expected=expected)
 
     def ask_as(self, name: str, wanted: Order, command: object = ON, at: StreamId | None = None, *, expected: int | None = None) -> None:
-        self.waiting.append(Submission(FLAGS, at or stream(), command, wanted, expected, name))
+        self.waiting.append(Submission(self._flags, at or stream(), command, wanted, expected, name))
 
     def group(self) -> Group:
         """Decide what waits."""
