@@ -37,6 +37,7 @@ from api import (
 from api.gate import GUARDED, Gate
 from api.graph import route as graph
 from api.ports import Ports
+from api.routing import Direct
 from api.shapes import shapes_of
 from api.shaping import Conventions
 from api.throttle import Throttle
@@ -75,6 +76,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.add_middleware(Gate, ports=ports)
     problems.install(app, _methods_at)
     openapi.install(app, _ALWAYS, list(shapes.values()), ports.versions)
+    app.router.routes.append(Direct([room.router for room in _ROOMS], GUARDED))
     app.include_router(front.pages)
     app.include_router(front.router)
     app.state.throttle = Throttle(ports.limits, time.monotonic)

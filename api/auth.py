@@ -3,13 +3,14 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi import Request, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from api.ports import Ports
 from api.problems import OPERATOR_ONLY, ORGANISATION_NEEDED, PERSON_ONLY, SCOPE_MISSING, UNAUTHENTICATED, At, Problem
@@ -119,7 +120,7 @@ def _by_token(token: str, on_behalf: str | None, ports: Ports) -> Caller:
         raise _nobody("The token is none that was given here.")
     if claims.expires_at <= ports.clock():
         raise _nobody("The token's time is over; fetch another one.")
-    known = _program(claims, ports) if claims.subject.startswith("cli_") else _person(claims, on_behalf, ports)
+    known = _program(claims, ports) if claims.subject.startswith("cli_") else _somebody(claims, on_behalf, ports)
     if known is None:
         raise _nobody("The token opens nothing any more: its session has ended, or its program was removed.")
     return known
@@ -132,7 +133,7 @@ def _program(claims: Claims, ports: Ports) -> Caller | None:
     return Caller(organisation_id=client.tenant, actor=f"oauth-client:{client.id}", is_operator=False, scopes=claims.scopes)
 
 
-def _person(claims: Claims, on_behalf: str | None, ports: Ports) -> Caller | None:
+def _somebody(claims: Claims, on_behalf: str | None, ports: Ports) -> Caller | None:
     access = ports.access
     session = access.session(claims.subject)
     if session is None or session.expires_at <= ports.clock():
@@ -200,41 +201,48 @@ def _named(on_behalf: str | None) -> str | None:
         raise Problem(ORGANISATION_NEEDED, str(cause), errors=[At(header=ON_BEHALF, detail=str(cause))]) from cause
 
 
-_BEARER = HTTPBearer(
-    scheme_name="ApiKey", bearerFormat="aybiza_<key id>_<secret> or aybiza_token_…", auto_error=False,
-    description="An organisation's API key, a short-lived token of a person or a program, or the platform operator's key. "
-    "The operator, and a person of several organisations, name one in the header `Aybiza-Organisation`.",
-)  # fmt: skip
+class _Known(SecurityBase):
+    """Whom the gate let in, as a route wants to have it: one dependency, for each costs every request its time."""
+
+    def __init__(self, give: Callable[[Caller], object]) -> None:
+        self.scheme_name = "ApiKey"
+        self.model = HTTPBearer(
+            bearerFormat="aybiza_<key id>_<secret> or aybiza_token_…",
+            description="An organisation's API key, a short-lived token of a person or a program, or the platform operator's key. "
+            "The operator, and a person of several organisations, name one in the header `Aybiza-Organisation`.",
+        )  # fmt: skip
+        self._give = give
+
+    async def __call__(self, request: Request) -> object:
+        return self._give(request.scope["state"]["caller"])
 
 
-async def caller(request: Request, _: Annotated[object, Security(_BEARER)]) -> Caller:
-    """Whom the gate let in."""
-    known: Caller = request.scope["state"]["caller"]
-    return known
+def _anybody(who: Caller) -> Caller:
+    return who
 
 
-async def organisation(who: Annotated[Caller, Depends(caller)]) -> str:
-    """The organisation that the request is about, by its key."""
+def _organisation(who: Caller) -> str:
     if who.organisation_id is None:
         raise Problem(ORGANISATION_NEEDED, ORGANISATION_NEEDED.meaning, errors=[At(header=ON_BEHALF, detail="is missing")])
     return who.organisation_id
 
 
-async def operator(who: Annotated[Caller, Depends(caller)]) -> Caller:
-    """The platform's operator, and nobody else."""
+def _operator(who: Caller) -> Caller:
     if not who.is_operator:
         raise Problem(OPERATOR_ONLY, OPERATOR_ONLY.meaning)
     return who
 
 
-async def person(who: Annotated[Caller, Depends(caller)]) -> Caller:
-    """A person who is signed in, and no program."""
+def _person(who: Caller) -> Caller:
     if not who.person_id:
         raise Problem(PERSON_ONLY, PERSON_ONLY.meaning)
     return who
 
 
-AnyCaller = Annotated[Caller, Depends(caller)]
-Organisation = Annotated[str, Depends(organisation)]
-Operator = Annotated[Caller, Depends(operator)]
-SignedIn = Annotated[Caller, Depends(person)]
+AnyCaller = Annotated[Caller, Security(_Known(_anybody))]
+Organisation = Annotated[str, Security(_Known(_organisation))]
+"""That which the request is about, by its key."""
+Operator = Annotated[Caller, Security(_Known(_operator))]
+"""The platform's operator, and nobody else."""
+SignedIn = Annotated[Caller, Security(_Known(_person))]
+"""A person who is signed in, and no program."""

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Header, Request
 
-from api.auth import AnyCaller
+from api.auth import Caller
 from api.ports import Ports
-from api.wire import ports_of
 from events.identifiers import derived_id, uuid7
 from events.sealing import digest_of
 from events.streams import PLATFORM
@@ -45,8 +44,8 @@ IdempotencyKey = Annotated[
 ]  # fmt: skip
 
 
-async def intent(request: Request, who: AnyCaller, ports: Annotated[Ports, Depends(ports_of)], key: IdempotencyKey = None) -> Intent:
-    """Without a key every request is one of its own."""
+async def intent(request: Request, who: Caller, ports: Ports, key: str | None) -> Intent:
+    """`key`: the request's `Idempotency-Key`. Without one every request is one of its own."""
     tenant = who.organisation_id or who.person_id or PLATFORM
     seed = ports.draw(16) if key is None else derived_id("idempotency-key", tenant, key)
     address = f"{request.method} {request.url.path}?{request.url.query}".encode()

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Query, Response
+from fastapi import Query, Response
 from pydantic import TypeAdapter, ValidationError
 
 from api.ports import Ports
 from api.problems import BAD_AS_OF, At, Problem
-from api.wire import Time, Wired
+from api.wire import Time
 from events.positions import InvalidPosition, Position
 from events.recorded import Recorded
 from events.registry import Fact
@@ -93,10 +93,8 @@ AsOf = Annotated[
 ]  # fmt: skip
 
 
-async def past(ports: Wired, response: Response, as_of: AsOf = None) -> Past | None:
-    """None for the present. Raises Problem for the future, and for what is neither a time nor a place that is known."""
-    if as_of is None:
-        return None
+async def past(ports: Ports, response: Response, as_of: str) -> Past:
+    """The rows of that moment. Raises Problem for the future, and for what is neither a time nor a place that is known."""
     position = _position(as_of, ports)
     if position is not None:
         at = await ports.journal.appended_at(position)
@@ -143,6 +141,3 @@ def _time(text: str) -> datetime:
 
 def _bad(detail: str) -> Problem:
     return Problem(BAD_AS_OF, detail, errors=[At(parameter="as-of", detail=detail)])
-
-
-PastOrPresent = Annotated[Past | None, Depends(past)]

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Query, Request, Response
 
-from api.past import Past, PastOrPresent
+from api.past import AsOf, Past, past
 from api.ports import Ports
 from api.problems import BAD_POSITION, At, Problem
-from api.wire import Wired, foreign_cursor, is_one_line
+from api.wire import foreign_cursor, is_one_line
 from events.positions import InvalidPosition, Position
 from events.recorded import Recorded
 from events.registry import Fact
@@ -105,12 +105,14 @@ def _cut(found: Sequence[V], limit: int) -> tuple[Sequence[V], int | None]:
     return (whole, last) if whole else (found[:limit], found[limit - 1].version)
 
 
-async def reading(ports: Wired, response: Response, past: PastOrPresent, min_position: MinPosition = None) -> Reading:
+async def reading(request: Request, response: Response, min_position: MinPosition = None, as_of: AsOf = None) -> Reading:
     """The read models, once they show what the caller wants to see, or as they were. Raises Problem for what is no position of ours."""
+    ports: Ports = request.app.state.ports
+    past_or_present = None if as_of is None else await past(ports, response, as_of)
     positions = [_position(text, ports.topics) for text in min_position or ()]
     if not await ports.rows.wait_for(positions, _WAIT_SECONDS):
         response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'
-    return Reading(ports=ports, past=past)
+    return Reading(ports=ports, past=past_or_present)
 
 
 def _position(text: str, topics: Collection[str]) -> Position:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from fastapi import Depends, Header, Response
+from fastapi import Header, Response
 
 from api.problems import BAD_PRECONDITION, PRECONDITION_FAILED, At, Problem
 
@@ -23,7 +23,7 @@ IfMatch = Annotated[
 ]
 
 
-async def expected_version(if_match: IfMatch = None) -> int | None:
+def expected_version(if_match: str | None) -> int | None:
     """The version that the caller decided on; None where any will do. Raises Problem."""
     if if_match is None or if_match.strip() == "*":
         return None
@@ -34,6 +34,3 @@ async def expected_version(if_match: IfMatch = None) -> int | None:
         # Weak tags, and those that we never gave, match nothing (RFC 9110, section 13.1.1).
         raise Problem(PRECONDITION_FAILED, f"{value} is no version that we gave.", errors=[At(header="If-Match", detail="matches nothing")])
     raise Problem(BAD_PRECONDITION, BAD_PRECONDITION.meaning, errors=[At(header="If-Match", detail="is not one entity tag")])
-
-
-ExpectedVersion = Annotated[int | None, Depends(expected_version)]

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
-from api.auth import AnyCaller, Caller
-from api.idempotency import Intent, intent
+from api.auth import Caller
+from api.idempotency import IdempotencyKey, Intent, intent
+from api.ports import Ports
 from api.positions import POSITION
-from api.preconditions import ExpectedVersion, tag
+from api.preconditions import IfMatch, expected_version, tag
 from api.problems import IN_FLIGHT, At, Problem
 from api.trace import trace_of
-from api.wire import Wired
 from commands.decider import Decider
 from commands.dispatch import Committed, Dispatch, Order
 from events.streams import StreamId
@@ -76,20 +76,15 @@ class Writing:
         self.response.headers["Location"] = address
 
 
-async def writing(
-    request: Request,
-    response: Response,
-    ports: Wired,
-    who: AnyCaller,
-    wanted: Annotated[Intent, Depends(intent)],
-    expected: ExpectedVersion,
-) -> Writing:
+async def writing(request: Request, response: Response, idempotency_key: IdempotencyKey = None, if_match: IfMatch = None) -> Writing:
     """The writing of this request."""
+    ports: Ports = request.app.state.ports
+    who: Caller = request.scope["state"]["caller"]
     return Writing(
         dispatch=ports.dispatch,
         who=who,
-        intent=wanted,
-        expected_version=expected,
+        intent=await intent(request, who, ports, idempotency_key),
+        expected_version=expected_version(if_match),
         now=ports.clock(),
         request=request,
         response=response,

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar
 
-import h11
+import httptools
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from infra.apps.alongside import alongside
 
@@ -20,28 +20,119 @@ _LARGEST_SAID = 16 * 1024
 
 # A request's line and headers come in one packet, or a few; who takes longer holds a socket and nothing else.
 _HEAD_SECONDS = 10.0
+_LARGEST_HEAD = 64 * 1024
+_MOST_WAITING = 32
 
 
-class Impatient(H11Protocol):
-    """Closes a connection whose request has not begun in time. Its body has a time of its own, at the gate."""
+class Refused(Exception):
+    """The request is none that is answered; the text says why. Raised within the parser, which ends the connection."""
+
+
+class Impatient(HttpToolsProtocol):
+    """Closes a connection whose request has not begun in time. Its body has a time of its own, at the gate.
+
+    The parser is quick and strict, and bounds nothing: how long a head may be and how many requests may wait for the ones before them
+    is seen to here, as is that nothing behind a body is taken for a header, and that only a WebSocket changes what is spoken.
+    """
 
     head_seconds: ClassVar[float] = _HEAD_SECONDS
     _waits: asyncio.TimerHandle | None = None
+    _unread = 0
+    _head = 0
+    _hosts = 0
+    _complete = False
+    _handed_over = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._expect()
-        else:
+        self._unset_keepalive_if_required()
+        self._unread += len(data)
+        try:
+            self._feed(data)
+            refused = self._unread > _LARGEST_HEAD
+        except (httptools.HttpParserError, Refused):
+            refused = True
+        if refused:
+            self.send_400_response("Invalid HTTP request received.")
+        if self._handed_over or self._answering():
             self._forget()
+        else:
+            self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
         super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head = self._hosts = 0
+        self._complete = False
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._head += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What stands behind a body was in nobody's sight when the caller was recognised.
+        if self._complete:
+            return
+        self._head += len(name) + len(b": \r\n") + len(value)
+        if self._head > _LARGEST_HEAD:
+            raise Refused("a head that is too long")
+        super().on_header(name, value)
+        self._hosts += self.headers[-1][0] == b"host"
+
+    def on_headers_complete(self) -> None:
+        # RFC 9112, section 3.2.
+        if self._hosts > 1 or (not self._hosts and self.parser.get_http_version() == "1.1"):
+            raise Refused("no host, or several")
+        if len(self.pipeline) >= _MOST_WAITING:
+            raise Refused("too many requests that wait for the ones before them")
+        self._complete = True
+        self._unread = 0
+        if not self.parser.should_upgrade() or self._should_upgrade():
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unread = 0
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._handed_over = True
+        super().handle_websocket_upgrade()
+
+    def _feed(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as other:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                    return
+                data = self._as_it_is(data[other.args[0] :])
+            else:
+                return
+
+    def _as_it_is(self, rest: bytes) -> bytes:
+        """A client that would rather speak something else (`h2c`, as Java's does at first) is answered in what it speaks."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise Refused("this is no proxy")
+        self.parser = httptools.HttpRequestParser(self)
+        kept = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n%b" % (method, self.url, version, kept, rest)
+
+    def _answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
 
     def _expect(self) -> None:
         # Not put off by every byte that comes: that is what whoever holds many sockets sends.
@@ -66,7 +157,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, listening: socket.socket, http: type[H11Protocol] = Impatient) -> AsyncIterator[None]:
+async def serving(app: FastAPI, listening: socket.socket, http: type[HttpToolsProtocol] = Impatient) -> AsyncIterator[None]:
     """Serve until the block ends; requests under way are finished first."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False, timeout_graceful_shutdown=_STOP_SECONDS,
                             http=http, ws="websockets-sansio", ws_max_size=_LARGEST_SAID, server_header=False)  # fmt: skip

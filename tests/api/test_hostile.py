@@ -4,15 +4,18 @@ import asyncio
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, WebSocket
+from websockets.asyncio.client import connect
 
 from api import positions, writing
+from api.app import create_app
 from commands.dispatch import Committed
 from infra.apps.listening import listen
 from infra.apps.web import Impatient, serving
@@ -104,6 +107,42 @@ class Quick(Impatient):
     head_seconds = 0.2
 
 
+ASKED = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@asynccontextmanager
+async def quick(app: FastAPI) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the app, served with little patience."""
+    listening = listen("127.0.0.1", None)
+    async with serving(app, listening, Quick):
+        reader, writer = await asyncio.open_connection("127.0.0.1", listening.getsockname()[1])
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+
+async def until_hung_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, drip: bytes) -> None:
+    """Send this now and then, until the other side has enough."""
+    ended = asyncio.ensure_future(reader.read())
+    while not ended.done():
+        writer.write(drip)
+        await asyncio.wait([ended], timeout=0.02)
+    with suppress(OSError):
+        await ended
+
+
+def told() -> FastAPI:
+    """Answers with what it was asked: method, `Authorization`, body."""
+    app = FastAPI()
+
+    @app.post("/")
+    async def tell(request: Request) -> list[str | None]:
+        return [request.method, request.headers.get("authorization"), (await request.body()).decode()]
+
+    return app
+
+
 class TestSlowClients:
     @pytest.mark.parametrize("drip", [b"", b"GET / HTTP/1.1\r\n", b"GET /x"])
     async def test_that_never_finish_their_headers_are_hung_up_on(self, drip: bytes) -> None:
@@ -122,6 +161,18 @@ class TestSlowClients:
                 finally:
                     writer.close()
 
+    async def test_that_send_nothing_but_empty_lines_are_hung_up_on(self) -> None:
+        async with quick(FastAPI()) as (reader, writer), asyncio.timeout(20):
+            writer.write(ASKED)
+            assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+            await until_hung_up(reader, writer, b"\r\n")
+
+    async def test_that_drip_a_body_which_nobody_wants_are_hung_up_on(self, running: Platform) -> None:
+        async with quick(create_app(running.ports)) as (reader, writer), asyncio.timeout(20):
+            writer.write(b"POST /v1/agents HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n{")
+            assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 401 Unauthorized\r\n"
+            await until_hung_up(reader, writer, b"x")
+
     async def test_that_ask_again_on_a_connection_are_answered(self) -> None:
         listening = listen("127.0.0.1", None)
         async with serving(FastAPI(), listening, Quick):
@@ -139,6 +190,76 @@ class TestSlowClients:
         assert (await tenant.api.get("/v1/agents")).status_code == 200
         writer.close()
         del reader
+
+
+class TestFraming:
+    """What a request is, and where it ends, is said once, and nobody between a client and us could have read it otherwise."""
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"GET /openapi.json HTTP/1.1\r\n\r\n",
+            b"GET /openapi.json HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            b"GET / HTTP/1.1\nHost: a\n\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+            b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000,
+            b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: x\r\n" * 20_000 + b"\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 600_000,
+            b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" * 100,
+        ],
+    )
+    async def test_that_is_in_doubt_ends_the_connection(self, head: bytes) -> None:
+        app, never = FastAPI(), asyncio.Event()
+
+        @app.get("/slow")
+        async def slow() -> None:
+            await never.wait()
+
+        async with quick(app) as (reader, writer), asyncio.timeout(20):
+            writer.write(head)
+            # Who still sends when it is over may not come to read why.
+            with suppress(ConnectionResetError) if len(head) > 50_000 else nullcontext():
+                answer = await reader.read()
+                assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n"), answer[:200]
+            never.set()
+
+    async def test_takes_nothing_behind_a_body_for_a_header(self) -> None:
+        async with quick(told()) as (reader, writer), asyncio.timeout(20):
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nAuthorization: b\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(17) == b'["POST",null,"x"]'
+
+    async def test_of_a_client_that_would_rather_speak_another_protocol_is_answered_in_this_one(self) -> None:
+        asked = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nAuthorization: b\r\nContent-Length: 3\r\n\r\nabc"
+        async with quick(told()) as (reader, writer), asyncio.timeout(20):
+            writer.write(asked + asked[:40])
+            for rest in (asked[40:], b""):
+                await reader.readuntil(b"\r\n\r\n")
+                assert await reader.readexactly(18) == b'["POST","b","abc"]'
+                writer.write(rest)
+
+    async def test_of_a_websocket_is_its_own(self) -> None:
+        app, later = FastAPI(), asyncio.Event()
+
+        @app.websocket("/")
+        async def echo(socket: WebSocket) -> None:
+            await socket.accept()
+            while True:
+                await socket.send_text(await socket.receive_text())
+
+        listening = listen("127.0.0.1", None)
+        async with serving(app, listening, Quick), connect(f"ws://127.0.0.1:{listening.getsockname()[1]}/") as socket:
+            # Longer than a head may take.
+            asyncio.get_running_loop().call_later(2 * Quick.head_seconds, later.set)
+            await later.wait()
+            await socket.send("still there")
+            assert await socket.recv() == "still there"
 
 
 class TestRepeats:
