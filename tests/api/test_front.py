@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -20,6 +21,9 @@ from events.rooms import prepared_codec
 from infra.adapters.kafka.schemas import SchemaTopic
 from infra.adapters.kafka.topics import ensure_topics, manifests
 from infra.adapters.kafka.writer import KafkaLog
+from infra.adapters.postgres import progress as progressing
+from infra.adapters.postgres import walls
+from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.journal import PostgresJournal
 from infra.adapters.postgres.progress import Progress, following
 from infra.adapters.postgres.rows import PostgresRows
@@ -27,6 +31,7 @@ from infra.local.stack import Addresses
 from projections.registry import STORED
 from tests.api.asking import refusal, seen
 from tests.api.platform import Platform, Tenant, served
+from tests.silence import door_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 JSON = {"Content-Type": "application/json"}
@@ -157,6 +162,34 @@ class TestOutage:
                     answer = await client.get("/v1/flags", params=seen(written))
                     assert refusal(answer) == (503, "reads-unavailable")
                     assert (answer.headers["Retry-After"], answer.headers["Aybiza-Position"]) == ("1", written.headers["Aybiza-Position"])
+
+    async def test_of_a_database_that_is_silent_is_said_in_time_and_leaves_writing_alone(
+        self, running: Platform, stack: Addresses, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module, name in ((walls, "_WORD_SECONDS"), (walls, "_PLACE_SECONDS"), (progressing, "_PLACE_SECONDS")):
+            monkeypatch.setattr(module, name, 0.5)
+        dsn = urlsplit(stack.postgres)._replace(path=f"/{running.prefix}").geturl()
+        written = await tenant.api.put("/v1/flags/greeting", json={"enabled": True, "variant": "v", "description": ""})
+        async with AsyncExitStack() as clean_up:
+            door = await clean_up.enter_async_context(door_to(dsn))
+            pool = await clean_up.enter_async_context(connected(door.dsn, purpose="silent", most=2))
+            wall = await clean_up.enter_async_context(walls.behind_the_wall(door.dsn, most=2))
+            progress = await clean_up.enter_async_context(following(pool, STORED))
+            rows = PostgresRows(pool, STORED, progress, wall)
+            silent = dataclasses.replace(running.ports, rows=rows, journal=PostgresJournal(wall, prepared_codec()))
+            url = await clean_up.enter_async_context(served(silent))
+            client = await clean_up.enter_async_context(httpx.AsyncClient(base_url=url, headers=tenant.api.headers, timeout=30))
+            assert (await client.get("/v1/flags", params=seen(written))).json()["data"]
+            monkeypatch.setattr(positions, "_WAIT_SECONDS", 0.3)
+            door.silent.set()
+            for path in ("/v1/flags", "/v1/flags/greeting", "/v1/calls/call_1/events"):
+                answer = await client.get(path, params=seen(written))
+                assert refusal(answer) == (503, "reads-unavailable")
+                assert (answer.headers["Retry-After"], answer.headers["Aybiza-Position"]) == ("1", written.headers["Aybiza-Position"])
+            made = await client.post("/v1/agents", json={"name": "Ann"})
+            assert made.status_code == 201
+            late = await client.get("/v1/agents", params=seen(made))
+            assert (late.status_code, late.headers["Aybiza-Position"]) == (503, made.headers["Aybiza-Position"])
 
     async def test_of_the_log_is_said_and_changes_nothing(self, running: Platform, stack: Addresses, tenant: Tenant, unique: str) -> None:
         codec = prepared_codec()

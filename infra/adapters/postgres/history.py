@@ -49,6 +49,7 @@ FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
 WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2
 """
 _SECONDS = 10.0
+_PLACE_SECONDS = 2.0
 # Checked in one go on the event loop: a few milliseconds' worth.
 _AT_ONCE = 256
 
@@ -58,6 +59,7 @@ class PostgresHistories:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._silent_until = 0.0
 
     async def reached(self, place: Place) -> Reached:
         return _reached(await self._read(_REACHED, place))
@@ -79,10 +81,18 @@ class PostgresHistories:
         return Remembered(_reached(found), _record(found[0]))
 
     async def _read(self, sql: str, place: Place, *values: object) -> Sequence[Any]:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._silent_until:
+            raise HistoryAway("PostgreSQL was silent a moment ago")
         with raising(HistoryAway):
             try:
                 async with asyncio.timeout(_SECONDS):
-                    found = await self._pool.fetch(sql, *place, *values)
+                    # For so long it is also waited for a connection that is given back: a silent database would keep it for ever.
+                    async with self._pool.acquire(timeout=_PLACE_SECONDS) as connection:
+                        found = await connection.fetch(sql, *place, *values)
+            except TimeoutError:
+                self._silent_until = loop.time() + _SECONDS
+                raise
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError) as cause:
                 raise HistoryAway("there is no journal yet") from cause
             except asyncpg.PostgresError as cause:

@@ -31,6 +31,8 @@ _AT = _REACHED.format("AND (topic, partition) IN (SELECT * FROM unnest($2::text[
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
+# Also for giving a connection back: whose statement was broken off is waited for until the database says so, which may be silent.
+_PLACE_SECONDS = 2.0
 # A position may name any number; Kafka has no partition beyond this one.
 _LAST_PARTITION = 2**31 - 1
 
@@ -57,7 +59,8 @@ class Progress:
     async def _read(self, sql: str, *places: Sequence[object]) -> Mapping[tuple[str, int], tuple[int, Fence]]:
         with raising(RowsUnavailable):
             try:
-                records = await self._pool.fetch(sql, self._names, *places)
+                async with self._pool.acquire(timeout=_PLACE_SECONDS) as connection:
+                    records = await connection.fetch(sql, self._names, *places)
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
                 return {}
         return {(each["topic"], each["partition"]): (each["next_offset"], Fence(each["term"], each["claim_id"])) for each in records}
@@ -99,7 +102,7 @@ class Progress:
         away = False
         while True:
             try:
-                async with self._pool.acquire() as connection:
+                async with self._pool.acquire(timeout=_PLACE_SECONDS) as connection:
                     away = False
                     await self._listen_on(connection)
             except (*AWAY, asyncpg.PostgresError) as cause:
@@ -124,7 +127,8 @@ class Progress:
             await ended.wait()
         finally:
             connection.remove_termination_listener(end)
-            await connection.remove_listener(CHANNEL, self._heard)
+            async with asyncio.timeout(_PLACE_SECONDS):
+                await connection.remove_listener(CHANNEL, self._heard)
 
     def _heard(self, *_: Any) -> None:
         self._moved.set()
@@ -142,6 +146,9 @@ class Progress:
                     async with asyncio.timeout(_ANSWER_SECONDS):
                         await self._look_at([place for place in self._waited_for if place[1] <= _LAST_PARTITION])
             except RowsUnavailable as cause:
+                # A connection that cannot be given back says so instead of that we were told to stop.
+                if was_cancelled():
+                    raise asyncio.CancelledError from cause
                 # Nobody waits for what cannot come soon: it is said at once, until it answers again.
                 self._away = str(cause)
                 await self._say()

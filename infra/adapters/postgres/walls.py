@@ -4,6 +4,7 @@ This is the second wall, behind the statements' own conditions. Who asks does so
 and names an organisation first; whoever names none sees nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -20,6 +21,12 @@ from projections.table import ORGANISATION
 
 READER = "aybiza_reader"
 _SETTING = "aybiza.organisation"
+# A database that is there says at once whose rows are asked for. One that is silent, and not gone, must not keep everybody waiting: who
+# asks next is refused until it may have come back.
+_WORD_SECONDS = 2.0
+_PLACE_SECONDS = 3.0
+_STATEMENT_SECONDS = 20.0
+_SILENT_SECONDS = 1.0
 # A subquery without a reference to the row is asked once a statement, not once a row.
 _ASKED = f"(SELECT current_setting('{_SETTING}', true))"
 _ROLE = f"""
@@ -82,29 +89,38 @@ async def ensure_reader(connection: Connection) -> None:
 
 
 class Wall:
-    """A pool whose every statement sees what `projections.queries.asked_for` may see."""
+    """A pool whose every statement sees what `projections.queries.asked_for` may see. Raises TimeoutError, soon, of a silent database."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._silent_until = 0.0
 
     async def fetch(self, query: str, *values: Any) -> Sequence[asyncpg.Record]:
         async with self._asking() as connection:
-            return await connection.fetch(query, *values)
+            return await connection.fetch(query, *values, timeout=_STATEMENT_SECONDS)
 
     async def fetchrow(self, query: str, *values: Any) -> asyncpg.Record | None:
         async with self._asking() as connection:
-            return await connection.fetchrow(query, *values)
+            return await connection.fetchrow(query, *values, timeout=_STATEMENT_SECONDS)
 
     async def fetchval(self, query: str, *values: Any) -> Any:
         async with self._asking() as connection:
-            return await connection.fetchval(query, *values)
+            return await connection.fetchval(query, *values, timeout=_STATEMENT_SECONDS)
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[Connection]:
-        async with self._pool.acquire() as connection:
-            # Each time anew, whatever the connection was asked for before.
-            await connection.fetchval(f"SELECT set_config('{_SETTING}', $1, false)", asked_for.get())
-            yield connection
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._silent_until:
+            raise TimeoutError("it was silent a moment ago")
+        try:
+            # The time is for giving it back, too: a statement that was broken off is waited for until the database says so.
+            async with self._pool.acquire(timeout=_PLACE_SECONDS) as connection:
+                # Each time anew, whatever the connection was asked for before.
+                await connection.fetchval(f"SELECT set_config('{_SETTING}', $1, false)", asked_for.get(), timeout=_WORD_SECONDS)
+                yield connection
+        except TimeoutError:
+            self._silent_until = loop.time() + _SILENT_SECONDS
+            raise
 
 
 @asynccontextmanager
