@@ -111,6 +111,11 @@ class MemoryLog:
         """Everything on the streams of a category, in order."""
         return [recorded.fact for stream, history in self.streams.items() if stream.category == category for recorded in history]
 
+    def forget(self) -> None:
+        """As if nothing had been said yet."""
+        self.streams.clear()
+        self._answers.clear()
+
     def _position(self, room: str) -> Position:
         return Position(topic_of(room), 0, self._offset, Fence(1, bytes(16)))
 
