@@ -74,7 +74,7 @@ async def neighbour(corner: Corner, folder: Path, places: Collection[Place], pat
 
 async def until_owned(here: Neighbour, places: Collection[Place]) -> None:
     """Returns when it owns all of them."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not here.owned() >= set(places):
             await asyncio.sleep(0.002)
 

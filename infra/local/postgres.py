@@ -136,20 +136,25 @@ async def probe_postgres(dsn: str) -> None:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError) as error:
         raise Unreachable(str(error) or type(error).__name__) from error
     try:
-        await connection.fetchval("SELECT 1")
-    except (asyncpg.PostgresError, OSError) as error:
+        try:
+            await connection.fetchval("SELECT 1")
+        finally:
+            # On a machine that stands still this too takes too long.
+            await connection.close(timeout=_PROBE_SECONDS)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise Unreachable(str(error) or type(error).__name__) from error
-    finally:
-        await connection.close(timeout=_PROBE_SECONDS)
 
 
 async def _create_database(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn, timeout=_PROBE_SECONDS)
     try:
-        with contextlib.suppress(asyncpg.DuplicateDatabaseError):
-            await connection.execute(f'CREATE DATABASE "{DATABASE}"')
-    finally:
-        await connection.close(timeout=_PROBE_SECONDS)
+        connection = await asyncpg.connect(dsn, timeout=_PROBE_SECONDS)
+        try:
+            with contextlib.suppress(asyncpg.DuplicateDatabaseError):
+                await connection.execute(f'CREATE DATABASE "{DATABASE}"')
+        finally:
+            await connection.close(timeout=_PROBE_SECONDS)
+    except OSError as error:
+        raise Unreachable(str(error) or type(error).__name__) from error
 
 
 def program(name: str) -> Path:

@@ -1,7 +1,6 @@
 """Kafka, PostgreSQL and Redis for one state folder: found again, mended, started side by side, or taken from the environment."""
 
 import asyncio
-import contextlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -27,8 +26,10 @@ _STARTS = 3
 _READY_SECONDS = 90.0
 _SILENT_SECONDS = 5.0
 _GIVEN_SECONDS = 5.0
-_RELEASE_SECONDS = 2.0
+_RELEASE_LOOKS = 40
 _POLL_SECONDS = 0.05
+# One that was not answered in time may have met a machine that stood still.
+_STATUS_QUESTIONS = 2
 
 Condition = Literal["running", "silent", "died", "stopped", "given", "away"]
 
@@ -215,20 +216,24 @@ async def _start(service: Service, memory: Memory, wanted: tuple[int, ...], prog
 
 async def _await_release(ports: tuple[int, ...]) -> None:
     """A killed process is seen to be dead before its last thread has let its sockets go; clients want the same port again."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_RELEASE_SECONDS):
-            while not all(map(is_free, ports)):
-                await asyncio.sleep(_POLL_SECONDS)
+    # Counted in looks, not by a clock: the whole machine may stand still meanwhile.
+    for _ in range(_RELEASE_LOOKS):
+        if all(map(is_free, ports)):
+            return
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _answers(service: Service, child: Child, address: str, *, seconds: float) -> bool:
     """Ask until it answers, dies or the time is up."""
     deadline = time.monotonic() + seconds
+    asked = 0
     while is_alive(child, mark=service.mark):
+        asked += 1
         try:
             await service.probe(address)
         except Unreachable:
-            if time.monotonic() > deadline:
+            # Once says nothing: a machine that stood still let all the time pass within one question.
+            if asked > 1 and time.monotonic() > deadline:
                 return False
             await asyncio.sleep(_POLL_SECONDS)
         else:
@@ -251,10 +256,14 @@ async def _status(service: Service, known: Remembered | None) -> ServiceStatus:
     if not is_alive(known.child, mark=service.mark):
         return ServiceStatus(name=service.name, condition="died", pid=pid, log=service.log, reason=f"process {pid} is gone")
     reason = None
-    try:
-        await service.probe(address)
-    except Unreachable as error:
-        reason = str(error)
+    for _ in range(_STATUS_QUESTIONS):
+        try:
+            await service.probe(address)
+        except Unreachable as error:
+            reason = str(error)
+        else:
+            reason = None
+            break
     return ServiceStatus(
         name=service.name,
         condition="running" if reason is None else "silent",

@@ -94,7 +94,7 @@ class Platform:
         """A program that talks to the API."""
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=120)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
 
 async def _built(rows: PostgresRows) -> None:
     """Returns once there is every table: until then reading is refused, which is no test's subject here."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             with suppress(RowsUnavailable):
                 await rows.counts()

@@ -30,7 +30,7 @@ async def ringing(running: Platform, tenant: Tenant) -> StreamId:
         agent_version="1", agent_version_hash="0" * 64,
     )  # fmt: skip
     committed = await running.do(CALLS, stream, ring)
-    assert await running.ports.rows.wait_for([committed.position], 20)
+    assert await running.ports.rows.wait_for([committed.position], 120)
     return stream
 
 
@@ -49,7 +49,7 @@ async def end(running: Platform, stream: StreamId) -> None:
 @asynccontextmanager
 async def listening(running: Platform, key: str, call_id: str, **params: str) -> AsyncIterator[ClientConnection]:
     url = f"{running.url.replace('http', 'ws', 1)}/v1/calls/{call_id}/live?" + "&".join(f"{name}={value}" for name, value in params.items())
-    async with asyncio.timeout(30), connect(url, additional_headers={"Authorization": f"Bearer {key}"}) as socket:
+    async with asyncio.timeout(120), connect(url, additional_headers={"Authorization": f"Bearer {key}"}) as socket:
         yield socket
 
 
@@ -109,7 +109,7 @@ class TestFollowCall:
     async def test_is_open_to_a_browser_that_has_no_headers(self, running: Platform, tenant: Tenant) -> None:
         stream = await ringing(running, tenant)
         url = f"{running.url.replace('http', 'ws', 1)}/v1/calls/{stream.id}/live"
-        async with asyncio.timeout(30), connect(url, subprotocols=["cloudevents.json", f"bearer.{tenant.key}"]) as socket:  # type: ignore[list-item]
+        async with asyncio.timeout(120), connect(url, subprotocols=["cloudevents.json", f"bearer.{tenant.key}"]) as socket:  # type: ignore[list-item]
             assert socket.subprotocol == "cloudevents.json"
             assert (await told(socket))["aybizaversion"] == 1
 
@@ -137,7 +137,7 @@ class TestFollowCall:
             "type": "websocket", "path": f"/v1/calls/{stream.id}/live", "raw_path": b"", "query_string": b"", "subprotocols": [],
             "headers": [(b"authorization", f"Bearer {tenant.key}".encode())], "extensions": {},
         }  # fmt: skip
-        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
             tasks.create_task(create_app(running.ports)(scope, receive, send))
             while len(said) < 2:
                 await heard.wait()

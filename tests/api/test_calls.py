@@ -182,7 +182,7 @@ class TestRecording:
 
         async with served(dataclasses.replace(running.ports, dispatch=away)) as url:
             headers = {"Authorization": tenant.api.headers["Authorization"]}
-            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as deaf:
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as deaf:
                 answer = await deaf.get(f"/v1/calls/{call.id}/recording", params=position)
         assert answer.status_code == 503
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -280,7 +280,7 @@ class TestStopRecording:
 
         end = running.owners.watch(call, watcher)
         await tenant.api.delete(f"/v1/consents/{CALLER}/recording")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             shown = await tenant.api.get(f"/v1/calls/{call.id}", params={"min-position": str(await ordered)})
         end()
         assert shown.json()["recording"] == "stopping"

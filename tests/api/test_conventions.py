@@ -37,7 +37,7 @@ async def called(running: Platform, tenant: Tenant, agent_id: str) -> str:
         agent_version="1", agent_version_hash="0" * 64,
     )  # fmt: skip
     committed = await running.do(CALLS, StreamId(tenant.id, "calls", call_id), ring)
-    await running.ports.rows.wait_for([committed.position], 30)
+    await running.ports.rows.wait_for([committed.position], 120)
     return call_id
 
 

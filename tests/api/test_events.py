@@ -41,7 +41,7 @@ async def setting(api: httpx.AsyncClient, *names: str) -> list[httpx.Response]:
 async def heard(api: httpx.AsyncClient, count: int, after: str | None = None, **params: Any) -> list[tuple[str, dict[str, Any]]]:
     """The first so many messages."""
     found = []
-    async with asyncio.timeout(20), aclosing(messages(api, after, **params)) as stream:
+    async with asyncio.timeout(120), aclosing(messages(api, after, **params)) as stream:
         async for message in stream:
             if message[1]["subject"] != "flags/again":
                 found.append(message)
@@ -52,7 +52,7 @@ async def heard(api: httpx.AsyncClient, count: int, after: str | None = None, **
 
 async def live(tenant: Tenant, *names: str) -> list[tuple[str, dict[str, Any]]]:
     """What a listener hears while these flags are set, one after another."""
-    async with asyncio.timeout(20), aclosing(messages(tenant.api, types=["flag-set"])) as stream:
+    async with asyncio.timeout(120), aclosing(messages(tenant.api, types=["flag-set"])) as stream:
         first = asyncio.ensure_future(anext(stream))
         # From now on is from where the process reads: a flag that is set again and again is heard from some time on.
         while not first.done():
@@ -108,7 +108,7 @@ class TestFollowEvents:
     async def test_ends_when_its_key_is_revoked(self, running: Platform, tenant: Tenant) -> None:
         path = f"/v1/organisations/{tenant.id}/api-keys"
         issued = (await tenant.api.post(path, json={"label": "ears", "scopes": ["events:read"]})).json()
-        async with running.client(issued["key"]) as ears, asyncio.timeout(20):
+        async with running.client(issued["key"]) as ears, asyncio.timeout(120):
             stream = messages(ears)
             async with aclosing(stream):
                 first = asyncio.ensure_future(anext(stream))

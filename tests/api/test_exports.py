@@ -34,7 +34,7 @@ async def done(tenant: Tenant, **wanted: Any) -> dict[str, Any]:
     asked = await tenant.api.post("/v1/exports", json=wanted)
     assert asked.status_code == 202, asked.text
     query = seen(asked)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             answer = (await tenant.api.get(asked.headers["Location"], params=query)).json()
             if answer["ended_at"] is not None:
@@ -152,7 +152,7 @@ class TestOperation:
     async def test_of_which_nobody_knows_how_to_do_it_fails_and_says_so(self, running: Platform, tenant: Tenant) -> None:
         stream = StreamId(tenant.id, "operations", "op_" + "0" * 32)
         await running.do(OPERATIONS, stream, RequestOperation(kind="weather", wanted="{}"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while True:
                 answer = await tenant.api.get(f"/v1/operations/{stream.id}")
                 if answer.is_success and answer.json()["ended_at"] is not None:

@@ -157,7 +157,7 @@ class TestOutage:
         pool.terminate()
         async with following(pool, STORED) as progress:
             away = dataclasses.replace(running.ports, rows=PostgresRows(pool, STORED, progress))
-            async with served(away) as url, httpx.AsyncClient(base_url=url, headers=tenant.api.headers, timeout=60) as client:
+            async with served(away) as url, httpx.AsyncClient(base_url=url, headers=tenant.api.headers, timeout=120) as client:
                 for _ in range(2):
                     answer = await client.get("/v1/flags", params=seen(written))
                     assert refusal(answer) == (503, "reads-unavailable")

@@ -63,7 +63,7 @@ async def fill(running: Platform, tenant: Tenant, unique: str) -> tuple[str, str
         await running.do(CALLS, StreamId(tenant.id, "calls", call_id), ring)
         answer = AnswerCall(stream_sid="MZ1", worker="w", recogniser="r", model_provider="m", voice="v", embedded=True)
         committed = await running.do(CALLS, StreamId(tenant.id, "calls", call_id), answer)
-        assert await running.ports.rows.wait_for([committed.position], 20)
+        assert await running.ports.rows.wait_for([committed.position], 120)
     assert (await tenant.api.get("/v1/agents", params={"min-position": seen(*last)["min-position"][-8:]})).status_code == 200
     return call_id, agent_id
 

@@ -66,7 +66,7 @@ async def following(channel: grpc.aio.Channel, key: str, **fields: Any) -> Async
     )
     call = stub(takes(**fields), metadata=asking(key))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             yield call
     finally:
         call.cancel()

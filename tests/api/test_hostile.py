@@ -148,7 +148,7 @@ class TestSlowClients:
     async def test_that_never_finish_their_headers_are_hung_up_on(self, drip: bytes) -> None:
         listening = listen("127.0.0.1", None)
         async with serving(FastAPI(), listening, Quick):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 reader, writer = await asyncio.open_connection("127.0.0.1", listening.getsockname()[1])
                 try:
                     writer.write(drip)
@@ -276,7 +276,7 @@ class TestRepeats:
 
         headers = {"Idempotency-Key": unique, "Authorization": f"Bearer {tenant.key}"}
         async with served(dataclasses.replace(running.ports, dispatch=slow)) as url:
-            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client, asyncio.TaskGroup() as tasks:
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as client, asyncio.TaskGroup() as tasks:
                 first = tasks.create_task(client.post("/v1/agents", json={"name": "Ann"}))
                 await come.wait()
                 again = await client.post("/v1/agents", json={"name": "Ann"})

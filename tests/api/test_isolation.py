@@ -85,7 +85,7 @@ async def belongings(running: Platform, tenant: Tenant, unique: str) -> Belongin
     await made("POST", "/v1/consents", {"caller": CALLER, "purpose": "recording", "evidence": "Zanzibar"})
     export = await made("POST", "/v1/exports", {"types": ["flag-set"]})
     operation: dict[str, Any] = {"ended_at": None}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while operation["ended_at"] is None:
             query = {"min-position": export.headers["Aybiza-Position"]}
             operation = (await api.get(export.headers["Location"], params=query)).json()
@@ -167,7 +167,7 @@ async def ask(running: Platform, key: str | None, examine: Callable[[Case, Calla
 
             def send(ids: Mapping[str, str], case: Case = case, **query: str) -> Answer:
                 case.path_parameters = {name: ids[name] for name in case.path_parameters or {}}
-                return case.call(base_url=running.url, headers=headers, params=query, timeout=30)
+                return case.call(base_url=running.url, headers=headers, params=query, timeout=120)
 
             examine(case, send)
         return count
@@ -291,7 +291,7 @@ class TestKeys:
             del send
             scope = needed(case.method.upper(), case.operation.path)
             case.path_parameters = {name: belongings.ids[name] for name in case.path_parameters or {}}
-            answer = case.call(base_url=running.url, headers={"Authorization": f"Bearer {keys[scope]}"}, timeout=30)
+            answer = case.call(base_url=running.url, headers={"Authorization": f"Bearer {keys[scope]}"}, timeout=120)
             assert (answer.status_code, answer.json().get("needed")) == (403, scope), case.operation.path
 
         await ask(running, None, examine)

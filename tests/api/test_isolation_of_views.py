@@ -77,7 +77,7 @@ async def by_grpc(platform: Platform, key: str | None, ids: dict[str, str], curs
                 given = {"id": ids[ids_of[method.name]]} if method.name in ids_of else {}
                 metadata = [] if key is None else [("authorization", f"Bearer {key}")]
                 try:
-                    said.append(str(await stub(takes(**given, **more), metadata=metadata, timeout=20)))
+                    said.append(str(await stub(takes(**given, **more), metadata=metadata, timeout=120)))
                 except grpc.aio.AioRpcError as refused:
                     codes.add(refused.code().name)
                     said.append(str(refused.details()))

@@ -101,7 +101,7 @@ def throw_at(url: str, headers: dict[str, str]) -> None:
                     case.query = {**(case.query or {}), "wait_seconds": 0}
                 if len(urlencode(case.query or {}, doseq=True)) + len(quote(str(case.headers))) > LONGEST_HEAD:
                     return
-                case.validate_response(case.call(headers=headers, timeout=30), checks=CHECKS)
+                case.validate_response(case.call(headers=headers, timeout=120), checks=CHECKS)
 
             # Where nothing can be given, nothing can be given wrongly.
             with suppress(Unsatisfiable):

@@ -53,7 +53,7 @@ async def sign_in(client: httpx.AsyncClient, email: str, password: str = PASSWOR
 async def facts_of(running: Platform, stream: StreamId, answer: httpx.Response) -> Sequence[Recorded[Fact]]:
     """What happened to a stream, once the journal has what was answered."""
     asked_for.set(EVERYBODY)
-    assert await running.ports.rows.wait_for([Position.parse(answer.headers["Aybiza-Position"])], 10)
+    assert await running.ports.rows.wait_for([Position.parse(answer.headers["Aybiza-Position"])], 120)
     return await running.ports.journal.stream_events(stream)
 
 
@@ -118,7 +118,7 @@ class TestSigningIn:
         for email in (ada.email, nobody):
             stream = StreamId(PLATFORM, "emails", running.key_ring.reference(PLATFORM, f"email {email}"))
             asked_for.set(EVERYBODY)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 while not any(isinstance(each.fact, SignInFailed) for each in await running.ports.journal.stream_events(stream)):
                     await asyncio.sleep(0)
 
@@ -128,7 +128,7 @@ class TestSigningIn:
 
     async def test_is_counted_by_address_known_or_not(self, running: Platform, unique: str) -> None:
         ports = replace(running.ports, sign_ins=[Policy(name=f"few-{unique}", quota=2, window_seconds=600)])
-        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=120) as client:
             answers = [await sign_in(client, f"{unique}@example.com") for _ in range(3)]
         assert [each.status_code for each in answers] == [401, 401, 429]
         assert int(answers[-1].headers["Retry-After"]) > 0
@@ -137,7 +137,7 @@ class TestSigningIn:
         few = Policy(name=f"few-{unique}", quota=2, window_seconds=86_400)
         ports = replace(running.ports, sign_ins=[few], sign_ins_to_one=replace(few, name=f"all-{unique}"))
         known = {"device_token": ada.session["device_token"]}
-        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=120) as client:
             guesses = [await sign_in(client, ada.email, "a stranger's guess") for _ in range(3)]
             assert [each.status_code for each in guesses] == [401, 401, 429]
             assert refusal(await sign_in(client, ada.email)) == (429, "too-many-requests")
@@ -195,7 +195,7 @@ class TestSession:
         # A minute later it is somebody else who has it.
         stream = StreamId(PLATFORM, "sessions", ada.session["session_id"])
         stolen = await running.do(SESSIONS, stream, RefreshSession(generation=1, at=datetime.now(UTC) + timedelta(minutes=1)))
-        assert await running.ports.api_keys.wait_for([stolen.position], 10)
+        assert await running.ports.api_keys.wait_for([stolen.position], 120)
         third = await anonymous.post("/auth/sessions/refresh", json={"refresh_token": second.json()["refresh_token"]})
         assert refusal(third) == (401, "unauthenticated")
         async with ada.client(running) as client:
@@ -226,7 +226,7 @@ class TestSession:
         change = {"password": PASSWORD, "new_password": "another long password"}
         assert refusal(await me.post("/v1/people/me/password", json={**change, "password": "wrong"})) == (401, "sign-in-failed")
         assert (await me.post("/v1/people/me/password", json=change)).status_code == 202
-        async with running.client(other["access_token"]) as client, asyncio.timeout(10):
+        async with running.client(other["access_token"]) as client, asyncio.timeout(120):
             while (await client.get("/v1/people/me")).status_code != 401:
                 await asyncio.sleep(0)
         assert (await me.get("/v1/people/me")).status_code == 200
@@ -242,9 +242,9 @@ class TestSession:
             opened = OpenSession(person_id=ada.id, methods=("password",), at=past, expires_at=past + timedelta(days=1 if at == 0 else 30))
             committed = await running.do(SESSIONS, StreamId(PLATFORM, "sessions", f"ses_{os.urandom(16).hex()}"), opened)
             positions.append(committed.position)
-        assert await running.ports.api_keys.wait_for(positions, 10)
+        assert await running.ports.api_keys.wait_for(positions, 120)
         fresh = (await sign_in(anonymous, ada.email)).json()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while len(left := running.ports.access.sessions_of(ada.id)) != 20:
                 await asyncio.sleep(0)
         assert {ada.session["session_id"], fresh["session_id"]} <= {each.id for each in left}
@@ -291,7 +291,7 @@ class TestAnotherHousesWord:
                 return assertion.removeprefix("signed:")
 
         ports = replace(running.ports, identity_providers={"house": House()})
-        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with served(ports) as url, httpx.AsyncClient(base_url=url, timeout=120) as client:
             known = await client.post("/auth/sessions/by/house", json={"assertion": f"signed:{ada.email}"})
             assert (known.status_code, known.json()["person_id"]) == (201, ada.id)
             for house, assertion in (
@@ -313,7 +313,7 @@ class TestWhilePostgresIsAway:
         await pool.close()
         rows = PostgresRows(pool, STORED, Progress(pool, STORED))
         away = replace(running.ports, rows=rows, journal=PostgresJournal(pool, prepared_codec()))
-        async with served(away) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with served(away) as url, httpx.AsyncClient(base_url=url, timeout=120) as client:
             bearers = [(await sign_in(client, each.email)).json()["access_token"] for each in (ada, bob)]
             made = [
                 await client.post("/v1/agents", json={"name": "Desk"}, headers={"Authorization": f"Bearer {bearer}"}) for bearer in bearers
@@ -324,7 +324,7 @@ class TestWhilePostgresIsAway:
 
 class TestListening:
     async def test_ends_with_the_session_it_began_in(self, running: Platform, me: httpx.AsyncClient, tenant: Tenant) -> None:
-        async with asyncio.timeout(20), me.stream("GET", "/v1/events") as answer:
+        async with asyncio.timeout(120), me.stream("GET", "/v1/events") as answer:
             lines = answer.aiter_lines()
             assert (await anext(lines)).startswith("retry")
             assert (await me.delete("/v1/people/me/sessions/current")).status_code == 202

@@ -54,7 +54,7 @@ class CallDouble:
         return b"".join(mulaw for _, mulaw in self.frames)
 
     async def has(self, what: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while not what():
                 self.news.clear()
                 await self.news.wait()

@@ -20,7 +20,7 @@ VOCABULARY = (
     "please stop recording",
     "thank you goodbye",
 )
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 
 async def said(text: str, *, before_ms: int = 300, after_ms: int = 300) -> bytes:

@@ -32,7 +32,7 @@ async def following(here: Corner) -> AsyncIterator[ClaimsTopic]:
 
 async def known(claims: ClaimsTopic, place: Place, claim: Claim) -> None:
     """Returns when this claim is known."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while claims.of(place) != claim:
             await asyncio.sleep(0.005)
 

@@ -92,7 +92,7 @@ async def test_an_owner_finds_again_what_it_forgot(here: Corner, log: KafkaLog, 
             assert {task.result().version for task in asked} == {turn}
             again = await ask(partition, names[0], f"{names[0]}-1", "1")
             assert (again.version, again.repeated) == (1, True)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(120):
                 while len(partition.owner.streams) * 8 > SMALL.streams * 9:
                     await asyncio.sleep(0.01)
             memory = partition.owner.streams.memory

@@ -53,7 +53,7 @@ async def heard(recogniser: Recogniser, faults: Faults, *, answers_within_second
                 ears.frame(at // 8, audio[at : at + FRAME_BYTES])
                 await asyncio.sleep(0.002)
             ears.finalize()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while not any(isinstance(each, signals.WordsRecognised) and each.from_finalize for each in given):
                     news.clear()
                     await news.wait()
@@ -112,7 +112,7 @@ class Telling:
         return utterance in self.delivered() or bool(self.taken())
 
     async def until(self, happened: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not happened():
                 self.news.clear()
                 await self.news.wait()

@@ -99,7 +99,7 @@ class TestReader:
                         found.set()
                         return
 
-        async with asyncio.TaskGroup() as tasks, asyncio.timeout(20):
+        async with asyncio.TaskGroup() as tasks, asyncio.timeout(120):
             tasks.create_task(follow())
             await given.append(flag(1), ON)
             await found.wait()

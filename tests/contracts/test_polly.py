@@ -75,7 +75,7 @@ class TestPolly:
             stream.clear()
             stream.speak(2, "Yes.", flush=True)
             await mouth.until(lambda: mouth.flushed == [2])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 while emulator.streaming:
                     await asyncio.sleep(0.001)
             await stream.close()
@@ -131,7 +131,7 @@ class Call:
                     pass
 
     async def until(self, happened: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not happened():
                 self.news.clear()
                 await self.news.wait()

@@ -32,7 +32,7 @@ class Windows:
         wanted = len(self.windows) + len(mulaw) // (WINDOW_MS * BYTES_PER_MS)
         for at in range(0, len(mulaw), FRAME_BYTES):
             stream.feed(mulaw[at : at + FRAME_BYTES])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while len(self.windows) < wanted:
                 self.news.clear()
                 await self.news.wait()

@@ -57,13 +57,13 @@ async def refusal(client: aiohttp.ClientSession, url: str, query: Mapping[str, s
 
 async def messages(socket: aiohttp.ClientWebSocketResponse) -> list[Any]:
     """Everything until the socket closes: bytes as they are, text as JSON."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         return [message.data if message.type is aiohttp.WSMsgType.BINARY else message.json() async for message in socket]
 
 
 async def told(socket: aiohttp.ClientWebSocketResponse, kind: str) -> Any:
     """The next text message of a kind."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             message = await socket.receive()
             assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), f"closed with {socket.close_code}"

@@ -42,7 +42,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 async def told_until(socket: aiohttp.ClientWebSocketResponse, *events: str) -> list[Mapping[str, Any]]:
     """Every message up to the first of these kinds or events."""
     found: list[Mapping[str, Any]] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not found or not {found[-1].get("event"), found[-1]["type"]} & {*events}:
             message = await socket.receive()
             assert message.type is aiohttp.WSMsgType.TEXT, f"closed with {socket.close_code}"
@@ -178,6 +178,6 @@ class TestMessages:
     async def test_say_when_it_is_to_end(self, address: str, client: aiohttp.ClientSession) -> None:
         socket = await client.ws_connect(address, params=FLUX)
         await socket.send_json({"type": "CloseStream"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             assert [message.json()["type"] async for message in socket] == ["Connected"]
         assert socket.close_code == 1000

@@ -193,13 +193,13 @@ async def leaves(socket: web.WebSocketResponse, _stream_sid: str) -> None:
 class TestAStream:
     @pytest.mark.parametrize(("does", "code"), [(sends_bytes, 31950), (dances, 31924), (speaks_to_another, 31951)])
     async def test_ends_with_the_carriers_code_for_what_the_worker_did(self, does: Worker, code: int) -> None:
-        async with asyncio.timeout(10), worker_that(does) as (call, _):
+        async with asyncio.timeout(120), worker_that(does) as (call, _):
             await call.place()
         assert [note["code"] for note in call.notes if note["event"] == "stream-error"] == [code]
 
     @pytest.mark.parametrize("does", [sends_bytes, leaves])
     async def test_is_never_opened_again_and_the_document_goes_on(self, does: Worker) -> None:
-        async with asyncio.timeout(10), worker_that(does) as (call, asked):
+        async with asyncio.timeout(120), worker_that(does) as (call, asked):
             await call.place()
         assert asked == ["/voice", "/media", "/next"]
         assert [note["event"] for note in call.notes][-3:] == ["say", "hangup", "completed"]

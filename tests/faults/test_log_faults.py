@@ -71,7 +71,7 @@ class Load:
     async def more(self, count: int) -> None:
         """Wait until so many more were acknowledged."""
         enough = len(self.acknowledged) + count
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while len(self.acknowledged) < enough:
                 await asyncio.sleep(0.01)
 
@@ -85,7 +85,7 @@ async def follow(here: Corner, log: KafkaLog, seen: list[RawRecord]) -> None:
 
 async def admitted_when_quiet(load: Load, here: Corner, log: KafkaLog) -> list[RawRecord]:
     """All that is admitted, once every caller has its last answer."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while load.calling:
             await asyncio.sleep(0.01)
     return await admitted(here.reader(log), here.flags)
@@ -129,7 +129,7 @@ class TestBroker:
                 await load.more(100)
                 load.stopping.set()
                 whole = await admitted_when_quiet(load, here, log)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(120):
                     while len(seen) < len(whole):
                         await asyncio.sleep(0.01)
                 reading.cancel()
@@ -171,7 +171,7 @@ class TestBroker:
             assert (await again(owners, "after")).version >= 2
 
     async def test_frozen_does_not_keep_a_process_from_stopping(self, broker: OwnBroker, here: Corner) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async with KafkaLog(here.bootstrap, append_seconds=0.3, read_seconds=1.0) as log, here.owners(log, PATIENCE) as owners:
                 broker.freeze()
                 asked = asyncio.ensure_future(owners(FLAGS, stream(), SetFlag(enabled=True, variant="on"), order("first")))
@@ -183,7 +183,7 @@ class TestBroker:
 
 async def again(owners: Owners, name: str) -> Committed:
     """Send a command until it is acknowledged."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             try:
                 return await owners(FLAGS, stream(), SetFlag(enabled=True, variant=name), order(name))

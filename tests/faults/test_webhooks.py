@@ -45,7 +45,7 @@ class TestSenderKilledInTheMiddle:
                 sys.executable, "-m", "tests.faults.sending_webhooks", kafka, unique, receiving.url, str(key_file), how
             )
             try:
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(120):
                     await receiving.until(lambda: len(receiving.taken) >= taken_before and len(receiving.asked) > taken_before)
                     async with KafkaLog(kafka) as link:
                         reader = KafkaLogReader(kafka, SchemaTopic(link, prepared_codec(), f"{unique}.schemas"))

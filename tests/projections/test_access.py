@@ -63,7 +63,7 @@ class TestFollowing:
         reader.append(StreamId(AYB, "memberships", "USR-1"), MembershipGranted(role="owner", invitation_id="inv_1"))
         with_people, without = Directory(followed=WITH_ACCESS), Directory()
         tasks = [asyncio.create_task(follow(reader, each)) for each in (with_people, without)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await with_people.caught_up.wait()
             await without.caught_up.wait()
             assert without.access.session("ses_1") is None
@@ -71,7 +71,7 @@ class TestFollowing:
             assert [each.role for each in with_people.access.memberships_of("USR-1")] == ["owner"]
             last = reader.append(StreamId(AYB, "memberships", "USR-1"), MembershipEnded(reason="left"))
             gone = reader.append(SESSION, SessionEnded(reason="signed-out"))
-            assert await with_people.wait_for([position(last), position(gone)], 10)
+            assert await with_people.wait_for([position(last), position(gone)], 120)
         assert with_people.access.memberships_of("USR-1") == []
         assert with_people.access.sessions_of("USR-1") == []
         assert SESSIONS not in without.followed

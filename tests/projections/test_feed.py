@@ -89,7 +89,7 @@ async def listen(feed: Feed, count: int, name: str | None = None, organisation: 
     found: list[Heard] = []
     if not count:
         return found
-    async with asyncio.timeout(60), aclosing(feed.follow(organisation, at)) as facts:
+    async with asyncio.timeout(120), aclosing(feed.follow(organisation, at)) as facts:
         async for fact in facts:
             assert fact is not None
             found.append(fact)
@@ -145,7 +145,7 @@ class TestFollow:
         reader.append(flag("a"), FlagSet(enabled=True, variant="v"))
         async with feeding(reader) as feed:
             slow = feed.follow(OURS)
-            async with asyncio.timeout(20), aclosing(slow):
+            async with asyncio.timeout(120), aclosing(slow):
                 told = [await anext(slow)]
                 for _ in range(100):
                     reader.append(flag("a"), *[FlagSet(enabled=True, variant="v")] * 50)
@@ -167,7 +167,7 @@ class TestFollow:
     async def test_ends_when_the_process_stops(self) -> None:
         reader = ChoosyReader()
         reader.append(flag("a"), FlagSet(enabled=True, variant="v"))
-        async with feeding(reader) as feed, asyncio.timeout(10):
+        async with feeding(reader) as feed, asyncio.timeout(120):
             facts = feed.follow(OURS)
             await anext(facts)
             waiting = asyncio.ensure_future(anext(facts, None))
@@ -177,7 +177,7 @@ class TestFollow:
             assert feed.full
 
     async def test_says_now_and_then_that_nothing_came(self) -> None:
-        async with feeding(ChoosyReader()) as feed, asyncio.timeout(60), aclosing(feed.follow(OURS, beat_seconds=0.01)) as facts:
+        async with feeding(ChoosyReader()) as feed, asyncio.timeout(120), aclosing(feed.follow(OURS, beat_seconds=0.01)) as facts:
             assert [await anext(facts) for _ in range(3)] == [None, None, None]
 
 

@@ -53,7 +53,7 @@ async def run(reader: PaperReader, pool: Pool, projections: Sequence[Projection]
 async def run_until_tried(reader: PaperReader, pool: Pool, projections: Sequence[Projection], order: str) -> None:
     """Until nothing is parked, or all of it has been tried by the order."""
     running = asyncio.create_task(Runner(reader, PostgresStore(pool), projections, journal_rooms=ROOMS).run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while await pool.fetchval("SELECT count(*) FROM read_side.parked WHERE tried_by <> $1", order) and not running.done():
             await asyncio.sleep(0.05)
     running.cancel()

@@ -83,8 +83,8 @@ class TestReadModels:
                 log.reader, log.dispatch, postgres=database, redis=redis_url, rates=(), topic_of=log.topic_of, prefix=redis_prefix
             ) as side:
                 committed = [await log.append(stream, fact) for stream, fact in written]
-                assert await side.rows.wait_for([each.position for each in committed], 20)
-                async with asyncio.timeout(20):
+                assert await side.rows.wait_for([each.position for each in committed], 120)
+                async with asyncio.timeout(120):
                     while not await side.live.find(LIVE_CALLS, organisation=AYB):
                         await asyncio.sleep(0)
             async with redis_connected(redis_url) as client:

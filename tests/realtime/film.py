@@ -58,7 +58,7 @@ class Film:
         """The stretch so far is kept."""
         already = len(self.store.objects)
         running = asyncio.create_task(self.keeper.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while len(self.store.objects) == already:
                 await asyncio.sleep(0)
         running.cancel()

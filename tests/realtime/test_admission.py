@@ -29,7 +29,7 @@ class TestLoad:
         busy = iter(range(1000))
         door = Door(busy_seconds=lambda: float(next(busy)))
         looking = asyncio.create_task(door.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while not door.load.full:
                 await asyncio.sleep(0.01)
         looking.cancel()

@@ -75,7 +75,7 @@ async def ring(office: Office, *lines: Line, patience_ms: int = 3000) -> Carrier
         webhook=office.webhook, account_sid="AC" + "0" * 32, auth_token=AUTH_TOKEN, number=NUMBER, caller_number=CALLER,
         caller=Caller(lines=lines, patience_ms=patience_ms), to_ear=lambda *_: None,
     )  # fmt: skip
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         await call.place()
         await office.worker.idle()
     return call
@@ -100,7 +100,7 @@ class TestCall:
                 await ring(office, says("goodbye"))
                 # The recogniser of tests remembers its streams, and who listened to them.
                 office.ears.streams.clear()
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(120):
                     # The carrier's end of the socket may take a moment.
                     while kept := left() - before:
                         assert set(kept) <= set(parts)
@@ -155,7 +155,7 @@ class TestCall:
             assert facts[-1].reason == "goodbye"
             assert office.disk.syncs
             await office.worker.idle()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(120):
                 while office.disk.files:
                     await asyncio.sleep(0.001)
 

@@ -48,7 +48,7 @@ async def kept(hearing: Ears) -> AsyncIterator[None]:
 
 
 async def until(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while not happened():
             await asyncio.sleep(0.001)
 

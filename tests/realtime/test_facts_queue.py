@@ -241,7 +241,7 @@ class TestFactsQueueWithASpool:
             await facts.drained()
             log.away = disk.full = True
             facts.note(failure(1), essential=False)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(120):
                 while spool.accepts_calls:
                     await asyncio.sleep(0.001)
             facts.note(failure(2), essential=False)
@@ -284,7 +284,7 @@ class TestFactsQueueWithASpool:
         async with spooling(slow, disk) as (facts, spool):
             facts.note(ANSWER, essential=True)
             facts.note(failure(1), essential=False)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(120):
                 while not disk.syncs:
                     await asyncio.sleep(0.005)
             await spool.settled()

@@ -211,7 +211,7 @@ class TestAVoiceThatIsLost:
         mouth = Mouth(VoiceLadder([rung("first", first), rung("second", second)]), lambda signal, _: given.append(signal), lambda: 7)
         keeping = asyncio.create_task(mouth.keep())
         mouth.speak(1, "hello")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while not given:
                 await asyncio.sleep(0.001)
         (change,) = given
@@ -230,7 +230,7 @@ class TestAVoiceThatIsLost:
         mouth = Mouth(voice, lambda signal, audio: given.append((signal, audio)), lambda: 7)
         keeping = asyncio.create_task(mouth.keep())
         mouth.speak(1, "hello")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while not voice.spoken:
                 await asyncio.sleep(0)
             mouth.change("no audio in time")
@@ -247,7 +247,7 @@ class TestAVoiceThatIsLost:
         told: list[VoiceAudio | VoiceFlushed | EngineFailed] = []
         stream = await VoiceLadder([rung("first", voice)]).connect(voice="", listener=told.append)
         stream.speak(1, "hello", flush=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while len(told) < 2:
                 await asyncio.sleep(0.001)
         assert told[-1] == VoiceFlushed(utterance=1)

@@ -75,7 +75,7 @@ class Caller:
 
     async def is_closed(self, socket: ClientConnection) -> tuple[int | None, str]:
         """Reads on until the other side closes; its code and reason."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             try:
                 while True:
                     self.frames.append(json.loads(await socket.recv()))

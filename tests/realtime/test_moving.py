@@ -152,7 +152,7 @@ async def line() -> AsyncIterator[Line]:
         rest.begin(call.call_sid)
         it = Line(call=call, rest=rest, second=second)
         it.moving.grace_seconds = 0.01
-        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
             tasks.create_task(call.place(), name="call")
             await second.log.until(DisclosureSpoken)
             call.breaks_off()
@@ -181,7 +181,7 @@ class TestACallOfASilentWorker:
             assert len(it.sent) == 1
             end = await it.second.log.until(CallEnded)
             assert end.reason == "worker-lost"
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(120):
                 while not any(SORRY in str(note) for note in it.call.notes):
                     await asyncio.sleep(0.01)
 

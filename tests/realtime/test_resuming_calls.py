@@ -33,7 +33,7 @@ async def ringing(office: Office, *words: str, patience_ms: int = 3000) -> Async
         caller=Caller(lines=[replace(says(each), after_silence_ms=1100) for each in words], patience_ms=patience_ms),
         to_ear=lambda *_: None,
     )  # fmt: skip
-    async with asyncio.timeout(40), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
         placing = tasks.create_task(call.place(), name="call")
         yield call
         await placing

@@ -64,7 +64,7 @@ async def keyed_in(office: Office) -> CarrierCall:
         webhook=office.webhook, account_sid="AC" + "0" * 32, auth_token=AUTH_TOKEN, number=NUMBER, caller_number=CALLER,
         caller=Caller(lines=lines, patience_ms=1500), to_ear=lambda *_: None,
     )  # fmt: skip
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         await call.place()
         await office.worker.idle()
     return call

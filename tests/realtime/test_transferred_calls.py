@@ -59,7 +59,7 @@ async def put_through(telling: Callable[[Forms], Forms] = lambda told: told, *, 
         )  # fmt: skip
         calls[call.call_sid] = call
         rest.begin(call.call_sid)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await call.place()
             await office.worker.idle()
         assert [note["number"] for note in call.notes if note["event"] == "dialled"] == ["+15550111"]
@@ -114,7 +114,7 @@ class TestTransfer:
                 webhook=office.webhook, account_sid=ACCOUNT, auth_token=AUTH_TOKEN, number=NUMBER, caller_number=CALLER,
                 caller=Caller(lines=[Line(text=text, mulaw=spoken(text), after_silence_ms=400)], patience_ms=2500), to_ear=lambda *_: None,
             )  # fmt: skip
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await call.place()
                 await office.worker.idle()
             (failed,) = [fact for fact in office.log.facts("calls") if isinstance(fact, TransferFailed)]

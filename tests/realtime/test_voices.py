@@ -84,7 +84,7 @@ async def speaking(voices: Voices, prepared: Lookup | None = None) -> AsyncItera
 
 
 async def until(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while not happened():
             await asyncio.sleep(0)
 

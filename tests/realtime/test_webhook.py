@@ -111,7 +111,7 @@ class TestRing:
         office.disk.full = True
         stream, command = call(), failure(1)
         assert office.spool.keep(stream, "MZ1", 1, order(stream, 1, command), command)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while office.spool.accepts_calls:
                 await asyncio.sleep(0.001)
         assert verbs(await ring(office)) == ["Say", "Hangup"]
@@ -126,7 +126,7 @@ class TestRing:
         office.disk.full = True
         stream, command = call(), failure(1)
         office.spool.keep(stream, "MZ1", 1, order(stream, 1, command), command)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while office.spool.accepts_calls:
                 await asyncio.sleep(0.001)
         assert verbs(await ring(office)) == ["Connect", "Redirect"]

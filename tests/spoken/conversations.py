@@ -102,7 +102,7 @@ async def opened_house(settings: Settings, stack: Addresses, folder: Path) -> As
         installation = clean_up.enter_context(open_installation(settings))
         platform = await clean_up.enter_async_context(running_platform(settings, stack, installation))
         business = await open_business(platform.url, installation.operator_key)
-        assert await platform.read_side.directory.wait_for([Position.parse(each) for each in business.positions], 10)
+        assert await platform.read_side.directory.wait_for([Position.parse(each) for each in business.positions], 120)
         yield House(platform, business, folder, settings.state_dir)
 
 

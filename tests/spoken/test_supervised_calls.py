@@ -17,7 +17,7 @@ from infra.settings import Settings
 from projections.calls import Recording
 from tests.spoken.conversations import House, on_the_log, opened_house, sides, stretches
 
-SECONDS = 30
+SECONDS = 120
 # From the withdrawal on the log over the process manager and the owner to the recorder.
 AT_ONCE_MS = 1500
 FRAME_MS = 20

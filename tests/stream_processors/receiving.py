@@ -53,7 +53,7 @@ class Receiver:
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Returns when it is. Raises TimeoutError."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not true():
                 self.changed.clear()
                 await self.changed.wait()

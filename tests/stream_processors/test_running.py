@@ -32,7 +32,7 @@ NO_TABLES: Sequence[RateTable] = ()
 async def running(log: TestLog) -> AsyncIterator[Processors]:
     processors = Processors(log.reader, log.dispatch, managers(NO_TABLES), lambda: datetime.now(UTC), topic_of=log.topic_of)
     task = asyncio.create_task(processors.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         await processors.caught_up.wait()
     try:
         yield processors
@@ -61,11 +61,11 @@ class TestProcessors:
             await log.append(CALLER, GRANTED)
             async with running(log) as processors:
                 revoked = await log.append(CALLER, REVOKED)
-                assert await processors.wait_for([revoked.position], 20)
+                assert await processors.wait_for([revoked.position], 120)
             end = await log.append(CALL, ended())
             for _ in range(2):
                 async with running(log) as processors:
-                    assert await processors.wait_for([end.position], 20)
+                    assert await processors.wait_for([end.position], 120)
             call = await facts_of(log, "calls", CALL)
             assert [type(fact) for fact in call] == [CallReceived, CallAnswered, RecordingStarted, RecordingStopOrdered, CallEnded]
             usage = await facts_of(log, "usage", StreamId(AYB, "usage", CALL.id))
@@ -74,9 +74,9 @@ class TestProcessors:
     async def test_halt_a_recording_that_starts_after_the_withdrawal_was_read(self, kafka: str, unique: str) -> None:
         async with open_log(kafka, unique) as log, running(log) as processors:
             revoked = await log.append(CALLER, GRANTED, REVOKED)
-            assert await processors.wait_for([revoked.position], 20)
+            assert await processors.wait_for([revoked.position], 120)
             late = await log.append(CALL, *RECORDING)
-            assert await processors.wait_for([late.position], 20)
+            assert await processors.wait_for([late.position], 120)
             assert RecordingStopOrdered(reason="consent-revoked", revoked_version=2) in await facts_of(log, "calls", CALL)
 
 
@@ -102,7 +102,7 @@ class TestSending:
         processors = Processors(log, desk, managers(NO_TABLES), lambda: datetime.now(UTC))
         task = asyncio.create_task(processors.run())
         try:
-            assert await processors.wait_for([], 10)
+            assert await processors.wait_for([], 120)
         finally:
             task.cancel()
             await asyncio.wait([task])

@@ -126,7 +126,7 @@ def owned(owners: Owners) -> set[Place]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         while not true():
             await asyncio.sleep(0)
 

@@ -127,7 +127,7 @@ class TestWatch:
         scene.tails.away = 1
         scene.watching.watch(stream(), PLACE, scene.told.append)
         scene.tails.reach(6)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while scene.versions() != [4, 5]:
                 await asyncio.sleep(0.01)
         assert scene.tails.begun == [0, 0]

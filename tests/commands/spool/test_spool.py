@@ -149,7 +149,7 @@ class TestSpool:
         async with spool_on(disk, counters=counters) as spool:
             disk.full = True
             one = kept(spool, 1)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(120):
                 while not counters["spool-disk-failures"]:
                     await asyncio.sleep(0.001)
             assert not takes_calls(spool)

@@ -28,7 +28,7 @@ class TestSdkSocket:
         server = await ws_create_server(lambda _: Echoing(), "127.0.0.1", 0, ssl=serving_context(tmp_path), max_frame_size=1 << 20)
         try:
             socket = SdkSocket(f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}", {})
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await socket.dial()
                 await socket.send(LONG)
                 assert [await socket.recv() for _ in range(3)] == [LONG] * 3

@@ -13,7 +13,7 @@ PLACES = [Place("scripted", number) for number in range(4)]
 
 
 async def asked(broker: ScriptedBroker, times: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while len(broker.asked_ends) < times:
             await asyncio.sleep(0)
 

@@ -111,7 +111,7 @@ async def written(owners: Owners, turns: int) -> dict[str, tuple[StreamId, objec
 
 class TestGrow:
     async def test_under_load_keeps_every_stream_whole_and_in_order(self, growing: Growing) -> None:
-        async with growing.owners(growing.here.flags, 8) as owners, asyncio.timeout(60):
+        async with growing.owners(growing.here.flags, 8) as owners, asyncio.timeout(120):
             before = await written(owners, 6)
             assert len(before) == 6 * len(STREAMS)
             async with asyncio.TaskGroup() as tasks:
@@ -130,7 +130,7 @@ class TestGrow:
             assert not raw.key or raw.partition == partition_of(raw.key, 16)
         assert len({partition_of(key, 16) for key in new}) > 8, "the streams lay on the partitions that there were before"
 
-        async with growing.owners(growing.new, 16) as owners, asyncio.timeout(60):
+        async with growing.owners(growing.new, 16) as owners, asyncio.timeout(120):
             for name, (at, command, committed) in [*before.items(), *list(during.result().items())[-50:]]:
                 again = await owners(FLAGS, at, command, order(name))
                 assert (again.repeated, again.version, again.position.topic) == (True, committed.version, growing.new)
@@ -142,7 +142,7 @@ class TestGrow:
             assert (await owners(FLAGS, STREAMS[0], RemoveFlag(), order("next"), expected_version=version)).version == version + 1
 
     async def test_closes_the_old_generation_for_whoever_still_writes_to_it(self, growing: Growing) -> None:
-        async with growing.owners(growing.here.flags, 8) as owners, asyncio.timeout(30):
+        async with growing.owners(growing.here.flags, 8) as owners, asyncio.timeout(120):
             await owners(FLAGS, STREAMS[0], SetFlag(enabled=True, variant="on"), order("first"))
             await growing.grow()
             for number in range(3):
@@ -195,7 +195,7 @@ class TestGrow:
     ) -> None:
         """The negative control: owners claim again, and what they acknowledge then is not on the next generation."""
         monkeypatch.setattr("infra.adapters.kafka.growing.LAST_TERM", 50)
-        async with growing.owners(growing.here.flags, 8) as owners, asyncio.timeout(30):
+        async with growing.owners(growing.here.flags, 8) as owners, asyncio.timeout(120):
             await written(owners, 2)
             await growing.grow()
             while all(committed.repeated for _, _, committed in (await written(owners, 3)).values()):

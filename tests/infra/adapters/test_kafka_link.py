@@ -38,5 +38,5 @@ class TestCancelledWhileItIsOpened:
             opening.cancel()
             await asyncio.wait([opening])
             assert opening.cancelled()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 await closed.wait()

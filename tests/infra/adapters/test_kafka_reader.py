@@ -90,7 +90,7 @@ class TestBatches:
         await log.append(place, [claim(1), event(1, value=nobody_wrote_its_schema, fact=FlagRemoved()), event(2)])
         reader = here.reader(log, Codec())
         sets = Select(ce_types=["flag-set.v1"])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             found = [raw async for batch in reader.batches([here.flags], {}, stop_at_end=True, select=sets) for raw in batch.records]
         assert [raw.offset for raw in found] == [2]
 

@@ -192,7 +192,7 @@ class TestRelay:
                 with suppress(LogAway):
                     await there.relay(log).run(stop_at_end=True)
 
-        async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
             for _ in range(4):
                 tasks.create_task(relaying())
         await there.relay().run(stop_at_end=True)
@@ -218,7 +218,7 @@ class TestRelay:
     async def test_stops_when_another_relay_writes(self, there: Relayed) -> None:
         await there.write(0, [claim(1), event(1)])
         relaying = asyncio.ensure_future(there.relay().run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while await there.log.end_offset(Place(there.relay_topic, 0)) < 1:
                 await asyncio.sleep(0.02)
             await there.log.append(Place(there.relay_topic, 0), [NewRecord(b"", b"", 0, [])])

@@ -50,7 +50,7 @@ async def log(here: Corner) -> AsyncIterator[KafkaLog]:
 async def learnt(here: Corner, log: KafkaLog) -> Codec:
     """What a reader knows who knew nothing."""
     reader = here.schemas(log, Codec())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         await reader.learn([Codec().schema(fact)[0] for fact in (SET, REMOVED)])
     return reader.codec
 

@@ -101,7 +101,7 @@ class TestAppend:
 
     async def test_keeps_no_process_from_stopping_while_the_broker_is_silent(self) -> None:
         async with scripted_broker(lambda _: None) as broker:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 async with KafkaLog(broker.address, append_seconds=60) as log:
                     asked = asyncio.ensure_future(log.append(FIRST, [RECORD]))
                     while not broker.requests:

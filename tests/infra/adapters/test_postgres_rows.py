@@ -125,7 +125,7 @@ class TestWaitFor:
         raw = desk.log.append(flag("a"), OFF)
         position = Position(raw.topic, raw.partition, raw.offset, FENCE)
         async with asyncio.TaskGroup() as tasks:
-            waiting = tasks.create_task(desk.rows.wait_for([position], 10))
+            waiting = tasks.create_task(desk.rows.wait_for([position], 120))
             await desk.know(flag("b"), ON)
         assert waiting.result()
         row = await desk.rows.get(FLAGS, AYB, "a")
@@ -134,11 +134,11 @@ class TestWaitFor:
 
     async def test_is_bounded(self, desk: Desk) -> None:
         position = await desk.know(flag("a"), ON)
-        assert await desk.rows.wait_for([position], 5)
+        assert await desk.rows.wait_for([position], 120)
         assert not await desk.rows.wait_for([Position(topic_of("flags"), 0, 10**6, FENCE)], 0.05)
         assert not await desk.rows.wait_for([Position(topic_of("flags"), 10**30, 0, FENCE)], 0.05)
         # Whoever looks for those who wait has survived what was no partition.
-        assert await desk.rows.wait_for([await desk.know(flag("a"), OFF)], 60)
+        assert await desk.rows.wait_for([await desk.know(flag("a"), OFF)], 120)
 
     async def test_waits_for_nothing_when_nothing_is_asked(self, desk: Desk) -> None:
         assert await desk.rows.wait_for([], 0.05)

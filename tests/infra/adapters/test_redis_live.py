@@ -73,7 +73,7 @@ class TestLiveRows:
             await asyncio.wait([running])
 
     async def shown(self, rows: RedisLiveRows, names: list[str]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while [row.id for row in await rows.find(LASTING, organisation=AYB)] != names:
                 await asyncio.sleep(0)
 

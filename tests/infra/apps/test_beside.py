@@ -107,7 +107,7 @@ class TestBuilding:
         listener = await asyncpg.connect(database)
         await listener.add_listener(CHANNEL, lambda *_: heard.set())
         await fold(reader, pool)
-        await asyncio.wait_for(heard.wait(), 30)
+        await asyncio.wait_for(heard.wait(), 120)
         heard.clear()
         for projection in (SECOND, build_of(JOURNAL, 2)):
             assert await build_beside(reader, pool, projection) is BuildState.WARM
@@ -285,6 +285,6 @@ class TestSwitching:
 
 
 async def reaches(pool: Pool, projection: Projection, records: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while (await builds.extents(pool)).get(named(projection), builds.Extent()).records < records:
             await asyncio.sleep(0)

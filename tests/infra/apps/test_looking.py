@@ -104,7 +104,7 @@ class TestCalls:
             recognition_ms=20, recording=desk.call.id,
         )  # fmt: skip
         committed = await desk.running.do(CALLS, desk.call, over)
-        assert await desk.running.ports.rows.wait_for([committed.position], 20)
+        assert await desk.running.ports.rows.wait_for([committed.position], 120)
         heard = await desk.types("calls", "listen", desk.call.id, "--to", str(tmp_path / "a.wav"), "--reason", "a complaint")
         assert heard.returncode == 0, heard.stderr
         with wave.open(str(tmp_path / "a.wav")) as sound:
@@ -153,7 +153,7 @@ async def filmed_at(desk: Desk) -> Film:
         await SignalFolder(desk.state_dir / "signals").put(name, content)
     for fact in film.told:
         committed = await desk.running.do(CALLS, stream, Witness(fact=fact))
-        assert await desk.running.ports.rows.wait_for([committed.position], 20)
+        assert await desk.running.ports.rows.wait_for([committed.position], 120)
     return film
 
 
@@ -213,7 +213,7 @@ class TestParked:
         sick = StreamId(organisation, "organisations", organisation)
         await desk.running.do(ORGANISATIONS, sick, CreateOrganisation(name="a zero \0 byte", region="us"))
         committed = await desk.running.do(ORGANISATIONS, sick, RenameOrganisation(name="another \0"))
-        assert (await desk.running.ports.rows.wait_for([committed.position], 30)) is True
+        assert (await desk.running.ports.rows.wait_for([committed.position], 120)) is True
         listed = json.loads((await desk.types("parked", "list", "--json")).stdout)
         assert [(each["projection"], each["stream"], each["facts"]) for each in listed] == [("organisations.v3", str(sick), 2)]
         assert "0x00" in listed[0]["reason"]

@@ -79,13 +79,13 @@ class TestRebuild:
                 log.reader, log.dispatch, postgres=database, redis=redis_url, rates=(), topic_of=log.topic_of, prefix=redis_prefix
             ) as side:
                 last = await log.append(StreamId(AYB, "calls", "call_2"), *whole_call()[:2])
-                assert await side.rows.wait_for([last.position], 10)
+                assert await side.rows.wait_for([last.position], 120)
                 report = await rebuild_and_compare(log.reader, side.stores, topic_of=log.topic_of)
                 assert report.same
                 assert {each.name for each in report.projections} == {f"{each.name}.v{each.version}" for each in STORED}
                 assert all(each.before == each.after for each in report.projections)
                 after = await log.append(StreamId(AYB, "calls", "call_3"), *whole_call()[:2])
-                assert await side.rows.wait_for([after.position], 20)
+                assert await side.rows.wait_for([after.position], 120)
                 assert {row.id for row in await side.rows.find(CALLS, organisation=AYB)} == {CALL.id, "call_2", "call_3"}
 
     async def test_notices_a_row_that_the_log_does_not_say(

@@ -13,7 +13,7 @@ import pytest
 
 from infra.local.stack import Addresses
 
-_SECONDS = 60
+_SECONDS = 120
 
 
 @pytest.fixture

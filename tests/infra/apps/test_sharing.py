@@ -19,7 +19,7 @@ from projections.flags import FLAGS
 from tests.projections.log import TestLog, open_log
 
 _PARTITIONS = 4
-_SOON_SECONDS = 20.0
+_SOON_SECONDS = 120.0
 
 
 class Told:

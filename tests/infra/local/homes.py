@@ -17,7 +17,7 @@ from infra.local.remembered import Memory
 from infra.local.stack import Addresses, ServiceStatus, ensure_stack, stack_status, stop_stack
 from infra.settings import Settings
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
