@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from api.auth import Organisation
 from api.operations import PREFIX, OperationId, stream_of
 from api.positions import Read
-from api.problems import INVALID_REQUEST, NOT_FOUND, PRECONDITION_FAILED, READS_UNAVAILABLE, answers
+from api.problems import FILES_EXPIRED, INVALID_REQUEST, NOT_FOUND, PRECONDITION_FAILED, READS_UNAVAILABLE, Problem, answers
 from api.wire import Line, Wire, Wired, found
 from api.writing import Write
 from commands.operations import OPERATIONS, NoteFetching, RequestOperation
@@ -85,7 +85,7 @@ class Requested(Wire):
 
 @router.post("", status_code=202, responses=answers(PRECONDITION_FAILED, INVALID_REQUEST))
 async def request_export(body: NewExport, organisation: Organisation, write: Write) -> Requested:
-    """Have the organisation's facts made into files. `Location` is the operation that does it; its files are fetched one by one."""
+    """Have the organisation's facts made into files, which are there for seven days. `Location` is the operation that does it."""
     operation_id = write.intent.fresh_id(PREFIX)
     wanted = {"format": body.format.value, "since": body.since, "until": body.until, "types": sorted(set(body.types))}
     command = RequestOperation(kind=KIND, wanted=json.dumps(wanted, sort_keys=True), because=body.reason or "")
@@ -96,17 +96,20 @@ async def request_export(body: NewExport, organisation: Organisation, write: Wri
 
 @router.get(
     "/{operation_id}/files/{name}", response_class=Response,
-    responses=answers(NOT_FOUND, READS_UNAVAILABLE) | {200: {"description": "The file.", "content": _FILE}},
+    responses=answers(NOT_FOUND, FILES_EXPIRED, READS_UNAVAILABLE) | {200: {"description": "The file.", "content": _FILE}},
 )  # fmt: skip
 async def get_export_file(
     operation_id: OperationId, name: Annotated[str, Path(description="As the operation lists it.")], organisation: Organisation,
     ports: Wired, read: Read, write: Write,
     reason: Annotated[Line, Query(description="Why you take it. It stands on record where what is sealed lies open in it.")] = "not-stated",
 ) -> Response:  # fmt: skip
-    """One file of an export."""
+    """One file of an export; it is there until the operation's `files_expire_at`."""
     stream = stream_of(organisation, operation_id)
     row = found(await read.row(rows.OPERATIONS, stream), "operation")
     file = found(next((each for each in row.files if each.name == name), None), "file of this export")
+    until = rows.files_expire_at(row)
+    if row.files_removed or (until is not None and until <= ports.clock()):
+        raise Problem(FILES_EXPIRED, FILES_EXPIRED.meaning)
     content = found(await ports.exports.content(organisation, operation_id, file.kept_as), "file of this export any more")
     if row.because:
         fetching = write.intent.command_id("fetching").hex()

@@ -41,6 +41,7 @@ class Operation(Wire):
     done: int
     position: str
     files: list[File]
+    files_expire_at: Annotated[Time | None, Field(description="From then on its files are there no more; null: it has none, or goes on.")]
     summary: str
     reason: Annotated[str | None, Field(description="Why it failed or was cancelled.")]
     ended_at: Time | None
@@ -93,5 +94,6 @@ def view(row: rows.Operation) -> Operation:
     ]
     return Operation(
         id=row.id, kind=row.kind, status=row.status, requested_at=row.requested_at, requested_by=row.requested_by, attempt=row.attempt,
-        done=row.done, position=row.position, files=files, summary=row.summary, reason=row.reason, ended_at=row.ended_at,
+        done=row.done, position=row.position, files=files, files_expire_at=rows.files_expire_at(row),
+        summary=row.summary, reason=row.reason, ended_at=row.ended_at,
     )  # fmt: skip

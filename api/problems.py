@@ -111,6 +111,9 @@ BAD_EVENT_ID = _kind("bad-event-id", 400, "`Last-Event-ID` is not an id that our
 EVENT_ID_EXPIRED = _kind(
     "event-id-expired", 410, "The place that the event id stands for is kept no longer. Read what was missed as lists, and listen from now."
 )
+FILES_EXPIRED = _kind(
+    "files-expired", 410, "The files were kept until the operation's `files_expire_at`, and are removed. Ask for the same export again."
+)
 BAD_PRECONDITION = _kind("bad-precondition", 400, '`If-Match` takes one strong version as `ETag` gave it, such as `"7"`.')
 BAD_REQUEST = _kind("bad-request", 400, "The request cannot be read.")
 UNKNOWN_FIELD = _kind("unknown-field", 400, "`fields` names something that the answer does not have; `possible` lists what it has.")

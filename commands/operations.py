@@ -13,6 +13,7 @@ from events.operations import (
     OperationFailed,
     OperationFile,
     OperationFileFetched,
+    OperationFilesRemoved,
     OperationProgressed,
     OperationRequested,
 )
@@ -71,8 +72,13 @@ class NoteFetching:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteFilesRemoved:
+    """What came of an operation that has ended was removed."""
+
+
 OperationCommand: TypeAlias = (
-    RequestOperation | BeginOperation | NoteProgress | FinishOperation | FailOperation | CancelOperation | NoteFetching
+    RequestOperation | BeginOperation | NoteProgress | FinishOperation | FailOperation | CancelOperation | NoteFetching | NoteFilesRemoved
 )
 
 
@@ -86,6 +92,12 @@ class OperationOver(CommandRefused):
     """The operation is done, failed or cancelled: nothing more becomes of it."""
 
     code = "operation-over"
+
+
+class OperationGoesOn(CommandRefused):
+    """Its files may still be added to; wait until the operation has ended, or cancel it."""
+
+    code = "operation-goes-on"
 
 
 class OperationTakenOver(CommandRefused):
@@ -102,6 +114,7 @@ class Operation:
     attempt: int = 0
     ended: str = ""
     fetched: tuple[str, ...] = ()
+    removed: bool = False
 
 
 def decide(command: OperationCommand, operation: Operation | None) -> Sequence[OperationEvent]:
@@ -131,6 +144,10 @@ def decide(command: OperationCommand, operation: Operation | None) -> Sequence[O
             if fetching in operation.fetched:
                 return ()
             return (OperationFileFetched(fetching=fetching, name=name, reason=reason),)
+        case NoteFilesRemoved():
+            if not operation.ended:
+                raise OperationGoesOn("the operation goes on; wait until it has ended, or cancel it first")
+            return () if operation.removed else (OperationFilesRemoved(),)
         case _:
             assert_never(command)
 
@@ -173,6 +190,8 @@ def evolve(operation: Operation | None, fact: OperationEvent) -> Operation | Non
             return replace(operation, ended="cancelled")
         case OperationFileFetched(fetching=fetching):
             return replace(operation, fetched=(*operation.fetched, fetching)[-_REMEMBERED:])
+        case OperationFilesRemoved():
+            return replace(operation, removed=True)
         case _:
             assert_never(fact)
 

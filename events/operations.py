@@ -87,6 +87,13 @@ class OperationFileFetched:
     reason: str
 
 
+@event("operation-files-removed", version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationFilesRemoved:
+    """Their time was over: the files that came of it are there no more."""
+
+
 OperationEvent = (
-    OperationRequested | OperationBegun | OperationProgressed | OperationDone | OperationFailed | OperationCancelled | OperationFileFetched
-)
+    OperationRequested | OperationBegun | OperationProgressed | OperationDone | OperationFailed | OperationCancelled
+    | OperationFileFetched | OperationFilesRemoved
+)  # fmt: skip

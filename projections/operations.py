@@ -1,7 +1,7 @@
 """Long work as it stands: what was wanted, how far it is, what came of it."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
@@ -13,6 +13,7 @@ from events.operations import (
     OperationFailed,
     OperationFile,
     OperationFileFetched,
+    OperationFilesRemoved,
     OperationProgressed,
     OperationRequested,
 )
@@ -31,9 +32,16 @@ class OperationStatus(StrEnum):
 ENDED = frozenset({OperationStatus.DONE, OperationStatus.FAILED, OperationStatus.CANCELLED})
 
 
+FILES_KEPT = timedelta(days=7)
+"""So long after its end the files of an operation are there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """`position`: where the next attempt would go on, or the next work of this kind. `files` in the order of their making."""
+    """`position`: where the next attempt would go on, or the next work of this kind. `files` in the order of their making.
+
+    `files_removed`: they are there no more.
+    """
 
     tenant: str
     id: str
@@ -51,6 +59,12 @@ class Operation:
     summary: str = ""
     reason: str | None = None
     ended_at: datetime | None = None
+    files_removed: bool = False
+
+
+def files_expire_at(row: Operation) -> datetime | None:
+    """When its files are removed; None where there are none, or it goes on."""
+    return row.ended_at + FILES_KEPT if row.ended_at is not None and row.files else None
 
 
 def evolve(row: Operation | None, recorded: Recorded[OperationEvent]) -> Operation | None:
@@ -75,8 +89,10 @@ def evolve(row: Operation | None, recorded: Recorded[OperationEvent]) -> Operati
             return replace(row, status=OperationStatus.CANCELLED, reason=reason, ended_at=at)
         case OperationFileFetched():
             return row
+        case OperationFilesRemoved():
+            return replace(row, files_removed=True)
         case _:
             assert_never(fact)
 
 
-OPERATIONS = Table(name="operations", version=1, room="operations", category="operations", row=Operation, evolve=evolve)
+OPERATIONS = Table(name="operations", version=2, room="operations", category="operations", row=Operation, evolve=evolve)

@@ -25,6 +25,9 @@ class RecordingFolder:
     async def get(self, name: str) -> bytes | None:
         return await asyncio.to_thread(self._read, name)
 
+    async def remove(self, name: str) -> None:
+        await asyncio.to_thread(self._path(name).unlink, missing_ok=True)
+
     def _path(self, name: str) -> Path:
         if not _NAME.match(name):
             raise ValueError(f"{name!r} cannot be the name of a recording")

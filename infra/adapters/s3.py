@@ -43,6 +43,10 @@ class _Bucket:
                 content: bytes = await body.read()
         return content
 
+    async def remove(self, name: str) -> None:
+        with _raising():
+            await self._client.delete_object(Bucket=self._bucket, Key=self._key(name))
+
     async def _put(self, name: str, content: bytes, **conditions: str) -> None:
         checksum = base64.b64encode(hashlib.sha256(content).digest()).decode()
         await self._client.put_object(

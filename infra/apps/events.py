@@ -17,12 +17,14 @@ from events.streams import topic_of
 from infra.adapters.fact_files import entry_of
 from infra.apps.cli import asynchronous
 from infra.apps.export import export
+from infra.apps.fetching import fetch
 from infra.apps.standing import LogSide, log_side
 from infra.apps.story import in_clear, plain
 from infra.apps.terminal import VerbFailed, results
 
 events = typer.Typer(help="Read the log.", no_args_is_help=True)
 events.command("export")(export)
+events.command("fetch")(fetch)
 Json = Annotated[bool, typer.Option("--json", help="For programs: one object a line.")]
 Room = Annotated[list[str] | None, typer.Option(help=f"Only of this room: {', '.join(ROOMS)}. May be repeated.")]
 

@@ -21,7 +21,7 @@ from events.selecting import Select
 from events.streams import topic_of
 from infra.adapters.fact_files import Format, FormatMissing, Made, Shown, part_in
 from infra.adapters.kafka.reader import KafkaLogReader
-from infra.apps.export_files import StoredExports
+from infra.apps.export_files import StoredExports, file_name
 from infra.apps.operations import CannotBeDone, Note, Work
 from infra.apps.story import in_clear, plain
 from projections.operations import Operation
@@ -163,8 +163,7 @@ def export_work(reader: KafkaLogReader, files: StoredExports, keyring: KeyRing, 
                 kept = []
                 for made in part.files:
                     number += 1
-                    # What an attempt wrote that nobody noted lies under a name of its own.
-                    kept_as, digest = await files.keep(row.tenant, row.id, f"{number:05d}-{row.attempt}", made.content)
+                    kept_as, digest = await files.keep(row.tenant, row.id, file_name(number, row.attempt), made.content)
                     name = f"part-{number:05d}{made.suffix}"
                     kept.append(OperationFile(name=name, kept_as=kept_as, bytes=len(made.content), digest=digest, facts=made.facts))
                 done += part.facts

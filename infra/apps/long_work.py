@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 from api.exports import KIND
@@ -19,8 +20,11 @@ from infra.apps.sharing import keep, share
 async def running_operations(footing: Footing, dispatch: Dispatch, worker: str) -> AsyncIterator[None]:
     """Shared with every other process that does it. A bug of a work ends the whole."""
     keyring = footing.installation.key_ring
-    export = export_work(footing.reader, StoredExports(store=footing.objects.exports, keyring=keyring), keyring)
-    operating = Operating(reader=footing.reader, dispatch=dispatch, works={KIND: export}, worker=worker, topic_of=topic_of)
+    files = StoredExports(store=footing.objects.exports, keyring=keyring)
+    operating = Operating(
+        reader=footing.reader, dispatch=dispatch, works={KIND: export_work(footing.reader, files, keyring)}, remove=files.remove,
+        worker=worker, topic_of=topic_of, now=lambda: datetime.now(UTC),
+    )  # fmt: skip
     members = footing.shared("operations", [topic_of("operations")])
     async with alongside({"operations": partial(share, members, lambda places: keep(partial(operating.run, places)))}):
         yield

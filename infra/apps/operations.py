@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
@@ -16,6 +16,7 @@ from commands.operations import (
     BeginOperation,
     FailOperation,
     FinishOperation,
+    NoteFilesRemoved,
     NoteProgress,
     OperationOver,
     OperationTakenOver,
@@ -28,12 +29,14 @@ from events.recorded import Recorded
 from events.selecting import Select
 from events.streams import StreamId
 from infra.adapters.kafka.reader import KafkaLogReader
-from projections.operations import ENDED, Operation
+from projections.operations import ENDED, Operation, files_expire_at
 from projections.operations import OPERATIONS as ROWS
 from projections.ports import TopicOf
 
 log = structlog.get_logger()
 _AGAIN_SECONDS = 1.0
+# A machine's clock may be set; who waits for a day looks at it now and then.
+_LOOK_SECONDS = 600.0
 
 
 class CannotBeDone(Exception):
@@ -53,13 +56,15 @@ Work: TypeAlias = Callable[[Operation, Note], Awaitable[str]]
 
 @dataclass(slots=True)
 class Operating:
-    """Follows the room's topic and does what is not done. `works` by kind."""
+    """Follows the room's topic, does what is not done, and removes files whose time is over. `works` by kind."""
 
     reader: KafkaLogReader
     dispatch: Dispatch
     works: Mapping[str, Work]
+    remove: Callable[[Operation], Awaitable[None]]
     worker: str
     topic_of: TopicOf
+    now: Callable[[], datetime]
 
     async def run(self, places: Collection[Place] | None = None) -> None:
         """Until cancelled. `places`: those to read, instead of all. Raises LogAway."""
@@ -69,6 +74,7 @@ class Operating:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(standing, places), name="operations: follow")
             tasks.create_task(self._work(standing), name="operations: work")
+            tasks.create_task(self._clear(standing), name="operations: clear")
 
     async def _follow(self, standing: "_Standing", places: Collection[Place] | None) -> None:
         topic = self.topic_of(OPERATIONS.room)
@@ -98,6 +104,19 @@ class Operating:
             except (LogUnavailable, CommitInDoubt, LogAway, OSError) as cause:
                 log.warning("operation-tried-again", operation=str(stream), reason=str(cause))
                 await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _clear(self, standing: "_Standing") -> None:
+        while True:
+            row = await standing.expired(self.now)
+            stream = StreamId(row.tenant, OPERATIONS.category, row.id)
+            try:
+                await self.remove(row)
+                await self._send(stream, NoteFilesRemoved())
+            except (LogUnavailable, LogAway, OSError) as cause:
+                log.warning("files-not-removed", operation=str(stream), reason=str(cause))
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                standing.with_files.pop(stream, None)
 
     async def _do(self, stream: StreamId, standing: "_Standing") -> None:
         begun = await self._send(stream, BeginOperation(worker=self.worker))
@@ -139,18 +158,22 @@ class _Standing:
 
     def __init__(self) -> None:
         self.rows: dict[StreamId, Operation] = {}
+        # Those that have ended, while their files are there.
+        self.with_files: dict[StreamId, Operation] = {}
         self._left: set[StreamId] = set()
         self._known = False
         self._moved = asyncio.Condition()
 
     def take(self, fact: Recorded[Any]) -> None:
-        row = self.rows.pop(fact.stream, None)
+        row = self.rows.pop(fact.stream, None) or self.with_files.pop(fact.stream, None)
         # Of one that has ended only its beginning was forgotten: its files are fetched long after.
         if row is None and not isinstance(fact.fact, OperationRequested):
             return
         row = ROWS.fold([fact], row)
         if row is not None and row.status not in ENDED:
             self.rows[fact.stream] = row
+        elif row is not None and row.files and not row.files_removed:
+            self.with_files[fact.stream] = row
 
     async def caught_up(self) -> None:
         self._known = True
@@ -170,6 +193,18 @@ class _Standing:
             rows = {stream: row for stream, row in self.rows.items() if stream not in self._left}
             return min(rows, key=lambda stream: (rows[stream].requested_at, stream.id))
 
+    async def expired(self, now: Callable[[], datetime]) -> Operation:
+        """The one whose files are to be removed first, when their time has come."""
+        while True:
+            # Of what is read from the beginning, much was removed long ago.
+            soonest = min(self.with_files.values(), key=_expiry) if self._known and self.with_files else None
+            wait = _LOOK_SECONDS if soonest is None else (_expiry(soonest) - now()).total_seconds()
+            if soonest is not None and wait <= 0:
+                return soonest
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(wait, _LOOK_SECONDS)), self._moved:
+                    await self._moved.wait()
+
     async def has(self, stream: StreamId, attempt: int) -> Operation:
         """Its row once the attempt's beginning was read. Raises OperationOver where it has ended meanwhile."""
         async with self._moved:
@@ -178,3 +213,7 @@ class _Standing:
         if row is None:
             raise OperationOver("the operation has ended")
         return row
+
+
+def _expiry(row: Operation) -> datetime:
+    return files_expire_at(row) or datetime.max.replace(tzinfo=UTC)

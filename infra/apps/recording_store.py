@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.signal_folder import SignalFolder
+from infra.apps.export_files import FileStore
 from infra.settings import Settings
 from realtime.ports import RecordingStore
 from realtime.rerun.ports import SignalStore
@@ -15,7 +16,7 @@ from realtime.rerun.ports import SignalStore
 class ObjectStores:
     recordings: RecordingStore
     signals: SignalStore
-    exports: RecordingStore
+    exports: FileStore
 
 
 @asynccontextmanager

@@ -72,6 +72,10 @@ class S3Emulator:
             return self._put(request, key, body)
         if request.method == "GET":
             return self._get(request, key) if key else self._list(request)
+        if request.method == "DELETE" and key:
+            # Of what was never there it says the same.
+            self.objects.pop(key, None)
+            return web.Response(status=204)
         raise _Refused(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
 
     def _key(self, request: web.Request) -> str:

@@ -72,6 +72,7 @@ class Platform:
     owners: Owners
     key_ring: KeyRing
     recordings: RecordingFolder
+    reader: KafkaLogReader
     ports: Ports
 
     async def do(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object) -> Committed:
@@ -168,7 +169,15 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         feed = Feed(reader, list(map(topic_of, ROOMS)), read_side.rows.progress, RedisVectors(client, prefix=f"{prefix}:"))
         exports = StoredExports(store=RecordingFolder(folder / "exports"), keyring=key_ring)
         works = {"export": export_work(reader, exports, key_ring, topic_of=topic_of)}
-        operating = Operating(reader=reader, dispatch=owners, works=works, worker="test", topic_of=topic_of)
+        operating = Operating(
+            reader=reader,
+            dispatch=owners,
+            works=works,
+            remove=exports.remove,
+            worker="test",
+            topic_of=topic_of,
+            now=lambda: datetime.now(UTC),
+        )
         await stack.enter_async_context(alongside({"feed": feed.run, "operations": operating.run}))
         # The parameters are for speed: what is tested is not how dear a guess is.
         passwords = stack.enter_context(closing(Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))))
@@ -182,7 +191,7 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
         )  # fmt: skip
         url = await stack.enter_async_context(served(ports))
         yield Platform(
-            url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, ports=ports
+            url=url, prefix=prefix, owners=owners, key_ring=key_ring, recordings=recordings, reader=reader, ports=ports
         )  # fmt: skip
 
 

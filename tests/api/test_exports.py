@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import io
 import json
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import fastavro
@@ -13,8 +15,13 @@ from pyarrow import parquet
 
 from commands.operations import OPERATIONS, RequestOperation
 from events.streams import StreamId
+from infra.apps.alongside import alongside
+from infra.apps.export_files import StoredExports, file_name
+from infra.apps.operations import Operating
+from projections.operations import OPERATIONS as OPERATION_ROWS
+from projections.queries import EVERYBODY, asked_for
 from tests.api.asking import refusal, seen
-from tests.api.platform import Platform, Tenant
+from tests.api.platform import Platform, Tenant, served
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 CALLER = "+14155550188"
@@ -140,6 +147,38 @@ class TestExport:
         full = await done(tenant, types=["flag-set"])
         assert refusal(await stranger.api.get(full["files"][0]["href"])) == (404, "not-found")
         assert refusal(await tenant.api.get(f"/v1/exports/{full['id']}/files/nothing")) == (404, "not-found")
+
+    async def test_is_gone_when_its_time_is_over(self, running: Platform, tenant: Tenant) -> None:
+        await some_facts(tenant)
+        operation = await done(tenant, types=["flag-set"])
+        ended, until = [datetime.fromisoformat(operation[each]) for each in ("ended_at", "files_expire_at")]
+        assert until - ended == timedelta(days=7)
+        (file,) = operation["files"]
+        now = [until]
+        async with (
+            served(replace(running.ports, clock=lambda: now[0])) as url,
+            httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {tenant.key}"}, timeout=30) as client,
+        ):
+            assert refusal(await client.get(file["href"])) == (410, "files-expired")
+            now[0] -= timedelta(seconds=1)
+            assert (await client.get(file["href"])).status_code == 200
+        # Who does operations removes them, also what an attempt wrote that nobody noted, and says so.
+        exports = running.ports.exports
+        assert isinstance(exports, StoredExports)
+        asked_for.set(EVERYBODY)
+        row = await running.ports.rows.get(OPERATION_ROWS, tenant.id, operation["id"])
+        assert row is not None
+        await exports.keep(tenant.id, row.id, file_name(2, 1), b"half")
+        folder = running.recordings._folder.parent / "exports" / row.id  # noqa: SLF001
+        assert len(list(folder.iterdir())) == 2
+        operating = Operating(
+            reader=running.reader, dispatch=running.owners, works={}, remove=exports.remove, worker="late",
+            topic_of=lambda room: f"{running.prefix}.{room}.v1", now=lambda: until + timedelta(days=1),
+        )  # fmt: skip
+        async with alongside({"operations": operating.run}), asyncio.timeout(60):
+            while (await tenant.api.get(file["href"])).status_code != 410:
+                await asyncio.sleep(0.05)
+        assert list(folder.iterdir()) == []
 
     async def test_that_has_ended_is_not_cancelled(self, tenant: Tenant) -> None:
         operation = await done(tenant, types=["flag-set"])

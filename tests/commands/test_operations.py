@@ -10,9 +10,11 @@ from commands.operations import (
     FailOperation,
     FinishOperation,
     NoteFetching,
+    NoteFilesRemoved,
     NoteProgress,
     OperationCommand,
     OperationExists,
+    OperationGoesOn,
     OperationOver,
     OperationTakenOver,
     RequestOperation,
@@ -24,6 +26,7 @@ from events.operations import (
     OperationEvent,
     OperationFailed,
     OperationFileFetched,
+    OperationFilesRemoved,
     OperationProgressed,
     OperationRequested,
 )
@@ -43,6 +46,14 @@ class TestRequestOperation:
 
     def test_is_refused_for_other_work_under_its_id(self) -> None:
         given(OPERATIONS, REQUESTED).when(RequestOperation(kind="export", wanted="{}", because="curious")).then_refused(OperationExists)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("end", ENDS)
+    def test_are_removed_once_and_only_after_the_end(self, end: OperationEvent) -> None:
+        given(OPERATIONS, REQUESTED, BEGUN).when(NoteFilesRemoved()).then_refused(OperationGoesOn)
+        given(OPERATIONS, REQUESTED, BEGUN, end).when(NoteFilesRemoved()).then(OperationFilesRemoved())
+        given(OPERATIONS, REQUESTED, BEGUN, end, OperationFilesRemoved()).when(NoteFilesRemoved()).then()
 
 
 class TestAttempts:

@@ -15,8 +15,8 @@ from botocore.credentials import Credentials
 
 from infra.adapters.recording_folder import RecordingFolder
 from infra.adapters.s3 import S3Failed, S3Recordings, s3_client
+from infra.apps.export_files import FileStore
 from infra.emulators.s3 import S3Emulator
-from realtime.ports import RecordingStore
 
 KEY, SECRET = "AKIA" + "X" * 16, "s" * 40
 NAME = "call_1/MZ1-000000020"
@@ -41,7 +41,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture(params=["folder", "s3"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RecordingStore]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FileStore]:
     if request.param == "folder":
         yield RecordingFolder(tmp_path / "tapes")
         return
@@ -50,23 +50,31 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 class TestRecordingStore:
-    async def test_gives_back_what_it_was_given(self, store: RecordingStore) -> None:
+    async def test_gives_back_what_it_was_given(self, store: FileStore) -> None:
         await store.put(NAME, CONTENT)
         assert await store.get(NAME) == CONTENT
 
-    async def test_has_nothing_that_was_not_put_there(self, store: RecordingStore) -> None:
+    async def test_has_nothing_that_was_not_put_there(self, store: FileStore) -> None:
         assert await store.get(NAME) is None
 
-    async def test_takes_the_same_again_and_nothing_else_under_the_name(self, store: RecordingStore) -> None:
+    async def test_takes_the_same_again_and_nothing_else_under_the_name(self, store: FileStore) -> None:
         await store.put(NAME, CONTENT)
         await store.put(NAME, CONTENT)
         with pytest.raises(OSError, match="something else"):
             await store.put(NAME, b"other")
         assert await store.get(NAME) == CONTENT
 
-    async def test_takes_no_name_that_leads_elsewhere(self, store: RecordingStore) -> None:
+    async def test_removes_what_is_there_and_what_is_not(self, store: FileStore) -> None:
+        await store.put(NAME, CONTENT)
+        for _ in range(2):
+            await store.remove(NAME)
+            assert await store.get(NAME) is None
+        await store.put(NAME, b"other")
+        assert await store.get(NAME) == b"other"
+
+    async def test_takes_no_name_that_leads_elsewhere(self, store: FileStore) -> None:
         for name in ("../x", "", "a", "a/b/c", "a/../b", "a/b\n", "/a/b"):
-            for asked in (store.put(name, b""), store.get(name)):
+            for asked in (store.put(name, b""), store.get(name), store.remove(name)):
                 with pytest.raises(ValueError, match="name of a recording"):
                     await asked
 
