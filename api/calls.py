@@ -64,6 +64,7 @@ class Call(Wire):
     stage: Stage | None
     billable: bool | None
     duration_ms: int | None
+    callback_promised: Annotated[bool, Field(description="The caller was told that somebody calls back.")]
 
 
 class Latency(Wire):
@@ -164,11 +165,14 @@ async def list_calls(
     ports: Wired,
     read: Read,
     status: Annotated[rows.CallStatus | None, Query(description="Only calls that stand so.")] = None,
+    callback_promised: Annotated[bool | None, Query(description="Only calls whose callers were told that we call back.")] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> Page[Call]:
     """The organisation's calls, the newest first."""
-    found_rows, after = await read.page(rows.CALLS, organisation, limit=limit, cursor=cursor, status=status)
+    found_rows, after = await read.page(
+        rows.CALLS, organisation, limit=limit, cursor=cursor, status=status, callback_promised=callback_promised
+    )
     return page_of([_call(ports.keyring, row) for row in found_rows], after)
 
 

@@ -120,6 +120,7 @@ class Call:
     billable: bool | None = None
     duration_ms: int | None = None
     recognition_ms: int | None = None
+    callback_promised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +224,7 @@ def evolve(row: Call | None, recorded: Recorded[CallEvent]) -> Call | None:
         case CallEnded():
             return replaced(row, status=CallStatus.ENDED, ended_at=at, end_reason=fact.reason, ended_by=fact.ended_by, stage=fact.stage,
                            billable=fact.billable, duration_ms=fact.duration_ms, recognition_ms=fact.recognition_ms,
-                           recording_object=fact.recording or row.recording_object)  # fmt: skip
+                           recording_object=fact.recording or row.recording_object, callback_promised=fact.callback_promised)  # fmt: skip
         case LateFact(fact=late):
             return _evolve_late(row, late)
         case AnswerSpeculated() | AnswerAccounted() | GuardrailApplied() | ContextFolded() | AgentTurn() | AgentHeard():
@@ -312,7 +313,7 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
 
 
 CALLS = Table(
-    name="calls", version=2, room="calls", category="calls", row=Call, evolve=evolve,
+    name="calls", version=3, room="calls", category="calls", row=Call, evolve=evolve,
     unmoved_by=(ModelChosen, ToolRequested, ToolAnswered, AgentTurn, AgentHeard, AnswerSpeculated, AnswerAccounted, GuardrailApplied),
     done=("status", CallStatus.ENDED.value),
 )  # fmt: skip

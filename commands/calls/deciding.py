@@ -53,7 +53,7 @@ from events.calls.control import (
 from events.calls.ending import CallEnded, FactsLost
 from events.calls.every import CallEvent
 from events.calls.late import LateFact
-from events.calls.reasons import is_billable
+from events.calls.reasons import is_billable, promises_callback
 from events.calls.recording import RecordingListened, RecordingStarted, RecordingStopOrdered, RecordingStopped
 from events.calls.ringing import CallAnswered, CallReceived, CallResumed, CallSidReserved
 
@@ -221,8 +221,11 @@ def _end(command: EndCall, call: Call) -> Sequence[CallEvent]:
         return ()
     _must_have_the_call(command.stream_sid, call)
     stopped = RecordingStopped(caller_ref=call.caller_ref, reason="call-ended", at_ms=command.duration_ms)
-    billable = is_billable(command.reason, command.stage, otherwise=command.billable)
-    return (*((stopped,) if call.recording else ()), CallEnded(**{**_fields(command), "billable": billable}))
+    judged = {
+        "billable": is_billable(command.reason, command.stage, otherwise=command.billable),
+        "callback_promised": promises_callback(command.reason, command.stage),
+    }
+    return (*((stopped,) if call.recording else ()), CallEnded(**{**_fields(command), **judged}))
 
 
 def _must_not_be_over(call: Call) -> None:
@@ -243,9 +246,9 @@ def _must_have_the_call(stream_sid: str, call: Call) -> None:
 
 
 def _fields(command: ReceiveCall | AnswerCall | StartRecording | EndCall | CallEnded) -> dict[str, Any]:
-    """These commands have the fields of their facts, name by name, and may say which media stream they come from."""
-    told_by = isinstance(command, StartRecording | EndCall)
-    return {each.name: getattr(command, each.name) for each in fields(command) if not (told_by and each.name == "stream_sid")}
+    """These commands have the fields of their facts, name by name, but for what is decided here; and may say from which media stream."""
+    others = {"stream_sid"} if isinstance(command, StartRecording | EndCall) else {"callback_promised"}
+    return {each.name: getattr(command, each.name) for each in fields(command) if each.name not in others}
 
 
 def evolve(call: Call, fact: CallEvent) -> Call:

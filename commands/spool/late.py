@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from commands.calls.orders import AnswerCall, EndCall, ResumeCall, Witness, WitnessLate
 from events.calls.ending import CallEnded
+from events.calls.reasons import promises_callback
 from events.calls.ringing import CallAnswered, CallResumed
 
 C = TypeVar("C")
@@ -23,7 +24,8 @@ def as_late(command: C, incarnation: str, sequence: int) -> C | WitnessLate:
             kept = {each.name: getattr(command, each.name) for each in fields(command) if each.name != "after"}
             return WitnessLate(incarnation=incarnation, sequence=sequence, fact=CallResumed(**kept, attempt=0))
         case EndCall():
-            ended = CallEnded(**{each.name: getattr(command, each.name) for each in fields(CallEnded)})
+            told = {each.name: getattr(command, each.name) for each in fields(CallEnded) if each.name != "callback_promised"}
+            ended = CallEnded(**told, callback_promised=promises_callback(command.reason, command.stage))
             return WitnessLate(incarnation=incarnation, sequence=sequence, fact=ended)
         case _:
             return command

@@ -64,7 +64,10 @@ class FactsLost:
 @event("call-ended", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
-    """The call is over. `reason` is a code (`goodbye`, `caller-hung-up`, `malformed-frame`, …); seconds as they are billed."""
+    """The call is over. `reason` is a code (`goodbye`, `caller-hung-up`, `malformed-frame`, …); seconds as they are billed.
+
+    `callback_promised`: no engine was left, and the caller was told that we call back.
+    """
 
     reason: str
     ended_by: EndedBy
@@ -73,3 +76,4 @@ class CallEnded:
     duration_ms: int
     recognition_ms: int
     recording: str = ""
+    callback_promised: bool = False

@@ -17,15 +17,16 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """A reason's meaning, who may end a call with it, and whose fault that is."""
+    """A reason's meaning, who may end a call with it, and whose fault that is. `callback`: the caller is told that we call back."""
 
     means: str
     by: frozenset[EndedBy]
     fault: Fault = Fault.NOBODY
+    callback: bool = False
 
 
-def _end(means: str, *by: EndedBy, fault: Fault = Fault.NOBODY) -> End:
-    return End(means=means, by=frozenset(by), fault=fault)
+def _end(means: str, *by: EndedBy, fault: Fault = Fault.NOBODY, callback: bool = False) -> End:
+    return End(means=means, by=frozenset(by), fault=fault, callback=callback)
 
 
 _CALLER, _AGENT, _OPERATOR, _PLATFORM, _CARRIER = EndedBy
@@ -40,9 +41,9 @@ ENDS: Mapping[str, End] = {
     "time-limit": _end("The call lasted as long as the agent's version allows", _PLATFORM),
     "cost-limit": _end("The call cost as much as the agent's version allows", _PLATFORM),
     "ended-elsewhere": _end("The call was ended outside the worker that held it", _PLATFORM),
-    "recogniser-failed": _end("Nothing could be recognised any more", _PLATFORM, fault=Fault.PLATFORM),
-    "model-failed": _end("No model answered any more", _PLATFORM, fault=Fault.PLATFORM),
-    "voice-failed": _end("The agent had no voice any more", _PLATFORM, fault=Fault.PLATFORM),
+    "recogniser-failed": _end("Nothing could be recognised any more", _PLATFORM, fault=Fault.PLATFORM, callback=True),
+    "model-failed": _end("No model answered any more", _PLATFORM, fault=Fault.PLATFORM, callback=True),
+    "voice-failed": _end("The agent had no voice any more", _PLATFORM, fault=Fault.PLATFORM, callback=True),
     "worker-lost": _end("The worker that held the call is gone, and nobody could go on with it", _PLATFORM, fault=Fault.PLATFORM),
     "worker-crashed": _end("A fault of ours ended the call", _PLATFORM, fault=Fault.PLATFORM),
     "worker-stopped": _end("The worker was stopped in the middle of the call", _PLATFORM, fault=Fault.PLATFORM),
@@ -67,6 +68,11 @@ def is_billable(reason: str, stage: Stage, *, otherwise: bool) -> bool:
     """
     known = ENDS.get(reason)
     return (otherwise if known is None else known.fault is Fault.NOBODY) and stage is not Stage.RINGING
+
+
+def promises_callback(reason: str, stage: Stage) -> bool:
+    """Whether the last that the caller of such a call is told is that we call back."""
+    return reason in ENDS and ENDS[reason].callback and stage is not Stage.RINGING
 
 
 def table() -> str:

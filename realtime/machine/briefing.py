@@ -136,7 +136,8 @@ class Wording:
     """The agent's own sentences, where the model does not choose them. An agent's `wording` replaces any by its name.
 
     Fillers may be several, with a bar between them, and take turns. `yes`, `no` and `stop_recording` are no sentences of the agent's but
-    phrases of callers, with commas between, by which they are understood in another language than English.
+    phrases of callers, with commas between, by which they are understood in another language than English. `cannot_go_on` and `cannot_hear`
+    promise a call back, as the call's end says; whoever rewords them keeps the promise.
     """
 
     disclosure: str

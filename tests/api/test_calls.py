@@ -232,6 +232,18 @@ class TestHangUp:
         assert facts[-1]["actor"].startswith("api-key:key_")
 
 
+class TestACallBackThatWasPromised:
+    async def test_is_found_by_whoever_is_to_keep_it(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        other = await call_under_way(running, tenant)
+        failed = await running.do(CALLS, call, dataclasses.replace(OVER, reason="voice-failed", ended_by=EndedBy.PLATFORM))
+        ended = await running.do(CALLS, other, OVER)
+        known = [str(failed.position), str(ended.position)]
+        for promised, expected in ((True, [call.id]), (False, [other.id])):
+            listed = await tenant.api.get("/v1/calls", params={"callback_promised": promised, "min-position": known})
+            assert [each["id"] for each in listed.json()["data"]] == expected
+        assert (await tenant.api.get(f"/v1/calls/{call.id}")).json()["callback_promised"] is True
+
+
 class TestTransferAndHold:
     BODIES = (("transfer", {"destination": "desk", "reason": "asked"}), ("hold", {"reason": "asks"}), ("hold/end", {"reason": "knows"}))
 

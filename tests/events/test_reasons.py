@@ -8,10 +8,11 @@ import pytest
 from commands.calls.deciding import CALLS
 from commands.calls.orders import EndCall
 from events.calls.ending import CallEnded, EndedBy, Stage
-from events.calls.reasons import ENDS, Fault, is_billable, table
+from events.calls.reasons import ENDS, Fault, is_billable, promises_callback, table
 from realtime.carrier.media_streams import Wrong
 from realtime.machine.signals import Engine
 from tests.commands.test_calls import ANSWERED, RECEIVED
+from tests.realtime.scene import WORDING
 
 REALTIME = Path(__file__).resolve().parents[2] / "realtime"
 # Calls of these say why a call ends.
@@ -46,6 +47,23 @@ class TestReasons:
 
     def test_stand_in_a_table(self) -> None:
         assert all(f"| `{reason}` |" in table() for reason in ENDS)
+
+
+class TestACallBack:
+    @pytest.mark.parametrize("reason", sorted(ENDS))
+    def test_is_promised_in_words_and_on_the_log_or_neither(self, reason: str) -> None:
+        call = CALLS.evolve(CALLS.evolve(CALLS.initial, RECEIVED), ANSWERED)
+        end = EndCall(reason=reason, ended_by=EndedBy.PLATFORM, stage=Stage.GREETING, billable=False, duration_ms=1, recognition_ms=1)
+        (fact,) = CALLS.decide(end, call)
+        assert isinstance(fact, CallEnded)
+        assert fact.callback_promised is (reason in {f"{engine.value}-failed" for engine in Engine})
+
+    def test_is_promised_to_nobody_who_was_not_answered(self) -> None:
+        assert not promises_callback("voice-failed", Stage.RINGING)
+        assert not promises_callback("of an older program", Stage.CONVERSATION)
+
+    def test_is_what_both_sentences_say(self) -> None:
+        assert all("call you back" in words for words in (WORDING.cannot_go_on, WORDING.cannot_hear))
 
 
 class TestIsBillable:
