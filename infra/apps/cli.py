@@ -34,6 +34,7 @@ VERBS: Mapping[str, str] = {
     "parked": "infra.apps.parked",
     "rebuild": "infra.apps.rebuild",
     "projections": "infra.apps.builds",
+    "journal": "infra.apps.journal",
     "key": "infra.apps.key",
     "owners": "infra.apps.owners",
     "run": "infra.apps.run",

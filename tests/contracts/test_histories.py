@@ -140,7 +140,7 @@ class TestPostgres:
 
     async def test_says_so_when_the_database_has_something_against_it(self, pool: Pool, kafka: PaperKafka) -> None:
         await journalled(pool, kafka.partition(PLACE), 7)
-        await pool.execute("ALTER VIEW v_journal_v1.journal RENAME COLUMN leaf TO leaves")
+        await pool.execute("ALTER VIEW v_journal_v1.hot RENAME COLUMN leaf TO leaves")
         with pytest.raises(HistoryAway, match="leaf"):
             await PostgresHistories(pool).load(PLACE, {ONE: Since()})
 

@@ -11,6 +11,7 @@ import asyncpg
 
 from infra.adapters.postgres import over_time
 from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.packed import shown, shown_in
 from infra.adapters.postgres.shapes import READ_SIDE, SqlColumn, columns_of, schema_of, view_of, view_schema_of
 from infra.adapters.postgres.walls import seen_by_readers
 from projections.journal import Journal
@@ -154,7 +155,7 @@ async def register(connection: Connection, projection: Projection, *, building: 
     `building`: it is not, whatever else there is: somebody builds it and switches later.
     """
     await connection.execute(_REGISTER, named(projection), projection.name, projection.version, projection.build, building)
-    if await connection.fetchval("SELECT to_regclass($1)", view_of(projection)) is None:
+    if await connection.fetchval("SELECT to_regclass($1)", shown_in(projection)) is None:
         await show(connection, projection)
 
 
@@ -166,7 +167,7 @@ async def show_all(pool: Pool, projections: Collection[Projection]) -> None:
             if await connection.fetchval("SELECT to_regclass($1)", f"{READ_SIDE}.builds") is None:
                 return
             for projection in projections:
-                if await connection.fetchval("SELECT to_regclass($1)", view_of(projection)) is None:
+                if await connection.fetchval("SELECT to_regclass($1)", shown_in(projection)) is None:
                     await show(connection, projection)
 
 
@@ -183,12 +184,13 @@ async def show(connection: Connection, projection: Projection) -> bool:
     chosen = [_chosen(column, there, defaults) for column in columns_of(projection)]
     if not there or None in chosen:
         return False
-    if isinstance(projection, Series) and projection.over_time is not None:
-        # Its counts are of one version: readers of another wait for theirs.
+    if isinstance(projection, Journal) or (isinstance(projection, Series) and projection.over_time is not None):
+        # Its counts, or its pieces, are of one version: readers of another wait for theirs.
         if live["version"] != projection.version:
             return False
-        for statement in over_time.shown(replace(projection, build=live["build"])):
-            await connection.execute(statement)
+        at = live["build"]
+        script = shown(projection, at) if isinstance(projection, Journal) else "; ".join(over_time.shown(replace(projection, build=at)))
+        await connection.execute(script)
         return True
     select = f"SELECT {', '.join(str(each) for each in chosen)} FROM {relation}"
     await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{view_schema_of(projection)}"')

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.packed import all_of
 from infra.adapters.postgres.rows import count_of, digest_of
-from infra.adapters.postgres.shapes import READ_SIDE, columns_of, key_of, relation_of
+from infra.adapters.postgres.shapes import READ_SIDE, columns_of, key_of
 from projections.ports import Projection, StoreUnavailable, named
 
 MOST = 1_000
@@ -96,7 +97,7 @@ class _Compared:
         """Rows of both, whether they stand at one place, and what differs; of those that differed before, if they are given."""
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             places = [await connection.fetch(_PLACES, named(one)) for one in (self._old, self._new)]
-            a, b = relation_of(self._old), relation_of(self._new)
+            a, b = await all_of(connection, self._old), await all_of(connection, self._new)
             values: list[list[str]] = []
             counts = (0, 0)
             if again is None:

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from infra.adapters.postgres.connections import Connection, Pool
+from infra.adapters.postgres.packed import AFTER, HOT
 from infra.adapters.postgres.shapes import READ_SIDE, names, view_of
 from projections.journal import JOURNAL, JournalEntry, raw_of
 from projections.ports import Mark, Place, Sick, base_of
@@ -22,12 +23,15 @@ WITH latest AS (
 SELECT p.projection, p.topic, p.partition, p.stream, latest.name AS ordered, {", ".join(f"j.{name}" for name in names(JOURNAL).split(", "))}
 FROM {READ_SIDE}.parked p
 JOIN latest ON latest.projection = split_part(p.projection, '.b', 1) AND latest.stream = p.stream AND latest.name <> p.tried_by
-JOIN {view_of(JOURNAL)} j ON j.topic = p.topic AND j.partition = p.partition AND j."offset" = p."offset"
+CROSS JOIN LATERAL (
+    SELECT {names(JOURNAL)} FROM {HOT} h WHERE h.topic = p.topic AND h.partition = p.partition AND h."offset" = p."offset"
+    UNION ALL SELECT {names(JOURNAL)} FROM {AFTER}(p.topic, p.partition, p."offset" - 1, 1, false) f WHERE f."offset" = p."offset"
+) j
 WHERE p.projection = ANY($1)
 ORDER BY p.projection, p.stream, p.topic, p.partition, p."offset"
 """
 _DISCARDED = f"SELECT projection, topic, partition, \"offset\" FROM {_ORDERS} WHERE kind = 'discard-ordered'"
-_THERE = f"SELECT to_regclass('{_ORDERS}') IS NOT NULL AND to_regclass('{view_of(JOURNAL)}') IS NOT NULL"
+_THERE = f"SELECT to_regclass('{_ORDERS}') IS NOT NULL AND to_regclass('{HOT}') IS NOT NULL"
 _OWN = 5
 _STREAMS = f"""
 SELECT DISTINCT ON (projection, stream)

@@ -12,17 +12,17 @@ from events.admission import Fence
 from events.headers import BrokenHeader
 from events.records import RawRecord
 from infra.adapters.postgres.connections import Pool, raising
-from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names, view_of
+from infra.adapters.postgres.packed import BEFORE, HOT, NEWEST, OF_STREAM
+from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names
 from projections.journal import JOURNAL, JournalEntry, entry_of, key_of, raw_of, stream_text
 
-_RELATION = view_of(JOURNAL)
 _LIVE = LIVE.format(JOURNAL.name)
 _ENTRY = names(JOURNAL)
 # One statement each, so that checkpoint and entries are of one moment, even while the journal is thrown away and made anew.
 _REACHED = f"""
 SELECT c.next_offset, c.term, c.claim_id, coalesce((
-    SELECT appended_at_ms FROM {_RELATION} WHERE topic = $1 AND partition = $2 ORDER BY topic DESC, partition DESC, "offset" DESC LIMIT 1
-), 0)
+    SELECT appended_at_ms FROM {HOT} WHERE topic = $1 AND partition = $2 ORDER BY topic DESC, partition DESC, "offset" DESC LIMIT 1
+), (SELECT appended_at_ms FROM {BEFORE}($1, $2, {NEWEST}, 1, false)), 0)
 FROM {READ_SIDE}.checkpoints c WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2
 """
 # Stream by stream by the index of streams, whatever the planner thinks of a table that is too young for statistics: what follows
@@ -31,9 +31,11 @@ _LOAD = f"""
 SELECT c.next_offset, c.term, c.claim_id, 0, found.*
 FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
     SELECT entry.* FROM unnest($3::text[], $4::bigint[], $5::bigint[]) since (stream, behind, version) CROSS JOIN LATERAL (
-        SELECT {_ENTRY} FROM {_RELATION} j
-        WHERE j.topic = $1 AND j.stream = since.stream AND j.version >= since.version AND j.kind IN (0, 4)
-        ORDER BY j.version, j."offset" OFFSET 0
+        SELECT * FROM (
+            (SELECT {_ENTRY} FROM {HOT} j
+             WHERE j.topic = $1 AND j.stream = since.stream AND j.version >= since.version AND j.kind IN (0, 4) OFFSET 0)
+            UNION ALL SELECT * FROM {OF_STREAM}(since.stream, since.version)
+        ) both_ ORDER BY version, "offset" OFFSET 0
     ) entry
     WHERE entry."offset" > since.behind AND entry.topic = $1 AND entry.partition = $2
 ) found ON true
@@ -42,7 +44,10 @@ WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2
 _ANSWERED = f"""
 SELECT c.next_offset, c.term, c.claim_id, 0, found.*
 FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
-    SELECT entry.* FROM (SELECT {_ENTRY} FROM {_RELATION} j WHERE j.topic = $1 AND j.stream = $3 AND j.kind IN (0, 4) OFFSET 0) entry
+    SELECT entry.* FROM (
+        (SELECT {_ENTRY} FROM {HOT} j WHERE j.topic = $1 AND j.stream = $3 AND j.kind IN (0, 4) OFFSET 0)
+        UNION ALL SELECT * FROM {OF_STREAM}($3, 0)
+    ) entry
     WHERE entry.topic = $1 AND entry.partition = $2 AND substring(entry.header FROM 71 FOR 16) = $4
     ORDER BY entry."offset" DESC LIMIT 1
 ) found ON true

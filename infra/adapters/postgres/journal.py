@@ -10,13 +10,29 @@ from events.recorded import Recorded
 from events.records import recorded
 from events.registry import Fact
 from events.streams import StreamId
+from infra.adapters.postgres.packed import AFTER, BEFORE, HOT, NEWEST, OF_STREAM, STREAMS
 from infra.adapters.postgres.rows import unavailable
-from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names, view_of
+from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names
 from infra.adapters.postgres.walls import Asked
 from projections.journal import JOURNAL, JournalEntry, key_of, raw_of
 
-_SELECT = f"SELECT {names(JOURNAL)} FROM {view_of(JOURNAL)}"
+_NAMES = names(JOURNAL)
+_SELECT = f"SELECT {_NAMES} FROM {HOT}"
 _EVENT = int(Kind.EVENT)
+_PLACE = 'topic, partition, "offset"'
+# Each of what is not packed and of what is packed, in one statement: nobody who reads sees a part neither here nor there.
+_OF_STREAM = f"""
+SELECT * FROM ({_SELECT} WHERE stream = $1 AND version > $2 AND kind = {_EVENT} UNION ALL
+    SELECT * FROM {OF_STREAM}($1, $2 + 1) WHERE kind = {_EVENT}) entry
+ORDER BY version LIMIT $3
+"""
+_AFTER = f"""
+SELECT * FROM (
+    ({_SELECT} WHERE topic = $1 AND partition = $2 AND "offset" > $3{{}} ORDER BY {_PLACE} LIMIT $4) UNION ALL
+    SELECT * FROM {AFTER}($1, $2, $3, $4, {{}})
+) entry ORDER BY {_PLACE} LIMIT $4
+"""
+_EVENTS_AFTER, _RECORDS_AFTER = _AFTER.format(f" AND kind = {_EVENT}", "true"), _AFTER.format("", "false")
 
 
 class PostgresJournal:
@@ -27,15 +43,10 @@ class PostgresJournal:
         self._codec = codec
 
     async def stream_events(self, stream: StreamId, *, after_version: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
-        sql = f"{_SELECT} WHERE stream = $1 AND version > $2 AND kind = {_EVENT} ORDER BY version LIMIT $3"
-        return self._decoded(await self._read(sql, str(stream), after_version, limit))
+        return self._decoded(await self._read(_OF_STREAM, str(stream), after_version, limit))
 
     async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
-        sql = (
-            f'{_SELECT} WHERE topic = $1 AND partition = $2 AND "offset" > $3 AND kind = {_EVENT} '
-            'ORDER BY topic, partition, "offset" LIMIT $4'
-        )
-        return self._decoded(await self._read(sql, topic, partition, offset, limit))
+        return self._decoded(await self._read(_EVENTS_AFTER, topic, partition, offset, limit))
 
     async def streams(
         self, tenant: str | None, category: str, *, after: str | None = None, limit: int = 100, newest_first: bool = True
@@ -49,19 +60,22 @@ class PostgresJournal:
         # No id has a character behind the tilde, so that this ends the prefix.
         end = f"{tenant}/{category}/~" if tenant is not None else "~"
         last = None if after is None else after if tenant is None else f"{tenant}/{category}/{after}"
+        wanted = f"{within[0]} AND stream < $2 AND ($3::text IS NULL OR {by} {beyond} $3)"
         sql = (
-            f"SELECT stream FROM {view_of(JOURNAL)} WHERE {within[0]} AND stream < $2 AND ($3::text IS NULL OR {by} {beyond} $3) "
-            f"AND version = 1 AND kind = {_EVENT} ORDER BY {by} {order} LIMIT $4"
+            f"SELECT stream FROM ((SELECT stream FROM {HOT} WHERE {wanted} AND version = 1 AND kind = {_EVENT} ORDER BY {by} {order} "
+            f"LIMIT $4) UNION ALL (SELECT stream FROM {STREAMS} WHERE {wanted} AND begins ORDER BY {by} {order} LIMIT $4)) found "
+            f"ORDER BY {by} {order} LIMIT $4"
         )
         with unavailable():
             return [StreamId.parse(key_of(record["stream"])) for record in await self._asked.fetch(sql, within[1], end, last, limit)]
 
     async def appended_at(self, position: Position) -> datetime | None:
         sql = f"""
-            SELECT j.appended_at_ms FROM {READ_SIDE}.checkpoints c CROSS JOIN LATERAL (
-                SELECT appended_at_ms FROM {view_of(JOURNAL)} WHERE topic = $1 AND partition = $2 AND "offset" <= $3
+            SELECT coalesce((
+                SELECT appended_at_ms FROM {HOT} WHERE topic = $1 AND partition = $2 AND "offset" <= $3
                 ORDER BY topic DESC, partition DESC, "offset" DESC LIMIT 1
-            ) j WHERE c.projection = {LIVE.format(JOURNAL.name)} AND c.topic = $1 AND c.partition = $2 AND c.next_offset > $3
+            ), (SELECT appended_at_ms FROM {BEFORE}($1, $2, $3, 1, false))) FROM {READ_SIDE}.checkpoints c
+            WHERE c.projection = {LIVE.format(JOURNAL.name)} AND c.topic = $1 AND c.partition = $2 AND c.next_offset > $3
         """
         with unavailable():
             found = await self._asked.fetchval(sql, position.topic, position.partition, position.offset)
@@ -71,8 +85,12 @@ class PostgresJournal:
         # The last of every partition, then the last of those: each is found by the key, however long the journal is.
         sql = f"""
             SELECT last.* FROM {READ_SIDE}.checkpoints c CROSS JOIN LATERAL (
-                {_SELECT} j WHERE j.topic = c.topic AND j.partition = c.partition AND kind = {_EVENT}
-                ORDER BY j.topic DESC, j.partition DESC, j."offset" DESC LIMIT $1
+                WITH hot AS MATERIALIZED (
+                    {_SELECT} j WHERE j.topic = c.topic AND j.partition = c.partition AND kind = {_EVENT}
+                    ORDER BY j.topic DESC, j.partition DESC, j."offset" DESC LIMIT $1
+                )
+                SELECT * FROM hot UNION ALL
+                SELECT * FROM {BEFORE}(c.topic, c.partition, {NEWEST}, $1 - (SELECT count(*) FROM hot), true)
             ) last
             WHERE c.projection = {LIVE.format(JOURNAL.name)}
             ORDER BY last.appended_at_ms DESC, last.topic DESC, last.partition DESC, last."offset" DESC LIMIT $1
@@ -81,8 +99,7 @@ class PostgresJournal:
 
     async def records(self, topic: str, partition: int, *, from_offset: int = 0, limit: int = 1000) -> Sequence[JournalEntry]:
         """Entries as they are kept, of every kind, in order: for proofs, and for loading a stream's state."""
-        sql = f'{_SELECT} WHERE topic = $1 AND partition = $2 AND "offset" >= $3 ORDER BY topic, partition, "offset" LIMIT $4'
-        return await self._read(sql, topic, partition, from_offset, limit)
+        return await self._read(_RECORDS_AFTER, topic, partition, from_offset - 1, limit)
 
     async def _read(self, sql: str, *values: object) -> list[JournalEntry]:
         with unavailable():

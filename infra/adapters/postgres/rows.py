@@ -12,8 +12,9 @@ from events.admission import Fence
 from events.positions import Position
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.over_time import counts_of
+from infra.adapters.postgres.packed import all_of
 from infra.adapters.postgres.progress import Progress
-from infra.adapters.postgres.shapes import key_of, names, relation, relation_of, view_of
+from infra.adapters.postgres.shapes import key_of, names, relation, view_of
 from infra.adapters.postgres.walls import Asked
 from projections.columns import Column, Stored
 from projections.ports import Projection, named
@@ -118,14 +119,15 @@ async def digest_of(connection: Connection, projection: Projection, relation: st
         digest.update(part)
 
     order = ", ".join(f'"{name}"' for name in key_of(projection))
-    sql = f"SELECT {names(projection)} FROM {relation or relation_of(projection)} ORDER BY {order}"
+    sql = f"SELECT {names(projection)} FROM {relation or await all_of(connection, projection)} ORDER BY {order}"
     await connection.copy_from_query(sql, output=take, format="binary", timeout=_WHOLE_SECONDS)
     return digest.hexdigest()
 
 
 async def count_of(connection: Connection, projection: Projection, relation: str | None = None) -> int:
     """How many rows it has."""
-    count: int = await connection.fetchval(f"SELECT count(*) FROM {relation or relation_of(projection)}", timeout=_WHOLE_SECONDS)
+    rows = relation or await all_of(connection, projection)
+    count: int = await connection.fetchval(f"SELECT count(*) FROM {rows}", timeout=_WHOLE_SECONDS)
     return count
 
 

@@ -14,6 +14,7 @@ from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.copying import copy_journal
 from infra.adapters.postgres.healing import sick
+from infra.adapters.postgres.packed import made, whole_of
 from infra.adapters.postgres.parts import Parts
 from infra.adapters.postgres.shapes import (
     CHECKPOINTS,
@@ -173,6 +174,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
             return
         await connection.execute(created(projection))
         await connection.execute(walled(projection))
+        if isinstance(projection, Journal):
+            await connection.execute(made(projection))
         return
     found = [tuple(record) for record in await connection.fetch(_SHAPE, name)]
     if found != [(column.name, column.type, column.nullable) for column in columns_of(projection)]:
@@ -182,6 +185,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
         )
     if isinstance(projection, Journal):
         await connection.execute(indexed(projection))
+        if await connection.fetchval("SELECT to_regclass($1)", whole_of(projection)) is None:
+            await connection.execute(made(projection))
     if isinstance(projection, Table) and projection.done is not None:
         await connection.execute(indexed_rest(projection))
     # What is looked at by time has its wall in its views: compressed rows know no policies.
