@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from fastapi.responses import Response
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import ON_BEHALF, Caller, permit, recognise
@@ -66,15 +66,17 @@ class Gate:
         async def traced(message: Message) -> None:
             nonlocal admitted
             if message["type"] == "http.response.start":
-                answer = MutableHeaders(scope=message)
-                answer.update(standing)
-                if admitted is not None and answer.get("Content-Type", "").startswith("text/event-stream"):
+                answered = dict(message.get("headers", ()))
+                if admitted is not None and answered.get(b"content-type", b"").startswith(b"text/event-stream"):
                     # Who listens for hours does not keep others of the key from asking.
                     self._limiter.leave(admitted)
                     admitted = None
-                answer[HEADER] = trace.trace_id.hex()
-                answer.setdefault("Cache-Control", "no-store")
-                answer["X-Content-Type-Options"] = "nosniff"
+                # No route gives these itself, so none is looked for among the others.
+                ours = {**standing, HEADER: trace.trace_id.hex(), "X-Content-Type-Options": "nosniff"}
+                if b"cache-control" not in answered:
+                    ours["Cache-Control"] = "no-store"
+                added = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in ours.items()]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
         try:

@@ -27,7 +27,7 @@ from infra.apps.listening import listen
 from infra.apps.owning import running_owners
 from infra.apps.read_side import ReadModels, caught_up, opened_read_models, running_directory, running_feed
 from infra.apps.recordings import StoredRecordings
-from infra.apps.web import serving
+from infra.apps.web import serving, settle
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
 from infra.settings import Settings
@@ -60,6 +60,7 @@ async def running(settings: Settings, services: Addresses, installation: Install
         # Who listens is told that it ends, else the web server would wait for them.
         stack.callback(feed.close)
         stack.enter_context(remembered(settings.state_dir, "api", api=url, peer=owning.address))
+        settle()
         yield f"{url}   API, its documentation at /docs, how it is at /health; gRPC at port {grpc_port}"
 
 

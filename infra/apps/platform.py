@@ -31,7 +31,7 @@ from infra.apps.read_side import (
 )
 from infra.apps.recordings import StoredRecordings
 from infra.apps.voice import running_voice
-from infra.apps.web import serving
+from infra.apps.web import serving, settle
 from infra.apps.webhooks import Sending, running_webhooks
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses as Services
@@ -107,6 +107,7 @@ async def running_platform(settings: Settings, services: Services, installation:
         stack.callback(feed.close)
         # Calls end before the web server stops: the carrier asks it what follows.
         stack.push_async_callback(voice.worker.stop)
+        settle()
         stack.enter_context(remembered(settings.state_dir, "all", api=url, voice=url, peer=owning.address))
         yield Platform(
             url=url,
