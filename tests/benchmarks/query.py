@@ -2,11 +2,13 @@
 
 import logging
 import random
+from contextlib import closing
 
 import structlog
 import uvloop
 
 from tests.benchmarks.figures import Figure, show
+from tests.benchmarks.lines import Lines
 from tests.benchmarks.served import Served, at, at_rate, must, served, told
 
 RATE, SECONDS, WARM_UP_SECONDS = 500.0, 15.0, 4.0
@@ -30,11 +32,13 @@ async def asked(house: Served, ids: list[str], rate: float, seconds: float) -> l
     # Nine of ten by id, one a page of twenty.
     paths = [f"/v1/agents/{draw.choice(ids)}" if draw.random() < 0.9 else "/v1/agents?limit=20" for _ in range(1000)]
 
-    async def ask(number: int) -> None:
-        async with house.http.get(paths[number % len(paths)]) as answer:
-            await must(answer)
+    key = house.http.headers["Authorization"].removeprefix("Bearer ")
+    with closing(Lines(house.url)) as lines:
 
-    return await at_rate(rate, seconds, ask)
+        async def ask(number: int) -> None:
+            await lines.ask("GET", paths[number % len(paths)], key)
+
+        return await at_rate(rate, seconds, ask)
 
 
 async def measure() -> list[Figure]:
