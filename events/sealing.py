@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 T = TypeVar("T")
 # Keys of parts in memory: those of the calls under way, mostly.
 _MOST_PARTS = 2000
+# A caller's key is asked for as long as the call lasts, and then seldom.
+_MOST_KEYS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,9 @@ class KeyRing:
             key = self._wrap.decrypt(wrapped[:12], wrapped[12:], subject.encode())
         except InvalidTag as cause:
             raise BrokenSeal(f"the key of {subject} was wrapped under another master key") from cause
+        if len(self._keys) >= _MOST_KEYS:
+            # All at once, for another thread may be at it too; who is still needed is read again.
+            self._keys = {}
         self._keys[subject] = key
         return key
 

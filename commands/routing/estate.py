@@ -136,6 +136,6 @@ class Estate:
         )
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 13)
 def _partition_of(key: bytes, partitions: int) -> int:
     return partition_of(key, partitions)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events import sealing
 from events.sealing import BrokenSeal, KeyErased, KeyRing, Sealed, digest_of
 
 MASTER = bytes(range(32))
@@ -33,6 +34,14 @@ def keys() -> KeysInMemory:
 @pytest.fixture
 def ring(keys: KeysInMemory) -> KeyRing:
     return KeyRing(MASTER, keys)
+
+
+class TestKeyRing:
+    def test_opens_all_that_it_sealed_with_a_few_keys_in_memory(self, ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sealing, "_MOST_KEYS", 4)
+        sealed = [ring.seal(f"caller {number}", f"words {number}") for number in range(10)]
+        assert [ring.open(each) for each in sealed] == [f"words {number}" for number in range(10)]
+        assert len(ring._keys) <= 4  # noqa: SLF001 - what nobody sees is what would grow
 
 
 class TestSealing:
