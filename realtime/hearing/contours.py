@@ -12,6 +12,8 @@ from realtime.audio import BYTES_PER_MS, decode
 
 STEP_MS = 10
 _KEPT_BYTES = 4000 * BYTES_PER_MS
+# A little at a time would move all of it with each frame.
+_MORE_BYTES = 1000 * BYTES_PER_MS
 _BACK_MS = 300
 _AHEAD_MS = 100
 _LONGEST_PAUSE_MS = 60
@@ -38,7 +40,7 @@ class Contour:
         self._mulaw += mulaw
         self._end_ms = end_ms
         self._fresh += len(mulaw)
-        if len(self._mulaw) > 2 * _KEPT_BYTES:
+        if len(self._mulaw) > _KEPT_BYTES + _MORE_BYTES:
             del self._mulaw[:-_KEPT_BYTES]
 
     def began(self, at_ms: int) -> int:
