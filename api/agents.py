@@ -148,9 +148,10 @@ AgentId = Annotated[str, Path(description="`agt_…`")]
 async def create_agent(body: NewAgent, organisation: Organisation, write: Write) -> Agent:
     """Create an agent. It takes calls once a version is published and a number is assigned to it."""
     agent_id = write.intent.fresh_id("agt_")
-    committed = await write(AGENTS, _stream(organisation, agent_id), CreateAgent(name=body.name))
+    stream = _stream(organisation, agent_id)
+    committed = await write(AGENTS, stream, CreateAgent(name=body.name))
     write.created_at(f"/v1/agents/{agent_id}")
-    at = committed.facts[0].occurred_at if committed.facts else write.now
+    at = await write.first_at(stream, committed)
     return Agent(id=agent_id, name=" ".join(body.name.split()), created_at=at, versions=0, live=None)
 
 
@@ -195,7 +196,7 @@ async def publish_agent_version(
     text = _without_comments(await request.body())
     committed = await write(AGENTS, stream, PublishAgentVersion(label=label or "", configuration=text, branch=branch))
     kept = canonical(text)
-    at = committed.facts[0].occurred_at if committed.facts else write.now
+    at = await write.first_at(stream, committed)
     write.created_at(f"/v1/agents/{agent_id}/versions/{committed.version}")
     return AgentVersion(
         agent_id=agent_id, version=committed.version, label=label or read_configuration(text).version, hash=version_hash(kept),

@@ -10,6 +10,7 @@ from api.auth import Organisation
 from api.positions import Read, Reading
 from api.preconditions import tag
 from api.problems import INVALID_REQUEST, NOT_FOUND, PRECONDITION_FAILED, At, Problem, answers
+from api.shapes import Refers
 from api.wire import Accepted, Cursor, Limit, Page, Paragraphs, Time, Wire, found, nothing, page_of, proper_id
 from api.writing import Write
 from commands.environments import ENVIRONMENTS, CloseEnvironment, OpenEnvironment, Pin, PinAgents, UnpinAgent
@@ -55,7 +56,7 @@ class Promotion(Wire):
 class EnvironmentDifference(Wire):
     """An agent that two environments do not answer alike; null: by what is live."""
 
-    agent_id: str
+    agent_id: Annotated[str, Refers("agent", "/v1/agents/{}")]
     before: Pinned | None
     after: Pinned | None
 

@@ -63,8 +63,9 @@ async def get_flag(name: Name, organisation: Organisation, read: Read, response:
 async def set_flag(name: NewName, body: FlagValue, organisation: Organisation, write: Write) -> Flag:
     """Give the flag a value. Calls that begin from now on read it."""
     command = SetFlag(enabled=body.enabled, variant=body.variant, description=body.description)
-    committed = await write(FLAGS, _stream(organisation, name), command)
-    at = committed.facts[0].occurred_at if committed.facts else write.now
+    stream = _stream(organisation, name)
+    committed = await write(FLAGS, stream, command)
+    at = await write.first_at(stream, committed)
     return Flag(name=name, enabled=body.enabled, variant=body.variant, description=body.description, set_at=at)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
@@ -15,12 +15,39 @@ from api.sealing import CALLER, Person, e164
 from api.wire import Wire, Wired, found
 from events.identifiers import InvalidIdentifier, read_identifier
 from events.streams import PLATFORM, StreamId
-from projections import agents, calls, consents, credentials, flags, memberships, numbers, organisations
+from projections import (
+    agents,
+    calls,
+    consents,
+    credentials,
+    environments,
+    flags,
+    memberships,
+    numbers,
+    operations,
+    organisations,
+    webhooks,
+)
+from projections.table import Table
 
 router = APIRouter(prefix="/lookup", tags=["lookup"])
-_HEX = re.compile(r"(?:(CALL|AGT|CALLER|INV|CLI)[_\-: ]?)?([0-9A-F]{8}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{12})\Z")
+_HEX = re.compile(r"(?:(CALL|AGT|CALLER|INV|CLI|OP|WEBHOOK)[_\-: ]?)?([0-9A-F]{8}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{12})\Z")
 _KEY = re.compile(r"KEY[_\-: ]?([0-9A-Z]{16})\Z")
-_FLAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}\Z")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}\Z")
+_HEX_IDS: tuple[tuple[str, Table[Any], str, str], ...] = (
+    ("call_", calls.CALLS, "call", "/v1/calls"),
+    ("agt_", agents.AGENTS, "agent", "/v1/agents"),
+    ("inv_", memberships.INVITATIONS, "invitation", "/v1/invitations"),
+    ("cli_", credentials.CLIENTS, "oauth-client", "/v1/oauth-clients"),
+    ("op_", operations.OPERATIONS, "operation", "/v1/operations"),
+    ("webhook_", webhooks.WEBHOOKS, "webhook", "/v1/webhooks"),
+)
+# By the names that people gave; where several things have one name, the first of these.
+_NAMED: tuple[tuple[Table[Any], str, str], ...] = (
+    (flags.FLAGS, "flag", "/v1/flags"),
+    (environments.ENVIRONMENTS, "environment", "/v1/environments"),
+    (memberships.ROLES, "role", "/v1/roles"),
+)
 
 
 class Thing(Wire):
@@ -33,7 +60,9 @@ class Thing(Wire):
 
 @router.get("/{name}", responses=answers(NOT_FOUND))
 async def look_up(
-    name: Annotated[str, Path(max_length=100, description="An id, a phone number, a flag's name; case, spaces and hyphens do not matter.")],
+    name: Annotated[
+        str, Path(max_length=100, description="An id, a phone number, a name of a flag or an environment; case and spaces do not matter.")
+    ],
     who: AnyCaller, organisation: Organisation, ports: Wired, read: Read,
 ) -> Thing:  # fmt: skip
     """Find a thing of the organisation by any name it has. A key sees only what it may read."""
@@ -63,19 +92,16 @@ async def _things(name: str, organisation: str, ports: Ports, read: Reading) -> 
         yield thing
     async for thing in _by_number(name, organisation, ports, read):
         yield thing
-    if _FLAG.match(name.lower()) and await read.row(flags.FLAGS, StreamId(organisation, "flags", name.lower())) is not None:
-        yield Thing(kind="flag", id=name.lower(), href=f"/v1/flags/{name.lower()}")
+    given = name.lower()
+    for table, kind, address in _NAMED if _NAME.match(given) else ():
+        if await read.row(table, StreamId(organisation, table.category, given)) is not None:
+            yield Thing(kind=kind, id=given, href=f"{address}/{given}")
 
 
 async def _by_hex(prefix: str | None, digits: str, organisation: str, read: Reading) -> AsyncIterator[Thing]:
-    if prefix in {None, "CALL"} and await read.row(calls.CALLS, StreamId(organisation, "calls", f"call_{digits}")) is not None:
-        yield Thing(kind="call", id=f"call_{digits}", href=f"/v1/calls/call_{digits}")
-    if prefix in {None, "AGT"} and await read.row(agents.AGENTS, StreamId(organisation, "agents", f"agt_{digits}")) is not None:
-        yield Thing(kind="agent", id=f"agt_{digits}", href=f"/v1/agents/agt_{digits}")
-    if prefix in {None, "INV"} and await read.row(memberships.INVITATIONS, StreamId(organisation, "invitations", f"inv_{digits}")):
-        yield Thing(kind="invitation", id=f"inv_{digits}", href=f"/v1/invitations/inv_{digits}")
-    if prefix in {None, "CLI"} and await read.row(credentials.CLIENTS, StreamId(organisation, "oauth-clients", f"cli_{digits}")):
-        yield Thing(kind="oauth-client", id=f"cli_{digits}", href=f"/v1/oauth-clients/cli_{digits}")
+    for ours, table, kind, address in _HEX_IDS:
+        if prefix in {None, ours.rstrip("_").upper()} and await read.row(table, StreamId(organisation, table.category, ours + digits)):
+            yield Thing(kind=kind, id=ours + digits, href=f"{address}/{ours}{digits}")
     if prefix in {None, "CALLER"}:
         stream = StreamId(organisation, "consents", digits)
         if await read.row(consents.CALLER_PERMISSIONS, stream) is not None:

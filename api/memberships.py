@@ -15,6 +15,7 @@ from api.problems import NOT_FOUND, PRECONDITION_FAILED, ROLE_IS_OURS, ROLE_UNKN
 from api.rights import BUILT_IN, Role, role_of
 from api.scopes import SCOPES, covers
 from api.sealing import opened
+from api.shapes import Refers
 from api.signing_in import Email, email_ref
 from api.tokens import invitation_token, token_ref
 from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, nothing, page_of, proper_id
@@ -53,7 +54,7 @@ class Member(Wire):
     person_id: str
     name: str | None
     email: str | None
-    role: str
+    role: Annotated[str, Refers("role", "/v1/roles/{}")]
     since: Time
     ended_at: Time | None
 
@@ -71,7 +72,7 @@ class NewInvitation(Wire):
 class Invitation(Wire):
     id: str
     email: str | None
-    role: str
+    role: Annotated[str, Refers("role", "/v1/roles/{}")]
     invited_at: Time
     expires_at: Time
     accepted_by: str | None

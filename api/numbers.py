@@ -47,7 +47,10 @@ class Number(Wire):
     number: str | None
     agent_id: Annotated[str, Refers("agent", "/v1/agents/{}")]
     assigned_at: Time
-    environment: Annotated[str, Field(description="Where it is looked up which version answers; empty: the live one.")]
+    environment: Annotated[
+        str, Refers("environment", "/v1/environments/{}"),
+        Field(description="Where it is looked up which version answers; empty: the live one."),
+    ]  # fmt: skip
 
 
 class NewHold(Wire):
@@ -70,9 +73,10 @@ async def assign_number(body: NewNumber, organisation: Organisation, ports: Wire
     agent = await _confirmed(write, organisation, body.agent_id, body.environment)
     number = seal_number(ports.keyring, organisation, body.number)
     command = AssignNumber(organisation_id=organisation, agent_id=agent, number=number, at=write.now, environment=body.environment)
-    committed = await write(NUMBERS, _stream(ports.keyring, body.number), command)
+    stream = _stream(ports.keyring, body.number)
+    committed = await write(NUMBERS, stream, command)
     write.created_at(f"/v1/numbers/{body.number}")
-    at = committed.facts[0].occurred_at if committed.facts else write.now
+    at = await write.first_at(stream, committed)
     return Number(number=body.number, agent_id=agent, assigned_at=at, environment=body.environment)
 
 

@@ -100,6 +100,8 @@ async def past(ports: Ports, response: Response, as_of: str) -> Past:
         at = await ports.journal.appended_at(position)
         if at is None:
             raise _bad("Nothing is known of that position, or not yet.")
+        # Of an answer in which there is nothing this is the place up to which it is true.
+        response.headers[POSITION] = str(position)
     else:
         at = _time(as_of)
         if at > ports.clock():

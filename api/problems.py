@@ -101,7 +101,9 @@ BODY_TOO_LARGE = _kind("body-too-large", 413, "The body has more bytes than we t
 BODY_TOO_DEEP = _kind("body-too-deep", 422, "The body's arrays and objects lie deeper in each other than we take.")
 INVALID_REQUEST = _kind("invalid-request", 422, "The request is not as documented; `errors` says what is wrong where.")
 KEY_REUSED = _kind(
-    "idempotency-key-reused", 422, "The `Idempotency-Key` was used with another body or path. A new request needs a key of its own."
+    "idempotency-key-reused",
+    422,
+    "The `Idempotency-Key` was used for this with another body or query. A new request needs a key of its own.",
 )
 TOO_LARGE = _kind("change-too-large", 422, "The change does not fit one record of the log. Send less at once.")
 BAD_CURSOR = _kind("bad-cursor", 400, "The cursor is not one that we gave for this list. Begin at the first page.")

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from api.trace import trace_of
 from commands.decider import Decider
 from commands.dispatch import Committed, Dispatch, Order
 from events.streams import StreamId
+from projections.queries import RowsUnavailable
 
 _AGAIN_SECONDS = 5.0
 
@@ -70,6 +71,17 @@ class Writing:
             self.under_way[seed] -= 1
             if not self.under_way[seed]:
                 del self.under_way[seed]
+
+    async def first_at(self, stream: StreamId, committed: Committed) -> datetime:
+        """When it happened: of a repeat, and of what changed nothing, as the journal has it; the present where that cannot be asked."""
+        if committed.facts:
+            return committed.facts[0].occurred_at
+        ports: Ports = self.request.app.state.ports
+        with suppress(RowsUnavailable):
+            await ports.rows.wait_for([committed.position], _AGAIN_SECONDS)
+            for fact in await ports.journal.stream_events(stream, after_version=committed.version - 1, limit=1):
+                return fact.occurred_at
+        return self.now
 
     def created_at(self, address: str) -> None:
         """Where the new thing is found (`Location`)."""

@@ -84,6 +84,13 @@ class TestExpand:
         listed = (await tenant.api.get("/v1/calls", params={"expand": "agent"})).json()
         assert [each["expanded"]["agent"]["name"] for each in listed["data"]] == ["Ann"]
 
+    async def test_leads_from_a_number_to_its_environment(self, tenant: Tenant, unique: str) -> None:
+        agent, number = await an_agent(tenant), f"+1404555{int(unique[-6:], 16) % 9_000 + 1000:04d}"
+        await tenant.api.put("/v1/environments/staging", json={"description": "next"})
+        made = await tenant.api.post("/v1/numbers", json={"number": number, "agent_id": agent, "environment": "staging"})
+        shown = (await tenant.api.get(f"/v1/numbers/{number}", params={"expand": "environment,agent", **seen(made)})).json()["expanded"]
+        assert (shown["environment"]["description"], shown["agent"]["name"]) == ("next", "Ann")
+
     async def test_shows_no_other_organisation_what_is_referred_to(self, running: Platform, tenant: Tenant, stranger: Tenant) -> None:
         # A call that names an agent of others, which no command of the API could bring about.
         call = await called(running, stranger, await an_agent(tenant))

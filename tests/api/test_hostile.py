@@ -287,6 +287,31 @@ class TestRepeats:
             late = await tenant.api.post("/v1/agents", json={"name": "Ann"}, headers={"Idempotency-Key": unique})
         assert (made.status_code, late.json()["id"]) == (201, made.json()["id"])
 
+    async def test_have_the_first_answer_whole(self, tenant: Tenant, unique: str) -> None:
+        agent = (await tenant.api.post("/v1/agents", json={"name": "Ann"})).json()["id"]
+        number = f"+1303555{int(unique[-6:], 16) % 9_000 + 1000:04d}"
+        version = {"name": "Ann", "version": "1", "system_prompt": "You are Ann.", "greeting": "Hello."}
+        for method, path, body in (
+            ("POST", "/v1/agents", {"name": "Bea"}),
+            ("POST", f"/v1/agents/{agent}/versions", version),
+            ("PUT", "/v1/flags/lamp", {"enabled": True, "variant": "on"}),
+            ("POST", "/v1/numbers", {"number": number, "agent_id": agent}),
+            ("POST", "/v1/webhooks", {"url": "https://example.com/"}),
+            ("POST", "/v1/exports", {"types": ["flag-set"]}),
+        ):
+            headers = {"Idempotency-Key": f"{unique}{path}"}
+            first = await tenant.api.request(method, path, json=body, headers=headers)
+            assert first.is_success, first.text
+            again = await tenant.api.request(method, path, json=body, headers=headers)
+            assert (again.status_code, again.json()) == (first.status_code, first.json()), path
+            for header in ("Location", "ETag", "Aybiza-Position"):
+                assert again.headers.get(header) == first.headers.get(header), (path, header)
+
+    async def test_of_what_changes_nothing_say_since_when_it_is_so(self, tenant: Tenant) -> None:
+        first = await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})
+        again = await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})
+        assert again.json() == first.json()
+
 
 class TestPositions:
     async def test_that_never_come_are_answered_in_time_with_a_warning(self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,24 @@ class TestLookUp:
         assert (await thing(tenant.api, "Night-Shift", flag))["id"] == "night-shift"
         assert (await thing(tenant.api, tenant.id.lower().replace("-", " ").replace("0", "o")))["id"] == tenant.id
 
+    async def test_finds_whatever_else_has_an_id_or_a_name(self, tenant: Tenant, stranger: Tenant) -> None:
+        hook = await tenant.api.post("/v1/webhooks", json={"url": "https://example.com/"})
+        export = await tenant.api.post("/v1/exports", json={"types": ["flag-set"]})
+        client = await tenant.api.post("/v1/oauth-clients", json={"label": "shop"})
+        staging = await tenant.api.put("/v1/environments/staging", json={"description": "next"})
+        clerk = await tenant.api.put("/v1/roles/clerk", json={"description": "reads", "grants": [{"scope": "calls:read"}]})
+        for kind, thing_id, written in (
+            ("webhook", hook.json()["id"], hook),
+            ("operation", export.json()["id"], export),
+            ("oauth-client", client.json()["client_id"], client),
+            ("environment", "staging", staging),
+            ("role", "clerk", clerk),
+        ):
+            for name in (thing_id, thing_id.upper(), thing_id.replace("_", "-")):
+                found = await thing(tenant.api, name, written)
+                assert (found["kind"], found["id"]) == (kind, thing_id)
+            assert refusal(await stranger.api.get(f"/v1/lookup/{thing_id}")) == (404, "not-found")
+
     async def test_shows_a_key_only_what_it_may_read(self, running: Platform, tenant: Tenant) -> None:
         made = await tenant.api.post("/v1/agents", json={"name": "Ann"})
         path = f"/v1/organisations/{tenant.id}/api-keys"

@@ -64,6 +64,12 @@ class TestAsOf:
         assert [each["number"] for each in held] == [number]
         assert (await stranger.api.get("/v1/numbers", params={"as-of": between})).json()["data"] == []
 
+    async def test_says_up_to_where_it_is_true_also_where_nothing_was(self, tenant: Tenant) -> None:
+        place = (await tenant.api.post("/v1/agents", json={"name": "Ann"})).headers["Aybiza-Position"]
+        answer = await tenant.api.get("/v1/flags", params={"as-of": place, "min-position": place})
+        assert answer.json()["data"] == []
+        assert (answer.headers["Aybiza-Position"], answer.headers["Aybiza-As-Of"][-1]) == (place, "Z")
+
     async def test_before_a_thing_was_finds_nothing(self, tenant: Tenant) -> None:
         before = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
         last = await flag(tenant, "lamp", "red")
