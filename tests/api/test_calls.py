@@ -16,6 +16,7 @@ from commands.dispatch import Committed, LogUnavailable
 from events.calls.ending import EndedBy, Stage
 from events.calls.recording import RecordingStopOrdered
 from events.calls.talking import AgentTurn, CallerTurn, Evidence, Latency, Spent
+from events.calls.thinking import ToolAnswered, ToolRequested
 from events.positions import Position
 from events.recorded import Recorded
 from events.registry import Fact
@@ -96,7 +97,7 @@ class TestListCalls:
 
 class TestGetCall:
     async def test_finds_nothing_of_another_organisation(self, stranger: Tenant, call: StreamId, position: dict[str, str]) -> None:
-        for tail in ("", "/timeline", "/events", "/recording", "/usage"):
+        for tail in ("", "/timeline", "/turns", "/events", "/recording", "/usage"):
             assert refusal(await stranger.api.get(f"/v1/calls/{call.id}{tail}", params=position)) == (404, "not-found")
 
     async def test_shows_flags_agent_and_version(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
@@ -129,6 +130,34 @@ class TestTimeline:
                 break
             cursor = page["next_cursor"]
         assert versions == [1, 2, 3, 4, 5]
+
+
+class TestTurns:
+    async def test_say_who_said_what_and_what_was_heard(self, tenant: Tenant, call: StreamId, position: dict[str, str]) -> None:
+        first, second = (await tenant.api.get(f"/v1/calls/{call.id}/turns", params=position)).json()["data"]
+        assert (first["turn"], [each["words"] for each in first["said"]]) == (1, ["my name is Alice"])
+        (answer,) = first["answers"]
+        assert (answer["heard"], answer["interrupted"], answer["latency"]["on_wire_ms"]) == ("Hello Alice.", True, 1190)
+        # Whose words are erased has still spoken.
+        assert (second["turn"], second["said"][0]["words"], second["answers"]) == (2, None, [])
+
+    async def test_have_the_tools_that_were_asked_and_what_was_told_late(self, running: Platform, tenant: Tenant, call: StreamId) -> None:
+        ring, subject = running.key_ring, subject_of(running, tenant)
+        asked = ToolRequested(
+            turn=1, tool="calendar", tool_use_id="t1", arguments=ring.seal(subject, '{"day": 1}'), idempotent=True, at_ms=1000
+        )  # fmt: skip
+        told = ToolAnswered(turn=1, tool="calendar", tool_use_id="t1", answer=ring.seal(subject, "free"), failed=False, at_ms=1100)
+        for fact in (_words_of_nobody(), asked):
+            await running.do(CALLS, call, Witness(fact=fact))
+        last = await running.do(CALLS, call, Witness(fact=told))
+        params = {"min-position": str(last.position)}
+        first = (await tenant.api.get(f"/v1/calls/{call.id}/turns", params={**params, "limit": "1"})).json()
+        assert first["data"][0]["tools"] == [
+            {"tool": "calendar", "asked": '{"day": 1}', "answered": "free", "at_ms": 1000, "answered_ms": 1100, "failed": False}
+        ]
+        assert first["has_more"]
+        rest = (await tenant.api.get(f"/v1/calls/{call.id}/turns", params={"cursor": first["next_cursor"]})).json()
+        assert ([each["turn"] for each in rest["data"]], rest["has_more"]) == ([2], False)
 
 
 class TestEvents:
