@@ -1,13 +1,15 @@
 """A program that kills the runner at every step of its way: `python -m tests.faults.crashing_runner DSN`, a fresh database.
 
 The runner, the store and everything below run as they are; the process ends (`os._exit`) just before the n-th step of any of their
-coroutines, then again in the next process, and then one runs to the end. Prints one JSON object: every crash point must give the same
-bytes.
+coroutines, then again in the next process, and then one runs to the end. Some processes are not killed there but frozen: another takes
+over and dies, the first wakes up and goes on, and then one runs to the end. Prints one JSON object: every point must give the same bytes,
+and the frozen ones must not once the checkpoint is stepped without its predicate.
 """
 
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
@@ -16,27 +18,32 @@ import asyncpg
 import uvloop
 
 from events.rooms import ROOMS
+from infra.adapters.postgres import store as store_module
 from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.rebuilding import Album, drop, picture
 from infra.adapters.postgres.store import PostgresStore
 from projections.calls import CALL_TIMELINE, CALLS
 from projections.flags import FLAGS
 from projections.journal import JOURNAL
-from projections.ports import Projection
+from projections.ports import Projection, Superseded
 from projections.runner import Runner
 from tests.projections.histories import history
 from tests.projections.paper import PaperReader
 
 PROJECTIONS: tuple[Projection, ...] = (JOURNAL, CALLS, CALL_TIMELINE, FLAGS)
 KILLED = 9
+OVERTAKEN = 10
 _SEED = 21
+_PURPOSE = "crashing"
+_IN_A_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL"
 
 
 class Steps:
-    """Counts the steps of every task of a loop, and ends the process before one of them."""
+    """Counts the steps of every task of a loop, and ends or freezes the process before one of them."""
 
-    def __init__(self, fatal: int) -> None:
+    def __init__(self, fatal: int, *, freezes: bool = False) -> None:
         self._left = fatal
+        self._freezes = freezes
 
     def factory(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **named: Any) -> asyncio.Task[Any]:
         return asyncio.Task(self._counted(work), loop=loop, **named)
@@ -46,7 +53,9 @@ class Steps:
 
     def _step(self) -> None:
         self._left -= 1
-        if self._left == 0:
+        if self._left == 0 and self._freezes:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif self._left == 0:
             os._exit(KILLED)
 
 
@@ -81,11 +90,15 @@ def reader() -> PaperReader:
     return paper
 
 
-async def project(dsn: str, paper: PaperReader, fatal: int) -> None:
-    """Run to the end, or to the fatal step."""
-    asyncio.get_running_loop().set_task_factory(Steps(fatal).factory)  # type: ignore[arg-type]  # typeshed wants names that nobody gives
-    async with connected(dsn, purpose="crashing", durable=False) as pool:
-        await Runner(paper, PostgresStore(pool), PROJECTIONS, journal_rooms=ROOMS).run(stop_at_end=True)
+async def project(dsn: str, paper: PaperReader, fatal: int, *, freezes: bool = False) -> None:
+    """Run to the end, or to the fatal step. The process ends where another has taken over."""
+    steps = Steps(fatal, freezes=freezes)
+    asyncio.get_running_loop().set_task_factory(steps.factory)  # type: ignore[arg-type]  # typeshed wants names that nobody gives
+    async with connected(dsn, purpose=_PURPOSE, durable=False) as pool:
+        try:
+            await Runner(paper, PostgresStore(pool), PROJECTIONS, journal_rooms=ROOMS).run(stop_at_end=True)
+        except Superseded:
+            os._exit(OVERTAKEN)
 
 
 async def look(dsn: str, *, and_drop: bool) -> Album:
@@ -100,17 +113,60 @@ async def look(dsn: str, *, and_drop: bool) -> Album:
         await connection.close()
 
 
-def in_a_process(work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-    """Whether it came to its end, in a process of its own."""
+def begun(work: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """A process of its own that does it."""
     child = os.fork()
     if child == 0:
         uvloop.run(work())
         os._exit(0)
-    _, status = os.waitpid(child, 0)
+    return child
+
+
+def in_a_process(work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+    """Whether it came to its end, in a process of its own."""
+    _, status = os.waitpid(begun(work), 0)
     code = os.waitstatus_to_exitcode(status)
     if code not in {0, KILLED}:
         raise SystemExit(f"the runner ended with {code}")
     return code == 0
+
+
+async def holds_up_others(dsn: str) -> bool:
+    """Whether somebody is in the middle of a transaction, for whose locks others would wait."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return bool(await connection.fetchval(_IN_A_TRANSACTION, f"aybiza {_PURPOSE}"))
+    finally:
+        await connection.close()
+
+
+def overtaken(dsn: str, paper: PaperReader, at: int, dies_at: int, expected: Album) -> bool | None:
+    """Whether the rows are those of a replay after one was frozen, overtaken by one that died, and woken; None where nothing was frozen."""
+    frozen = begun(lambda: project(dsn, paper, at, freezes=True))
+    _, status = os.waitpid(frozen, os.WUNTRACED)
+    stopped, well = os.WIFSTOPPED(status), True
+    if stopped and uvloop.run(holds_up_others(dsn)):
+        os.kill(frozen, signal.SIGKILL)
+        os.waitpid(frozen, 0)
+        stopped = False
+    if stopped:
+        in_a_process(lambda: project(dsn, paper, dies_at))
+        os.kill(frozen, signal.SIGCONT)
+        _, status = os.waitpid(frozen, 0)
+        well = os.waitstatus_to_exitcode(status) in {0, OVERTAKEN}
+    try:
+        in_a_process(lambda: project(dsn, paper, 0))
+    except SystemExit:
+        well = False
+    same = uvloop.run(look(dsn, and_drop=True)) == expected
+    return well and same if stopped else None
+
+
+def unguarded(step: str) -> str:
+    """How the checkpoint would be stepped by whoever asks."""
+    return step.replace("AND c.epoch = s.epoch AND c.next_offset = s.seen_offset", "").replace(
+        "AND c.term = s.seen_term AND c.claim_id = s.seen_claim", ""
+    )
 
 
 def main(dsn: str) -> None:
@@ -129,8 +185,14 @@ def main(dsn: str) -> None:
         in_a_process(lambda: project(dsn, paper, 0))
         if uvloop.run(look(dsn, and_drop=True)) != expected:
             differing.append(fatal)
+    # Before, nothing was read yet that could be written too late; who overtakes comes so far that it has written.
+    points = {at: fatal - 1 - at * 7 % (fatal // 4) for at in range(fatal * 2 // 3, fatal, 3)}
+    guarded = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
+    store_module.STEP = unguarded(store_module.STEP)
+    harmed = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
     rows = {name: each.rows for name, each in expected.pictures.items()}
-    print(json.dumps({"crash_points": fatal - 1, "differing": differing, "rows": rows}))  # noqa: T201 - a program's answer
+    answer = {"crash_points": fatal - 1, "differing": differing, "overtaken": guarded, "overtaken_without_predicate": harmed, "rows": rows}
+    print(json.dumps(answer))  # noqa: T201 - a program's answer
 
 
 if __name__ == "__main__":

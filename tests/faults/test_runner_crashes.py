@@ -1,4 +1,4 @@
-"""The runner dies at every step it takes, twice in a row, and the rows are those of a replay."""
+"""The runner dies at every step it takes, twice in a row, or is overtaken there, and the rows are those of a replay."""
 
 import asyncio
 import json
@@ -16,3 +16,7 @@ class TestRunnerKilledAnywhere:
         assert found["rows"]["journal.v1"] > 40
         assert found["crash_points"] > 30
         assert found["differing"] == []
+        # None: there was nobody to overtake, or one who held the others up.
+        assert found["overtaken"].count(True) >= 2
+        assert False not in found["overtaken"]
+        assert False in found["overtaken_without_predicate"]
