@@ -1,7 +1,7 @@
 """Routes of what can be charted: answers with their stages, calls and usage, by minute, hour and day."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Annotated, Any, Literal
@@ -20,6 +20,7 @@ router = APIRouter(prefix="/analytics", tags=["analytics"])
 Per = Annotated[Literal["minute", "hour", "day"], Query(description="How long each count is; days begin at midnight UTC.")]
 From = Annotated[Time, Query(alias="from", description="The first count is the one that begins at this time or next after it.")]
 To = Annotated[Time, Query(description="The last count begins before this time.")]
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _MOST_BUCKETS = 1_500
 # Counts behind one answer: of each of its times, one for each model and band, meter and provider, or reason.
@@ -120,7 +121,8 @@ async def _counts(
     read: Reading, series: Series[Any], organisation: str, per: str, begins: datetime, ends: datetime
 ) -> Sequence[Mapping[str, Any]]:
     if read.past is not None:
-        ends = min(ends, read.past.at)
+        # A count that was not complete by then has more in it by now: it is left out.
+        ends = min(ends, read.past.at - (read.past.at - _BEGINNING) % _LENGTHS[per])
     if (ends - begins) / _LENGTHS[per] > _MOST_BUCKETS:
         detail = f"is more than {_MOST_BUCKETS} counts behind `from`; ask for fewer, or per something longer"
         raise Problem(

@@ -71,11 +71,20 @@ class Past:
             if len(streams) < _AT_ONCE:
                 break
             after = streams[-1].id
+        if len(found) < limit and looked >= _MOST_STREAMS:
+            self.response.headers["Warning"] = f'199 aybiza "only {looked} things were looked through; there may be more"'
         return found[:limit]
 
     async def entries(self, series: Series[E], stream: StreamId, *, after: int, limit: int) -> Sequence[E]:
-        facts = await self.history(stream, after=after, limit=limit)
-        return [entry for fact in facts for entry in series.entries(fact)][:limit]
+        found: list[E] = []
+        while len(found) < limit:
+            # Many facts have no entry in a series.
+            facts = await self.history(stream, after=after, limit=limit)
+            found += [entry for fact in facts for entry in series.entries(fact)]
+            if len(facts) < limit:
+                break
+            after = facts[-1].version
+        return found[:limit]
 
     def _was_there(self, fact: Recorded[Fact]) -> bool:
         place = self.position

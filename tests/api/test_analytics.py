@@ -53,6 +53,25 @@ class TestAnswers:
         assert (counted["response_ms_mean"], counted["endpointing_ms_mean"], counted["thinking_ms_mean"]) == (343.3, 50.0, 50.0)
         assert (await stranger.api.get("/v1/analytics/answers", params=params)).json()["data"] == []
 
+    async def test_as_of_a_time_are_those_that_were_complete_by_then(self, running: Platform, tenant: Tenant) -> None:
+        call = await call_under_way(running, tenant)
+        before = datetime.now(UTC) - timedelta(days=1)
+        said = running.key_ring.seal(subject_of(running, tenant), "yes")
+        fact = AgentTurn(
+            turn=2, said=said, heard=said, evidence=Evidence.PLAYED, interrupted=False, started_ms=1, ended_ms=2, latency=Latency(),
+            spent=Spent(model="claude"),
+        )  # fmt: skip
+        last = await running.do(CALLS, call, Witness(fact=fact))
+        for per in ("minute", "hour", "day"):
+            params = span(per=per, **{"min-position": str(last.position)})
+            if per == "minute":
+                params["from"] = (datetime.now(UTC) - timedelta(hours=20)).isoformat()
+            assert (await tenant.api.get("/v1/analytics/answers", params=params)).json()["data"]
+            for then in (before, datetime.now(UTC) - timedelta(milliseconds=1)):
+                shown = (await tenant.api.get("/v1/analytics/answers", params={**params, "as-of": then.isoformat()})).json()["data"]
+                # A minute may have ended since it was said.
+                assert shown == [] or datetime.fromisoformat(shown[-1]["begins"]) < then - timedelta(minutes=1)
+
     async def test_are_refused_where_there_would_be_too_many(self, tenant: Tenant) -> None:
         params = {"from": "2025-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z", "per": "minute"}
         assert refusal(await tenant.api.get("/v1/analytics/answers", params=params)) == (422, "invalid-request")

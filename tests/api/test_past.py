@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from api import past
 from tests.api.asking import refusal, seen
 from tests.api.platform import Tenant
 
@@ -53,6 +54,24 @@ class TestAsOf:
         second = (await tenant.api.get("/v1/agents", params={"as-of": between, "limit": "2", "cursor": first["next_cursor"]})).json()
         assert [agent["name"] for agent in first["data"] + second["data"]] == ["Ann 2", "Ann 1", "Ann 0"]
         assert not second["has_more"]
+
+    async def test_shows_every_version_though_other_facts_lie_between(self, tenant: Tenant) -> None:
+        agent = (await tenant.api.post("/v1/agents", json={"name": "Ann"})).json()["id"]
+        configuration = {"name": "Ann", "version": "1", "system_prompt": "You are Ann.", "greeting": "Hello."}
+        await tenant.api.post(f"/v1/agents/{agent}/versions", json=configuration)
+        for name in ("Bea", "Cleo", "Dora"):
+            await tenant.api.patch(f"/v1/agents/{agent}", json={"name": name})
+        last = await tenant.api.post(f"/v1/agents/{agent}/versions", json=configuration | {"version": "2"})
+        params = {"as-of": last.headers["Aybiza-Position"], "limit": "2", **seen(last)}
+        shown = (await tenant.api.get(f"/v1/agents/{agent}/versions", params=params)).json()
+        assert ([each["label"] for each in shown["data"]], shown["has_more"]) == (["1", "2"], False)
+
+    async def test_says_where_it_did_not_look_further(self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(past, "_MOST_STREAMS", 1)
+        monkeypatch.setattr(past, "_AT_ONCE", 1)
+        both = [await flag(tenant, name, "on") for name in ("lamp", "door")]
+        answer = await tenant.api.get("/v1/flags", params={"as-of": await moment(tenant, *both)})
+        assert (len(answer.json()["data"]), "only 1" in answer.headers["Warning"]) == (1, True)
 
     async def test_shows_the_numbers_that_were_held(self, tenant: Tenant, stranger: Tenant, unique: str) -> None:
         agent = (await tenant.api.post("/v1/agents", json={"name": "Ann"})).json()["id"]
