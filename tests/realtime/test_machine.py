@@ -1,5 +1,6 @@
 """The machine is total and keeps its promises whatever happens, in whatever order."""
 
+import itertools
 import os
 import random
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from realtime.machine.signals import Engine, Signal, Timer
 from realtime.machine.state import CallState, Life
 from realtime.machine.stepping import step
 from realtime.ports import Message, ToolUse
+from realtime.speaking.playout import Purpose
 from realtime.thinking.drafts import Draft
 from tests.realtime.scene import USAGE, briefing, opened
 
@@ -105,6 +107,8 @@ class Watchman:
             assert effects == ()
             assert self.state == before
         assert sum(isinstance(effect, do.Play | do.Keep) for effect in effects) <= isinstance(signal, signals.VoiceArrived)
+        purposes = [utterance.purpose for utterance in self.state.speech.utterances]
+        assert (Purpose.FILLER, Purpose.FILLER) not in itertools.pairwise(purposes), "two fillers in a row"
         for effect in effects:
             self.check(effect)
 

@@ -21,7 +21,7 @@ from infra.emulators.otlp_collector import Collected, otlp_collector
 from infra.settings import Settings
 from realtime.hearing import vad
 from realtime.loop.facts_queue import FactsQueue, Sender
-from realtime.loop.measuring import FACTS_WAITING, measuring
+from realtime.loop.measuring import CALLS_ENDED, FACTS_WAITING, measuring
 from realtime.loop.observing import Observer, Watched
 from realtime.loop.tracing import root_of, trace_of
 from realtime.machine.signals import Engine, EngineBroke, ToolReturned
@@ -118,6 +118,12 @@ class TestACallSeenFromOutside:
         assert len(collected.bodies) >= 2
         for body in collected.bodies:
             assert [word for word in PERSONAL if word.lower() in body.lower()] == []
+
+    async def test_would_be_seen_to_have_it_if_it_had(self) -> None:
+        """The control: what a careless attribute says is found by the same search."""
+        async with otlp_collector() as collected, opened_telemetry(collected.url, every_seconds=60) as telemetry:
+            telemetry.add(CALLS_ENDED, 1, {"reason": "a caller said friday"})
+        assert {word for body in collected.bodies for word in PERSONAL if word.lower() in body.lower()} == {b"friday"}
 
     async def test_has_the_trace_that_the_log_knows(self) -> None:
         collected, _ = await seen()
