@@ -166,3 +166,31 @@ class TestPacking:
 def leaf_of(raw: RawRecord) -> bytes:
     assert raw.packed is not None
     return leaf_hash(key=raw.key, timestamp_ms=raw.timestamp_ms, ce_type=raw.ce_type, packed_header=raw.packed, value=raw.value)
+
+
+OF_BEFORE = """
+DROP SCHEMA v_journal_v1 CASCADE;
+DROP TABLE p_journal_v1.packed, p_journal_v1.packed_streams CASCADE;
+CREATE SCHEMA v_journal_v1;
+CREATE VIEW v_journal_v1.journal WITH (security_invoker = true) AS SELECT * FROM p_journal_v1.journal;
+GRANT USAGE ON SCHEMA v_journal_v1 TO aybiza_reader;
+GRANT SELECT ON v_journal_v1.journal TO aybiza_reader
+"""
+
+
+class TestAJournalOfBefore:
+    async def test_is_packed_too_once_it_was_opened(self, desk: Desk) -> None:
+        before = await desk.answers()
+        await desk.pool.execute(OF_BEFORE)
+        await Runner(desk.log, PostgresStore(desk.pool), [JOURNAL], journal_rooms=ROOMS).run(stop_at_end=True)
+        await desk.packed(FIRST, SECOND)
+        assert await desk.answers() == before
+
+    async def test_goes_on_in_ranges_as_wide_as_it_was_begun(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(parts, "OFFSETS", 16)
+        for number in range(60):
+            desk.log.append(FLAGS[number % 16], FlagSet(enabled=True, variant="later"))
+        await Runner(desk.log, PostgresStore(desk.pool), [JOURNAL], journal_rooms=ROOMS).run(stop_at_end=True)
+        there = [each for each in await packing.parts(desk.pool, JOURNAL) if each.topic == TOPIC]
+        assert {each.end - each.first for each in there} == {64}
+        assert await desk.pool.fetchval("SELECT count(*) FROM v_journal_v1.journal") == len(desk.log.all_records())
