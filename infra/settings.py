@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     http_port: Port | None = None
     # Where the gRPC view listens, at the same host; None: a free port.
     grpc_port: Port | None = None
+    # By which the gRPC view is known (PEM: the chain, its key); None: it is served in clear, at a loopback address or where that was said.
+    grpc_certificate_file: Path | None = None
+    grpc_key_file: Path | None = None
+    grpc_in_clear: bool = False
     media_host: str = "127.0.0.1"
     media_port: Port | None = None
     # Where the carrier reaches this process's media socket, each worker's its own; None: under the public address.
@@ -148,6 +152,8 @@ class Settings(BaseSettings):
         "kafka_ca_file",
         "spool_dir",
         "graph_queries_file",
+        "grpc_certificate_file",
+        "grpc_key_file",
         "peer_ca_file",
         "peer_certificate_file",
         "peer_key_file",
@@ -169,6 +175,8 @@ class Settings(BaseSettings):
         given = [each is not None for each in (self.peer_ca_file, self.peer_certificate_file, self.peer_key_file)]
         if any(given) and not all(given):
             raise ValueError("AYBIZA_PEER_CA_FILE, AYBIZA_PEER_CERTIFICATE_FILE and AYBIZA_PEER_KEY_FILE go together; set all or none")
+        if (self.grpc_certificate_file is None) != (self.grpc_key_file is None):
+            raise ValueError("AYBIZA_GRPC_CERTIFICATE_FILE and AYBIZA_GRPC_KEY_FILE go together; set both or none")
         return self
 
     @model_validator(mode="after")

@@ -16,11 +16,12 @@ from commands.dispatch import Dispatch
 from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.public_addresses import LookedUp
 from infra.adapters.redis_limits import RedisLimits
+from infra.adapters.rpc.certificate import ServerCertificate, guarded
 from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.alongside import alongside
 from infra.apps.export_files import StoredExports
 from infra.apps.footing import ANY_PROCESS, Footing, opened_footing
-from infra.apps.health import HealthOf, of_directory, of_lag, of_log, of_read_models, of_redis
+from infra.apps.health import HealthOf, of_directory, of_grpc, of_lag, of_log, of_read_models, of_redis
 from infra.apps.installation import Installation
 from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
@@ -50,13 +51,17 @@ async def running(settings: Settings, services: Addresses, installation: Install
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"
         lag = await stack.enter_async_context(seen_lag(settings, footing.reader, models.stores.pool))
+        certificate = certificate_of(settings)
         looks = [of_log(owning, footing.reader), of_directory(directory), of_read_models(models.progress, directory), of_lag(lag)]
+        looks.append(of_grpc(certificate, lambda: datetime.now(UTC)))
         health = HealthOf([*looks, of_redis(models.stores.redis)])
         feed = await stack.enter_async_context(running_feed(footing.reader, models))
         app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, directory, feed, health)))
         await caught_up(directory)
         await stack.enter_async_context(serving(app, listening))
-        grpc_port = await stack.enter_async_context(serving_grpc(app, f"{settings.http_host}:{settings.grpc_port or 0}", time.monotonic))
+        grpc_port = await stack.enter_async_context(
+            serving_grpc(app, f"{settings.http_host}:{settings.grpc_port or 0}", time.monotonic, certificate)
+        )
         # Who listens is told that it ends, else the web server would wait for them.
         stack.callback(feed.close)
         stack.enter_context(remembered(settings.state_dir, "api", api=url, peer=owning.address))
@@ -83,6 +88,11 @@ async def opened_ports(
     with closing(passwords):
         async with alongside({"last use of keys": lambda: ports.last_use.run(dispatch)}):
             yield ports
+
+
+def certificate_of(settings: Settings) -> ServerCertificate | None:
+    """That of the gRPC view. Raises InClear."""
+    return guarded(settings.http_host, settings.grpc_certificate_file, settings.grpc_key_file, in_clear=settings.grpc_in_clear)
 
 
 def listed_queries(file: Path | None) -> Mapping[str, str] | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError
 from api.ports import Check
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.postgres.progress import Progress
+from infra.adapters.rpc.certificate import CertificateUnusable, ServerCertificate
 from infra.apps.lag import SeenLag
 from infra.apps.owning import Owning
 from projections.directory import Directory
@@ -67,6 +69,21 @@ def of_read_models(progress: Progress, directory: Directory) -> Look:
         behind = sum(max(0, seen - reached.get(place, (0, None))[0]) for place, seen in directory.position().items())
         why = f"{behind} records are still to be projected" if behind else ""
         return [Check(name="read models", ready=True, why=why, needed=False)]
+
+    return look
+
+
+def of_grpc(certificate: ServerCertificate | None, now: Callable[[], datetime]) -> Look:
+    """How the gRPC view is spoken to, and until when its certificate counts."""
+
+    async def look() -> Sequence[Check]:
+        if certificate is None:
+            return [Check(name="grpc", ready=True, why="in clear", needed=False)]
+        try:
+            end = certificate.expires_at()
+        except CertificateUnusable as cause:
+            return [Check(name="grpc", ready=False, why=str(cause), needed=False)]
+        return [Check(name="grpc", ready=end > now(), why=f"by TLS, its certificate counts until {end:%Y-%m-%d}", needed=False)]
 
     return look
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from api.app import create_app
 from commands.routing.owners import Owners
@@ -11,10 +12,10 @@ from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.allocating import allocate_for_calls
-from infra.apps.api import opened_ports, recordings_of
+from infra.apps.api import certificate_of, opened_ports, recordings_of
 from infra.apps.engines import Engines, KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
-from infra.apps.health import HealthOf, of_calls, of_directory, of_lag, of_log, of_parts, of_redis
+from infra.apps.health import HealthOf, of_calls, of_directory, of_grpc, of_lag, of_log, of_parts, of_redis
 from infra.apps.installation import Installation
 from infra.apps.lag import seen_lag
 from infra.apps.listening import listen
@@ -95,14 +96,17 @@ async def running_platform(settings: Settings, services: Services, installation:
         voice = await stack.enter_async_context(running_voice(footing, owners, side.directory, url))
         parts = [of_parts(side.projecting.waits_for), of_parts(side.managing.waits_for)]
         lag = await stack.enter_async_context(seen_lag(settings, reader, models.stores.pool))
+        certificate = certificate_of(settings)
         looks = [of_log(owning, reader), *parts, of_directory(side.directory), of_calls(voice.worker), of_lag(lag)]
+        looks.append(of_grpc(certificate, lambda: datetime.now(UTC)))
         health = HealthOf([*looks, of_redis(models.stores.redis)])
         feed = await stack.enter_async_context(running_feed(reader, models))
         app = create_app(await stack.enter_async_context(opened_ports(footing, owners, models, side.directory, feed, health)))
         app.include_router(voice.worker.router)
         await caught_up(side.directory)
         await stack.enter_async_context(serving(app, listening))
-        await stack.enter_async_context(serving_grpc(app, f"{settings.http_host}:{settings.grpc_port or 0}", time.monotonic))
+        grpc = f"{settings.http_host}:{settings.grpc_port or 0}"
+        await stack.enter_async_context(serving_grpc(app, grpc, time.monotonic, certificate))
         # Who listens is told that it ends, else the web server would wait for them.
         stack.callback(feed.close)
         # Calls end before the web server stops: the carrier asks it what follows.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,8 +18,11 @@ from grpc_status import rpc_status
 from grpc_tools import protoc
 
 from api.app import create_app
+from infra.adapters.rpc.certificate import CertificateUnusable, InClear, ServerCertificate, guarded
 from infra.adapters.rpc.messages import PACKAGE, SERVICES, message, service
 from infra.adapters.rpc.serving import serving_grpc
+from infra.apps.health import of_grpc
+from tests.api.authority import Authority
 from tests.api.platform import OPERATOR_KEY, Platform, Tenant, fresh_call_id
 from tests.api.test_call_stream import ringing
 
@@ -172,6 +176,66 @@ class TestAnotherOrganisation:
         for method in ("Calls/GetCall", "Calls/ListTimeline"):
             there, nowhere = [await refused(ask(channel, stranger.key, method, id=name)) for name in (stream.id, fresh_call_id())]
             assert there == nowhere
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+class TestEncrypted:
+    async def test_is_spoken_to_by_whoever_knows_its_authority_and_by_nobody_in_clear(
+        self, running: Platform, tenant: Tenant, authority: Authority
+    ) -> None:
+        certificate = authority.signed("first")
+        async with serving_grpc(create_app(running.ports), "127.0.0.1:0", monotonic, certificate) as port:
+            assert await self._hears(f"127.0.0.1:{port}", authority.pem, tenant.key)
+            for stranger in (Authority(authority.folder / "other").pem, None):
+                assert not await self._hears(f"127.0.0.1:{port}", stranger, tenant.key)
+            # A renewed certificate counts for the next connection: the one before is known to the first authority alone.
+            second = Authority(authority.folder / "second")
+            second.signed("first").chain.replace(certificate.chain)
+            second.key_of("first").replace(certificate.key)
+            assert await self._hears(f"127.0.0.1:{port}", second.pem, tenant.key)
+
+    async def _hears(self, address: str, authority: bytes | None, key: str) -> bool:
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if authority is None:
+            opened = grpc.aio.insecure_channel(address, options=options)
+        else:
+            opened = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(authority), options=options)
+        async with opened:
+            try:
+                await ask(opened, key, "Flags/ListFlags")
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                return False
+            return True
+
+    async def test_is_asked_for_wherever_strangers_can_listen(self, authority: Authority) -> None:
+        for host in ("127.0.0.1", "::1", "localhost"):
+            assert guarded(host, None, None, in_clear=False) is None
+        for host in ("::", "10.0.0.7", "api"):
+            with pytest.raises(InClear, match="AYBIZA_GRPC_CERTIFICATE_FILE"):
+                guarded(host, None, None, in_clear=False)
+            assert guarded(host, None, None, in_clear=True) is None
+        signed = authority.signed("first")
+        assert guarded("10.0.0.7", signed.chain, signed.key, in_clear=False) == signed
+        assert signed.credentials() is not None
+        with pytest.raises(CertificateUnusable):
+            ServerCertificate(signed.chain, authority.folder / "nothing").credentials()
+        other = Authority(authority.folder / "other").signed("first")
+        with pytest.raises(CertificateUnusable):
+            ServerCertificate(signed.chain, other.key).credentials()
+
+    async def test_says_in_health_until_when_its_certificate_counts(self, authority: Authority) -> None:
+        signed, late = authority.signed("first"), datetime.now(UTC) + timedelta(days=400)
+        looks = (of_grpc(None, lambda: late), of_grpc(signed, lambda: datetime.now(UTC)), of_grpc(signed, lambda: late))
+        clear, good, over = [(await look())[0] for look in looks]
+        assert [(each.ready, each.needed) for each in (clear, good, over)] == [(True, False), (True, False), (False, False)]
+        assert clear.why == "in clear"
+        assert f"{signed.expires_at():%Y-%m-%d}" in good.why
 
 
 class TestAround:

@@ -21,6 +21,7 @@ from api.problems import INVALID_REQUEST, NOT_FOUND, ORGANISATION_NEEDED, READS_
 from api.trace import Trace, begin
 from api.within import Asker, Within
 from events.registry import type_of
+from infra.adapters.rpc.certificate import ServerCertificate
 from infra.adapters.rpc.messages import PACKAGE, SERVICES, filled, message, pool, service
 from infra.adapters.rpc.refusals import of_document, of_problem
 from projections.feed import chosen
@@ -170,16 +171,19 @@ def _event(event: dict[str, Any], name: str) -> Any:
 
 
 @asynccontextmanager
-async def serving_grpc(app: FastAPI, address: str, now: Callable[[], float]) -> AsyncIterator[int]:
-    """Serve until the block ends; the value is the port. Whoever follows is told to go on elsewhere. Raises OSError."""
+async def serving_grpc(
+    app: FastAPI, address: str, now: Callable[[], float], certificate: ServerCertificate | None = None
+) -> AsyncIterator[int]:
+    """Serve until the block ends, by TLS with a certificate; the value is the port. Whoever follows goes on elsewhere. Raises OSError."""
     ports: Ports = app.state.ports
+    credentials = None if certificate is None else certificate.credentials()
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", _LARGEST_REQUEST), ("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers(tuple(View(ports, app.state.within, now).handlers()))
     how = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(how, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server, pool=pool())
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     except RuntimeError as cause:
         raise OSError(f"gRPC cannot listen at {address}: choose another AYBIZA_GRPC_PORT") from cause
     await server.start()
