@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from api.limiter import Limiter
 from api.limits import SIGN_INS, Limits, LimitsAway, Policy, ProcessLimits, Standing
 from api.problems import Problem
+from infra.adapters import redis_limits
 from infra.adapters.redis import connected
 from infra.adapters.redis_limits import RedisLimits
 from tests.api.asking import refusal
@@ -30,10 +31,14 @@ class Clock:
 
 
 @pytest.fixture(params=["process", "redis"])
-async def limits(request: pytest.FixtureRequest, redis_url: str, redis_prefix: str) -> AsyncIterator[Limits]:
+async def limits(
+    request: pytest.FixtureRequest, redis_url: str, redis_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Limits]:
     if request.param == "process":
         yield ProcessLimits(Clock())
     else:
+        # On a busy machine thirty connections take longer than a client should wait.
+        monkeypatch.setattr(redis_limits, "_SECONDS", 20.0)
         async with connected(redis_url) as client:
             yield RedisLimits(client, prefix=redis_prefix)
 
