@@ -18,7 +18,7 @@ from typing import Final
 
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.voice.callers import Task
-from tests.benchmarks.voice.processes import handles, memory_mb, sockets
+from tests.benchmarks.voice.processes import handles, memory_mb, own_memory_mb, sockets
 from tests.benchmarks.voice.product import Product
 from tests.benchmarks.voice.terminal import child, tell
 
@@ -37,13 +37,17 @@ _FLAT_KB = 5.0
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What the voice process has. `calls` have been, `live` of them are under way, `in_memory` can still be reached."""
+    """What the voice process has. `calls` have been, `live` of them are under way, `in_memory` can still be reached.
+
+    `children_mb`: the embedded recogniser is a process of its own, and begins where the machine is too busy for the providers' wires.
+    """
 
     seconds: float
     calls: int
     live: int
     in_memory: int
     memory_mb: float
+    children_mb: float
     handles: int
     sockets: int
     tasks: int
@@ -65,8 +69,11 @@ class Watch:
         os.kill(pid, signal.SIGUSR2 if collect else signal.SIGUSR1)
         async with asyncio.timeout(_ANSWERS_WITHIN_SECONDS):
             held = await self._voice.told()
-        seconds, memory = round(time.monotonic() - self._began, 1), round(memory_mb(pid), 2)
-        taken = Sample(seconds=seconds, memory_mb=memory, handles=handles(pid), sockets=sockets(pid), **held)
+        seconds, memory = round(time.monotonic() - self._began, 1), own_memory_mb(pid)
+        taken = Sample(
+            seconds=seconds, memory_mb=round(memory, 2), children_mb=round(memory_mb(pid) - memory, 2), handles=handles(pid),
+            sockets=sockets(pid), **held,
+        )  # fmt: skip
         self.samples.append(taken)
         so_far = {} if len(self.samples) < 4 else {"kb_per_call_so_far": kb_per_call(second_half(self.samples))}
         sys.stdout.write(json.dumps({"bench": "call", "sample": dataclasses.asdict(taken)} | so_far) + "\n")

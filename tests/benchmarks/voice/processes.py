@@ -61,6 +61,11 @@ def memory_mb(pid: int) -> float:
     return sum(float(member.memory_info().rss) for member in [process, *process.children(recursive=True)]) / 1e6
 
 
+def own_memory_mb(pid: int) -> float:
+    """Resident memory of a process without its children."""
+    return float(psutil.Process(pid).memory_info().rss) / 1e6
+
+
 def handles(pid: int) -> int:
     """Open files and sockets."""
     return int(psutil.Process(pid).num_fds())
