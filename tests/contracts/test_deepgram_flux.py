@@ -99,7 +99,7 @@ class TestFlux:
         assert ears.finals[1].start_ms > ears.finals[0].end_ms
 
     async def test_counts_no_time_for_what_it_fills_in(self, recogniser: Recogniser) -> None:
-        async with deepgram_emulator(recogniser=recogniser, api_key=KEY, patience_seconds=0.6) as address:
+        async with deepgram_emulator(recogniser=recogniser, api_key=KEY, patience_seconds=1.5) as address:
             ears = Ears()
             stream = await connected(DeepgramFlux(KEY, base_url=address, fill_seconds=0.2), ears)
             with pytest.raises(TimeoutError):

@@ -168,7 +168,7 @@ class TestDeepgram:
 
     async def test_keeps_a_stream_without_audio_open(self, recogniser: Recogniser) -> None:
         await recogniser.prepare(key_terms(VOCABULARY))
-        async with deepgram_emulator(recogniser=recogniser, api_key=KEY, patience_seconds=0.6) as address:
+        async with deepgram_emulator(recogniser=recogniser, api_key=KEY, patience_seconds=1.5) as address:
             ears = Ears()
             stream = await connected(DeepgramListen(KEY, base_url=address, keep_alive_seconds=0.2), ears)
             with pytest.raises(TimeoutError):

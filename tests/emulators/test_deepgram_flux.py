@@ -29,7 +29,7 @@ async def recogniser(settings: Settings) -> AsyncIterator[Recogniser]:
 
 @pytest.fixture
 async def address(recogniser: Recogniser) -> AsyncIterator[str]:
-    async with deepgram_emulator(recogniser=recogniser, api_key=KEY, patience_seconds=5) as address:
+    async with deepgram_emulator(recogniser=recogniser, api_key=KEY, patience_seconds=120) as address:
         yield f"{address}/v2/listen"
 
 

@@ -70,7 +70,7 @@ class TestAppend:
         silent = [True]
         async with (
             scripted_broker(lambda appended: None if silent[0] else taken(appended)) as broker,
-            KafkaLog(broker.address, append_seconds=0.1) as log,
+            KafkaLog(broker.address, append_seconds=1.0) as log,
         ):
             with pytest.raises(AppendInDoubt, match="no answer"):
                 await log.append(FIRST, [RECORD])
@@ -83,7 +83,7 @@ class TestAppend:
     async def test_that_found_no_leader_was_never_sent(self) -> None:
         async with scripted_broker(taken) as broker:
             broker.led = False
-            async with KafkaLog(broker.address, append_seconds=0.15) as log:
+            async with KafkaLog(broker.address, append_seconds=1.0) as log:
                 with pytest.raises(LogAway, match="no leader"):
                     await log.append(FIRST, [RECORD])
                 broker.led = True
