@@ -69,7 +69,8 @@ class SpeakStream:
         self._listener = None
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         # How a task ended holds us, and we hold it: neither is to wait for a collector.
         self._tasks = ()
         await closed(self._stack)
