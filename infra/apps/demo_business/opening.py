@@ -1,9 +1,11 @@
 """Opens the demo business through the public API, as any customer would: organisation, agent, version, number, flag."""
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import aiohttp
 NUMBER = "+12025550143"
 CALLER = "+12025550178"
 _CONFIGURATION = Path(__file__).with_name("business.json")
-_SECONDS = 20
+_SECONDS = 60
+# A start on a machine that is busy with others may leave the first steps unanswered for a while.
+_TRIES = 12
 
 
 class OpeningFailed(Exception):
@@ -59,10 +63,15 @@ class _Steps:
     async def take(self, method: str, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         # A step that was taken with this very body before is a repeat; with another body it is a new step.
         key = hashlib.sha256(f"{method} {path} {json.dumps(body, sort_keys=True)}".encode()).hexdigest()[:32]
-        async with self._http.request(method, path, json=body, headers={"Idempotency-Key": f"demo-{key}"}) as answer:
-            document: Mapping[str, Any] = await answer.json(content_type=None)
-            if answer.status >= 300:
-                raise OpeningFailed(f"{method} {path}: {document.get('detail') or document}")
-            if position := answer.headers.get("Aybiza-Position"):
-                self.positions.append(position)
-            return document
+        for left in reversed(range(_TRIES)):
+            async with self._http.request(method, path, json=body, headers={"Idempotency-Key": f"demo-{key}"}) as answer:
+                document: Mapping[str, Any] = await answer.json(content_type=None)
+                if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and left:
+                    await asyncio.sleep(float(answer.headers.get("Retry-After") or 1))
+                    continue
+                if answer.status >= 300:
+                    raise OpeningFailed(f"{method} {path}: {document.get('detail') or document}")
+                if position := answer.headers.get("Aybiza-Position"):
+                    self.positions.append(position)
+                return document
+        raise AssertionError("the last try ends by an answer")
