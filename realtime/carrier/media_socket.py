@@ -73,7 +73,10 @@ class MediaSocket:
         except FrameRefused as refused:
             self._wrong(refused.wrong, _POLICY)
             return
-        self._take(message)
+        if type(message) is not Media:
+            self._take(message)
+        elif self._call is not None:
+            self._call.frame(message.timestamp_ms, message.media.payload)
 
     def binary(self) -> None:
         if not self._closed:
@@ -112,10 +115,6 @@ class MediaSocket:
 
     def _take(self, message: Message) -> None:
         call = self._call
-        if type(message) is Media:
-            if call is not None:
-                call.frame(message.timestamp_ms, message.media.payload)
-            return
         if isinstance(message, Start):
             self._start(message)
             return

@@ -131,14 +131,14 @@ class Session:
             raise FrameRefused(Wrong.UNKNOWN if "$.event" in str(cause) else Wrong.MALFORMED, str(cause)) from cause
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             raise FrameRefused(Wrong.MALFORMED, str(cause)) from cause
-        self._take(message)
-        return message
-
-    def _take(self, message: Message) -> None:
         # Of all that comes, 49 in 50 are this.
         if type(message) is Media and self._stage is _Stage.STARTED and message.stream_sid == self.stream_sid:
             _check_audio(message.media)
-            return
+        else:
+            self._take(message)
+        return message
+
+    def _take(self, message: Message) -> None:
         expected = _EXPECTED[self._stage]
         if not isinstance(message, expected):
             raise FrameRefused(Wrong.UNTIMELY, f"{type(message).__name__.lower()} while {self._stage.value}")

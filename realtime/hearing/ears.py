@@ -18,8 +18,8 @@ Give = Callable[[signals.Signal], None]
 Noticed = Callable[[int, Sequence[tuple[int, float]], Sequence[vad.SpeechChange]], None]
 # A longer hole in the carrier's stamps is no lost frame; the clock then jumps with them.
 _LONGEST_GAP_MS = 2000
-# Where nobody speaks a recogniser is given its audio in pieces of this length: each costs a write of its own. Providers take up to 250.
-_QUIET_PIECE_BYTES = 200 * BYTES_PER_MS
+# Where nobody speaks audio is handed on in pieces of this length: to a recogniser each costs a write of its own. Providers take up to 250.
+_QUIET_PIECE_MS = 200
 # A recogniser that was asked for its last word and gives no sign of life for so long hangs.
 _ANSWERS_WITHIN_SECONDS = 3.0
 
@@ -52,9 +52,11 @@ class Ears:
         self._contour = Contour()
         self._began_ms = 0
         self._origin_ms: int | None = None
-        self._next_ms = 0
+        self._next_ms = self._handed_ms = 0
         self._skipped_ms = 0
         self._unsettled = Unsettled()
+        # What nobody has been handed yet, and what the recogniser alone has not.
+        self._fresh: list[bytes] = []
         self._held = bytearray()
         self._asked = 0
         self._speaking = False
@@ -106,32 +108,31 @@ class Ears:
 
     def frame(self, at_ms: int, mulaw: bytes) -> bytes:
         """A frame that begins at `at_ms`; returns what was made of it: lost ones before it as silence, repeated ones nothing."""
-        if self._origin_ms is None:
-            self._origin_ms = self._next_ms = at_ms
-        gap_ms = at_ms - self._next_ms
-        if gap_ms < 0:
-            return b""
-        if gap_ms > _LONGEST_GAP_MS:
-            self._skipped_ms += gap_ms
-        elif gap_ms:
-            mulaw = silence(gap_ms) + mulaw
-        self._next_ms = at_ms + (duration_ms(mulaw) - gap_ms if 0 < gap_ms <= _LONGEST_GAP_MS else duration_ms(mulaw))
-        if self.echo is not None:
-            self.echo.heard(self._next_ms, mulaw)
+        if at_ms != self._next_ms or self._origin_ms is None:
+            if self._origin_ms is None:
+                self._origin_ms = self._next_ms = self._handed_ms = at_ms
+            gap_ms = at_ms - self._next_ms
+            if gap_ms < 0:
+                return b""
+            if gap_ms > _LONGEST_GAP_MS:
+                self._hand_on()
+                self._skipped_ms += gap_ms
+                self._handed_ms = at_ms
+            elif gap_ms:
+                mulaw = silence(gap_ms) + mulaw
+                at_ms -= gap_ms
+        self._next_ms = at_ms + len(mulaw) // BYTES_PER_MS
+        self._fresh.append(mulaw)
         self._activity.feed(mulaw)
-        self._contour.feed(self._next_ms, mulaw)
-        self._unsettled.add(mulaw)
-        if self._streams.stream is not None:
-            self._held += mulaw
-            if not self._idle or len(self._held) >= _QUIET_PIECE_BYTES:
-                self._send_held()
+        if self._speaking or self._asked or self._words_open or self._next_ms - self._handed_ms >= _QUIET_PIECE_MS:
+            self._hand_on()
         return mulaw
 
     def finalize(self) -> None:
         """Ask the recogniser for its last word on what it was given."""
         self._asked += 1
         if self._streams.stream is not None:
-            self._send_held()
+            self._hand_on()
             self._streams.stream.finalize()
             self._expect()
 
@@ -150,6 +151,7 @@ class Ears:
         before, self._engine = self._engine, engine_of(stream, self._recogniser.name)
         lost, self._streams.lost_because = self._streams.lost_because, ""
         reason = lost or changed_because(stream, before, self._recogniser.name)
+        self._keep_fresh()
         self._began_at_ms = self._unsettled.from_ms
         audio = self._unsettled.audio()
         self._held.clear()
@@ -173,7 +175,22 @@ class Ears:
         """Whether nobody speaks and the recogniser owes nothing."""
         return not (self._speaking or self._asked or self._words_open)
 
-    def _send_held(self) -> None:
+    def _keep_fresh(self) -> None:
+        """Have what has come at hand for every question that is asked here."""
+        if self._fresh:
+            mulaw = b"".join(self._fresh)
+            self._fresh.clear()
+            if self.echo is not None:
+                self.echo.heard(self._next_ms, mulaw)
+            self._contour.feed(self._next_ms, mulaw)
+            self._unsettled.add(mulaw)
+            if self._streams.stream is not None:
+                self._held += mulaw
+
+    def _hand_on(self) -> None:
+        """The same, and give the recogniser what it has not been given."""
+        self._keep_fresh()
+        self._handed_ms = self._next_ms
         if self._held:
             self._send(bytes(self._held))
             self._held.clear()
@@ -202,6 +219,13 @@ class Ears:
         return self._contour.quiet_ms(self._call_ms(stream_ms))
 
     def _windows(self, windows: Sequence[tuple[int, float]]) -> None:
+        if self._speech is vad.SILENT and max([probability for _, probability in windows]) < self._thresholds.stop_probability:
+            # Nothing was said, and nothing begins: most of a call is this.
+            self._noticed(self._call_ms(0), windows, ())
+            if self._idle:
+                self._unsettled.quiet()
+            return
+        self._keep_fresh()
         if self.echo is not None:
             windows = [(end_ms, self._but_for_echo(self.echo, end_ms, probability)) for end_ms, probability in windows]
         self._speech, changes = vad.steps(self._speech, self._thresholds, windows, self._quiet_ms)
@@ -218,7 +242,7 @@ class Ears:
         if self._idle:
             self._unsettled.quiet()
         elif self._held:
-            self._send_held()
+            self._hand_on()
 
     def _but_for_echo(self, echo: Echo, end_ms: int, probability: float) -> float:
         """The agent's own voice is no voice of the caller's."""

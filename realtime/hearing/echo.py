@@ -81,16 +81,21 @@ class Echo:
         return self._alike(_edged(decode_float(bytes(self._heard[end - window : end]))), _edged(sent))
 
     def _alike(self, heard: Sound, sent: Sound) -> bool:
-        summed = np.concatenate(([0.0], np.cumsum(np.square(sent, dtype=np.float64))))
-        energies = np.maximum(summed[len(heard) :] - summed[: -len(heard)], _LEAST_ENERGY)
-        energy = float(np.square(heard, dtype=np.float64).sum())
+        squares = np.square(heard, dtype=np.float64)
+        energy = float(squares.sum())
         if energy <= _LEAST_ENERGY:
             return False
         last = _LAST_MS * BYTES_PER_MS
-        louder = max(energy, float(np.square(heard[-last:], dtype=np.float64).sum()) * len(heard) / last)
-        softer = louder < energies * 10 ** (-self._thresholds.below_db / 10)
+        louder = max(energy, float(squares[-last:].sum()) * len(heard) / last)
+        least = louder * 10 ** (self._thresholds.below_db / 10)
+        summed = np.cumsum(np.square(sent, dtype=np.float64))
+        if least >= max(float(summed[-1]), _LEAST_ENERGY):
+            # Too loud for an echo of all of it together: most callers are, and need no further look.
+            return False
+        summed = np.concatenate(([0.0], summed))
+        energies = np.maximum(summed[len(heard) :] - summed[: -len(heard)], _LEAST_ENERGY)
+        softer = least < energies
         if not softer.any():
-            # Too loud for an echo of anything: most callers are, and need no comparison of shapes.
             return False
         # What is compared begins with the first delay at which it could be an echo, and ends with the last.
         first, end = int(softer.argmax()), len(softer) - int(softer[::-1].argmax())

@@ -44,17 +44,19 @@ class Keeper:
         # The call's loop is between two of its steps whenever they are emptied.
         self.given = self._notes.signals.append
         self.did = self._notes.effects.append
+        self._hear = self._notes.heard.audio.append
         self._place = stretches.Place()
         self._told: SignalsKept | None = None
         self._kept: SignalsKept | None = None
         self._lost = False
+        self._heard_until_ms = 0
 
     def windows(self, origin_ms: int, windows: Sequence[tuple[int, float]], changes: Sequence[vad.SpeechChange]) -> None:
         self._notes.heard.windows.append((origin_ms, windows, changes))
 
     def heard(self, end_ms: int, mulaw: bytes) -> None:
-        self._notes.heard.audio.append(mulaw)
-        self._notes.heard.ends_ms = end_ms
+        self._hear(mulaw)
+        self._heard_until_ms = end_ms
 
     async def run(self) -> None:
         while True:
@@ -102,7 +104,7 @@ class Keeper:
         notes, heard = self._notes, self._notes.heard
         taken = stretches.Notes(
             signals=notes.signals.copy(), effects=notes.effects.copy(),
-            heard=hearing.Heard(windows=heard.windows.copy(), audio=heard.audio.copy(), ends_ms=heard.ends_ms),
+            heard=hearing.Heard(windows=heard.windows.copy(), audio=heard.audio.copy(), ends_ms=self._heard_until_ms),
         )  # fmt: skip
         for each in (notes.signals, notes.effects, heard.windows, heard.audio):
             each.clear()

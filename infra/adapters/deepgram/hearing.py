@@ -31,6 +31,9 @@ class HearingSocket(ABC):
         self._waiting_bytes = 0
         self._something = asyncio.Event()
         self._given_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._sent_at = self._loop.time()
+        self._quiet = self._loop.call_later(quiet_seconds, self._is_quiet)
         self._tasks: tuple[asyncio.Task[None], ...] = (
             asyncio.create_task(self._send(), name=f"{name} send"),
             asyncio.create_task(self._read(), name=f"{name} read"),
@@ -60,6 +63,7 @@ class HearingSocket(ABC):
 
     async def close(self) -> None:
         self._listener = None
+        self._quiet.cancel()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -79,16 +83,24 @@ class HearingSocket(ABC):
         if self._waiting:
             self._something.set()
 
+    def _is_quiet(self) -> None:
+        """Looked at once in `quiet_seconds`, not with each piece: what is sent while somebody talks moves no timer."""
+        if self._listener is None:
+            return
+        left = self._sent_at + self._quiet_seconds - self._loop.time()
+        if left <= 0:
+            self._something.set()
+            left = self._quiet_seconds
+        self._quiet = self._loop.call_later(left, self._is_quiet)
+
     async def _send(self) -> None:
         try:
             while True:
-                try:
-                    async with asyncio.timeout(self._quiet_seconds):
-                        await self._something.wait()
-                except TimeoutError:
-                    await self.keep_alive()
-                    continue
+                await self._something.wait()
                 self._something.clear()
+                self._sent_at = self._loop.time()
+                if not self._waiting:
+                    await self.keep_alive()
                 while self._waiting:
                     piece = self._waiting.popleft()
                     if piece is None:

@@ -19,6 +19,7 @@ _HOP: Final = 64
 _LENGTH: Final = 128
 _BINS: Final = 65
 _TAPS: Final = 3
+_HALF: Final = np.float32(0.5)
 _ENCODED: Final = (128, 64, 64, 128)
 _SHAPES: Final = {
     "stft.forward_basis_buffer": (2 * _BINS, 1, _LENGTH),
@@ -48,8 +49,10 @@ class Network:
         # Gates in, forget and cell, as they are kept; out comes before cell here, so that all that is squeezed lies together.
         gates = np.r_[: 2 * STATE, 3 * STATE : 4 * STATE, 2 * STATE : 3 * STATE]
         both = np.concatenate((numbers["decoder.rnn.weight_ih"], numbers["decoder.rnn.weight_hh"]), axis=1)
-        self._cell = np.ascontiguousarray(both[gates].T)
-        self._cell_bias = (numbers["decoder.rnn.bias_ih"] + numbers["decoder.rnn.bias_hh"])[gates]
+        # Half of what is to be squeezed, which changes no digit: the logistic function of x is (1 + tanh(x / 2)) / 2.
+        halves = np.repeat(np.array([0.5, 0.5, 0.5, 1.0], np.float32), STATE)
+        self._cell = np.ascontiguousarray(both[gates].T) * halves
+        self._cell_bias = (numbers["decoder.rnn.bias_ih"] + numbers["decoder.rnn.bias_hh"])[gates] * halves
         self._out, self._out_bias = numbers["decoder.decoder.2.weight"][0, :, 0], numbers["decoder.decoder.2.bias"][0]
 
     def run(self, audio: Array, states: Array) -> tuple[Array, Array]:
@@ -60,11 +63,14 @@ class Network:
         seen[:, STATE:] = states[0]
         gates = seen @ self._cell
         gates += self._cell_bias
-        squeezed = _squeezed(gates[:, : 3 * STATE])
+        np.tanh(gates, out=gates)
+        squeezed = gates[:, : 3 * STATE]
+        squeezed += 1
+        squeezed *= _HALF
         after = np.empty_like(states)
         hidden, kept = after
         np.multiply(squeezed[:, STATE : 2 * STATE], states[1], out=kept)
-        kept += squeezed[:, :STATE] * np.tanh(gates[:, 3 * STATE :])
+        kept += squeezed[:, :STATE] * gates[:, 3 * STATE :]
         np.multiply(squeezed[:, 2 * STATE :], np.tanh(kept), out=hidden)
         return _squeezed(np.maximum(hidden, 0) @ self._out + self._out_bias), after
 
@@ -112,7 +118,7 @@ def _steps(rows: Array, count: int, length: int, hop: int) -> Array:
 
 def _squeezed(values: Array) -> Array:
     """The logistic function, by one that never overflows."""
-    found: Array = np.tanh(values * np.float32(0.5))
+    found: Array = np.tanh(values * _HALF)
     found += 1
-    found *= np.float32(0.5)
+    found *= _HALF
     return found
