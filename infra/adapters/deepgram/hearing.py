@@ -98,9 +98,10 @@ class HearingSocket(ABC):
             while True:
                 await self._something.wait()
                 self._something.clear()
-                self._sent_at = self._loop.time()
-                if not self._waiting:
+                now = self._loop.time()
+                if not self._waiting and now - self._sent_at >= self._quiet_seconds:
                     await self.keep_alive()
+                self._sent_at = now
                 while self._waiting:
                     piece = self._waiting.popleft()
                     if piece is None:
