@@ -32,7 +32,7 @@ class HearingSocket(ABC):
         self._something = asyncio.Event()
         self._given_bytes = 0
         self._loop = asyncio.get_running_loop()
-        self._sent_at = self._loop.time()
+        self._sent_at, self._sign_due = self._loop.time(), False
         self._quiet = self._loop.call_later(quiet_seconds, self._is_quiet)
         self._tasks: tuple[asyncio.Task[None], ...] = (
             asyncio.create_task(self._send(), name=f"{name} send"),
@@ -89,6 +89,7 @@ class HearingSocket(ABC):
             return
         left = self._sent_at + self._quiet_seconds - self._loop.time()
         if left <= 0:
+            self._sign_due = True
             self._something.set()
             left = self._quiet_seconds
         self._quiet = self._loop.call_later(left, self._is_quiet)
@@ -98,10 +99,11 @@ class HearingSocket(ABC):
             while True:
                 await self._something.wait()
                 self._something.clear()
-                now = self._loop.time()
-                if not self._waiting and now - self._sent_at >= self._quiet_seconds:
+                if self._waiting or self._sign_due:
+                    self._sent_at = self._loop.time()
+                if self._sign_due and not self._waiting:
                     await self.keep_alive()
-                self._sent_at = now
+                self._sign_due = False
                 while self._waiting:
                     piece = self._waiting.popleft()
                     if piece is None:
