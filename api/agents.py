@@ -14,7 +14,7 @@ from api.positions import Read, Reading
 from api.preconditions import tag
 from api.problems import INVALID_REQUEST, NOT_FOUND, PRECONDITION_FAILED, At, Problem, answers, kind_of
 from api.shapes import Refers
-from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, found, page_of, proper_id, read_cursor, write_cursor
+from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, found, page_of, proper_id
 from api.writing import Write
 from commands.agent_configuration import InvalidConfiguration, canonical, read_configuration, version_hash
 from commands.agents import (
@@ -211,9 +211,9 @@ async def list_agent_versions(
     """Every version there ever was, on whatever branch, in order."""
     stream = _stream(organisation, agent_id)
     found(await read.row(rows.AGENTS, stream), "agent")
-    place = read_cursor(cursor, int)
-    entries, after = await read.entries(rows.AGENT_VERSIONS, stream, after=place[0] if place else 0, limit=limit)
-    return page_of([_version(entry) for entry in entries], None if after is None else write_cursor([after]))
+    place = read.behind(cursor)
+    entries, after = await read.entries(rows.AGENT_VERSIONS, stream, after=place or 0, limit=limit)
+    return page_of([_version(entry) for entry in entries], read.cursor(after))
 
 
 @router.get("/{agent_id}/versions/{version}", responses=answers(NOT_FOUND))

@@ -22,6 +22,7 @@ from api.problems import (
     ORGANISATION_NEEDED,
     READS_UNAVAILABLE,
     At,
+    Kind,
     Problem,
     render,
     unavailable,
@@ -62,10 +63,11 @@ CLOSES = (ENDED, KEY_CLOSED, STOPPING, INTERRUPTED, TOO_SLOW)
 
 
 class _Behind(NamedTuple):
-    """Behind which fact to begin: one's version, or what lies at or before an offset."""
+    """Behind which fact to begin: one's version, or what lies at or before an offset of a topic's partition."""
 
     version: int = 0
     offset: int = -1
+    place: tuple[str, int] | None = None
 
 
 class _Listening(NamedTuple):
@@ -109,6 +111,10 @@ async def _asked(socket: WebSocket, call_id: str) -> _Listening:
         raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
     try:
         found(await ports.rows.get(rows.CALLS, stream.tenant, stream.id), "call")
+        if behind.place is not None:
+            first = await ports.journal.stream_events(stream, limit=1)
+            if first and behind.place != (first[0].position.topic, first[0].position.partition):
+                raise _none(BAD_POSITION)
         # What the journal is read for afterwards is at least as new as this place: from here on nothing is missed.
         start = Cursor(await ports.rows.progress())
     except RowsUnavailable as cause:
@@ -121,11 +127,15 @@ def _behind(asked: Mapping[str, str]) -> _Behind:
     if after.isascii() and after.isdigit() and len(after) < 10:
         return _Behind(version=int(after))
     try:
-        return _Behind(offset=Position.parse(after[:300]).offset)
+        position = Position.parse(after[:300])
     except InvalidPosition as cause:
-        kind = BAD_POSITION if "/" in after else INVALID_REQUEST
-        detail = "is neither the version of an event nor its position"
-        raise Problem(kind, f"`after` {detail}.", errors=[At(parameter="after", detail=detail)]) from cause
+        raise _none(BAD_POSITION if "/" in after else INVALID_REQUEST) from cause
+    return _Behind(offset=position.offset, place=(position.topic, position.partition))
+
+
+def _none(kind: Kind) -> Problem:
+    detail = "is neither the version nor the position of an event of this call"
+    return Problem(kind, f"`after` {detail}.", errors=[At(parameter="after", detail=detail)])
 
 
 async def _told(listening: _Listening) -> Close | None:

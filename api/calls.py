@@ -15,7 +15,7 @@ from api.problems import NOT_FOUND, PRECONDITION_FAILED, READS_UNAVAILABLE, answ
 from api.ranges import wanted_of
 from api.sealing import CALLER, in_clear, opened
 from api.shapes import Refers
-from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of, proper_id, read_cursor, write_cursor
+from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of, proper_id
 from api.writing import Write
 from commands.calls.deciding import CALLS
 from commands.calls.orders import NoteListening, OrderHangUp, OrderHold, OrderHoldEnd, OrderRecordingStop, OrderTransfer
@@ -196,9 +196,9 @@ async def get_timeline(
     """What happened in a call, in order, with the words."""
     stream = _stream(organisation, call_id)
     found(await read.row(rows.CALLS, stream), "call")
-    place = read_cursor(cursor, int)
-    entries, after = await read.entries(rows.CALL_TIMELINE, stream, after=place[0] if place else 0, limit=limit)
-    return page_of([_entry(ports.keyring, entry) for entry in entries], None if after is None else write_cursor([after]))
+    place = read.behind(cursor)
+    entries, after = await read.entries(rows.CALL_TIMELINE, stream, after=place or 0, limit=limit)
+    return page_of([_entry(ports.keyring, entry) for entry in entries], read.cursor(after))
 
 
 @router.get("/{call_id}/events", responses=answers(NOT_FOUND))
@@ -212,11 +212,11 @@ async def get_events(
 ) -> Page[RecordedFact]:
     """The call's facts as they stand on the log, in order, each with its position."""
     stream = _stream(organisation, call_id)
-    place = read_cursor(cursor, int)
-    facts, after = await read.facts(stream, after=place[0] if place else 0, limit=limit)
+    place = read.behind(cursor)
+    facts, after = await read.facts(stream, after=place or 0, limit=limit)
     if not facts and place is None:
         found(None, "call")
-    return page_of([_fact(ports.keyring, each) for each in facts], None if after is None else write_cursor([after]))
+    return page_of([_fact(ports.keyring, each) for each in facts], read.cursor(after))
 
 
 _SOUND = {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}

@@ -9,7 +9,7 @@ from fastapi import Depends, Query, Request, Response
 from api.past import AsOf, Past, past
 from api.ports import Ports
 from api.problems import BAD_POSITION, At, Problem
-from api.wire import foreign_cursor, is_one_line
+from api.wire import bound, foreign_cursor, is_one_line, read_place, unbound, write_place
 from events.positions import InvalidPosition, Position
 from events.recorded import Recorded
 from events.registry import Fact
@@ -35,9 +35,13 @@ MinPosition = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The read models, for one request. Every method raises what the queries raise, which `problems` answers."""
+    """The read models, for one request. Every method raises what the queries raise, which `problems` answers.
+
+    Cursors belong to the list at `path`, and are refused by every other.
+    """
 
     ports: Ports
+    path: str
     past: Past | None = None
 
     async def row(self, table: Table[R], stream: StreamId, *, organisation: str | None = None) -> R | None:
@@ -52,6 +56,7 @@ class Reading:
         """Rows of an organisation (None: of all), and the cursor of the next page. `where` leaves out what is None."""
         equal = {column: value for column, value in where.items() if value is not None}
         if cursor is not None:
+            cursor = unbound(self.path, cursor)
             _must_be_ours(cursor)
         if self.past is not None:
             after = None if cursor is None else read_cursor(cursor)[0]
@@ -60,7 +65,16 @@ class Reading:
             rows = await self.ports.rows.find(
                 table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
             )
-        return rows[:limit], cursor_of(rows[limit - 1]) if len(rows) > limit else None
+        return rows[:limit], bound(self.path, cursor_of(rows[limit - 1])) if len(rows) > limit else None
+
+    def behind(self, cursor: str | None) -> int | None:
+        """The number in a list of numbered things behind which a page begins; None: the list begins. Raises Problem."""
+        place = None if cursor is None else read_place(unbound(self.path, cursor), int)
+        return None if place is None else int(place[0])
+
+    def cursor(self, behind: int | None) -> str | None:
+        """That of the page which begins behind a number, so that `behind` gives it back."""
+        return None if behind is None else bound(self.path, write_place([behind]))
 
     async def entries(self, series: Series[E], stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[E], int | None]:
         """Entries of the facts behind a version, and the version behind which the next page begins."""
@@ -112,7 +126,7 @@ async def reading(request: Request, response: Response, min_position: MinPositio
     if not await ports.rows.wait_for(positions, _WAIT_SECONDS):
         response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'
     # Afterwards: what was waited for may be the very place that is asked about.
-    return Reading(ports=ports, past=None if as_of is None else await past(ports, response, as_of))
+    return Reading(ports=ports, path=request.scope["path"], past=None if as_of is None else await past(ports, response, as_of))
 
 
 def _position(text: str, topics: Collection[str]) -> Position:

@@ -11,7 +11,7 @@ from api.calls import CallId, Latency, Spent
 from api.positions import Read, Reading
 from api.problems import NOT_FOUND, answers
 from api.sealing import in_clear
-from api.wire import Cursor, Limit, Page, Wire, Wired, found, page_of, proper_id, read_cursor, write_cursor
+from api.wire import Cursor, Limit, Page, Wire, Wired, found, page_of, proper_id
 from events.calls.talking import Evidence
 from events.streams import StreamId
 from projections import calls as rows
@@ -74,11 +74,11 @@ async def list_turns(
     """The turns of a call, in order: who said what, which tools were asked, how quickly it was answered."""
     stream = StreamId(organisation, "calls", proper_id(call_id, "call_", "call"))
     found(await read.row(rows.CALLS, stream), "call")
-    place = read_cursor(cursor, int)
+    place = read.behind(cursor)
     by_turn = await _by_turn(read, stream)
-    numbers = sorted(number for number in by_turn if place is None or number > place[0])
+    numbers = sorted(number for number in by_turn if place is None or number > place)
     told = [_turn(number, [_clear(ports.keyring, each) for each in by_turn[number]]) for number in numbers[:limit]]
-    return page_of(told, write_cursor([numbers[limit - 1]]) if len(numbers) > limit else None)
+    return page_of(told, read.cursor(numbers[limit - 1] if len(numbers) > limit else None))
 
 
 async def _by_turn(read: Reading, stream: StreamId) -> Mapping[int, list[rows.TimelineEntry]]:

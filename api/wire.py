@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from api.problems import BAD_CURSOR, NOT_FOUND, At, Problem
 
 T = TypeVar("T")
 LARGEST_PAGE = 100
+_MARK = 8
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_IN_PARAGRAPHS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # ISO 4217: currencies whose minor unit is not a hundredth.
@@ -79,12 +81,12 @@ def page_of(entries: Sequence[T], cursor: str | None) -> Page[T]:
     return Page(data=list(entries), has_more=cursor is not None, next_cursor=cursor)
 
 
-def write_cursor(place: Sequence[object]) -> str:
+def write_place(place: Sequence[object]) -> str:
     """Opaque to clients: the JSON of a place in a list."""
     return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def read_cursor(text: str | None, *kinds: type) -> tuple[Any, ...] | None:
+def read_place(text: str | None, *kinds: type) -> tuple[Any, ...] | None:
     """The place that a cursor of ours names. Raises Problem for another list's, or for none of ours."""
     if text is None:
         return None
@@ -95,6 +97,19 @@ def read_cursor(text: str | None, *kinds: type) -> tuple[Any, ...] | None:
     if not isinstance(place, list) or [type(part) for part in place] != list(kinds) or not all(map(_storable, place)):
         raise foreign_cursor()
     return tuple(place)
+
+
+def bound(path: str, cursor: str) -> str:
+    """A cursor that only the list at a path (not percent-encoded) takes. Whose list it is plays no part: each sees their own."""
+    digest = hashlib.blake2b(path.encode(), digest_size=_MARK * 3 // 4).digest()
+    return base64.urlsafe_b64encode(digest).decode() + cursor
+
+
+def unbound(path: str, cursor: str) -> str:
+    """What was bound. Raises Problem for another list's, or for none of ours."""
+    if cursor != bound(path, cursor[_MARK:]):
+        raise foreign_cursor()
+    return cursor[_MARK:]
 
 
 def _storable(part: object) -> bool:
@@ -108,7 +123,9 @@ def is_one_line(text: str) -> bool:
 
 def foreign_cursor() -> Problem:
     """400: the cursor is none of ours, or another list's."""
-    return Problem(BAD_CURSOR, BAD_CURSOR.meaning, errors=[At(parameter="cursor", detail="is not one that we gave")])
+    return Problem(
+        BAD_CURSOR, BAD_CURSOR.meaning, errors=[At(parameter="cursor", detail="is not one that this list gave; begin without it")]
+    )
 
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="How many at most.")]

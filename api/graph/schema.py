@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import strawberry
 from graphql import GraphQLError
@@ -17,7 +17,7 @@ from api import agents, calls, consents, environments, flags, numbers, organisat
 from api.graph.costs import LARGEST_PAGE, PAGE
 from api.graph.deriving import SCALARS, derived
 from api.sealing import CALLER
-from api.wire import write_cursor
+from api.wire import bound, write_place
 from api.within import Answer, Asker, Within
 from events.sealing import KeyRing
 from events.streams import PLATFORM
@@ -108,7 +108,7 @@ def _number_place(asked: Asked, thing: Mapping[str, Any]) -> str:
 
 
 def _version_place(_asked: Asked, thing: Mapping[str, Any]) -> str:
-    return write_cursor([thing["version"]])
+    return write_place([thing["version"]])
 
 
 def _row(row_id: str, tenant: str) -> Any:
@@ -121,7 +121,7 @@ async def connected(info: Info[Asked, None], path: str, place: Place, first: int
         raise GraphQLError(f"first is between 1 and {LARGEST_PAGE}", extensions={"code": "invalid-request"})
     asked = info.context
     page = must_be_well(await asked.ask(path, limit=first, cursor=after, **query)).document
-    edges = [Edge(node=thing, cursor=place(asked, thing)) for thing in page["data"]]
+    edges = [Edge(node=thing, cursor=bound(unquote(path), place(asked, thing))) for thing in page["data"]]
     return Connection(
         edges=edges,
         page_info=PageInfo(

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from api.wire import bound
 from tests.api.asking import refusal, seen
 from tests.api.platform import Tenant
 
@@ -127,6 +128,13 @@ class TestPublishAgentVersion:
 
     async def test_refuses_cursors_that_no_list_gave(self, tenant: Tenant) -> None:
         made = await tenant.api.post("/v1/agents", json={"name": "Ann"})
-        for cursor in ("W10", "WzFd0", "WyJhIl0", "Wy0xXQ", "WzFlMzBd", "WzEwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDBd"):
-            answer = await tenant.api.get(f"{made.headers['Location']}/versions", params={"cursor": cursor, **seen(made)})
+        path = f"{made.headers['Location']}/versions"
+        for place in ("W10", "WzFd0", "WyJhIl0", "Wy0xXQ", "WzFlMzBd", "WzEwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDBd"):
+            answer = await tenant.api.get(path, params={"cursor": bound(path, place), **seen(made)})
             assert refusal(answer) == (400, "bad-cursor")
+
+    async def test_refuses_the_cursor_of_another_agent(self, tenant: Tenant) -> None:
+        agent, other = await agent_of(tenant), await agent_of(tenant)
+        every = [await published(tenant, agent, CONFIGURATION.replace("2.1.0", label)) for label in ("2.1.0", "2.2.0")]
+        given = (await tenant.api.get(f"/v1/agents/{agent}/versions", params={"limit": "1", **seen(*every)})).json()["next_cursor"]
+        assert refusal(await tenant.api.get(f"/v1/agents/{other}/versions", params={"cursor": given})) == (400, "bad-cursor")

@@ -87,6 +87,11 @@ class TestFollowCall:
         stream = await ringing(running, tenant)
         assert (await refused(running, tenant.key, stream.id, after=after))[1] == code
 
+    async def test_refuses_a_position_of_something_else(self, running: Platform, tenant: Tenant) -> None:
+        stream = await ringing(running, tenant)
+        flag = await tenant.api.put("/v1/flags/often", json={"enabled": True, "variant": "on"})
+        assert (await refused(running, tenant.key, stream.id, after=flag.headers["Aybiza-Position"]))[1] == "bad-position"
+
     async def test_tells_the_whole_call_and_closes_when_it_ends(self, running: Platform, tenant: Tenant) -> None:
         stream = await ringing(running, tenant)
         async with listening(running, tenant.key, stream.id) as socket:

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from api.wire import bound
 from tests.api.asking import refusal, seen
 from tests.api.platform import Tenant
 
@@ -57,7 +58,17 @@ class TestListFlags:
 
     async def test_refuses_a_cursor_of_nobody(self, tenant: Tenant) -> None:
         for cursor in ("!!", "AAAA", "AC8A", "é"):
-            assert refusal(await tenant.api.get("/v1/flags", params={"cursor": cursor})) == (400, "bad-cursor")
+            for given in (cursor, bound("/v1/flags", cursor)):
+                assert refusal(await tenant.api.get("/v1/flags", params={"cursor": given})) == (400, "bad-cursor")
+
+    async def test_refuses_a_cursor_of_another_list(self, tenant: Tenant) -> None:
+        flags = [await tenant.api.put(f"/v1/flags/{name}", json=ON) for name in ("b", "d")]
+        given = (await tenant.api.get("/v1/flags", params={"limit": "1", **seen(*flags)})).json()["next_cursor"]
+        assert (await tenant.api.get("/v1/flags", params={"cursor": given})).status_code == 200
+        for path in ("agents", "calls", "numbers", "webhooks", "environments", "operations", "memberships", "usage"):
+            answer = await tenant.api.get(f"/v1/{path}", params={"cursor": given})
+            assert refusal(answer) == (400, "bad-cursor"), path
+            assert "begin" in answer.json()["errors"][0]["detail"]
 
     async def test_refuses_a_position_of_nobody(self, tenant: Tenant) -> None:
         for position in ("latest", f"elsewhere/0/1/1/{'0' * 32}"):

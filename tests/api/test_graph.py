@@ -10,6 +10,7 @@ import pytest
 from graphql import get_introspection_query
 
 from api.graph.costs import MOST_COSTLY
+from api.wire import bound, unbound
 from commands.calls.deciding import CALLS
 from commands.calls.orders import AnswerCall, ReceiveCall
 from events.streams import StreamId
@@ -111,6 +112,12 @@ class TestGraph:
             behind_first = (await data(tenant.api, query, after=page["edges"][0]["cursor"]))[name]
             assert behind_first["edges"][0] == page["edges"][1], name
 
+    async def test_takes_no_place_of_another_list(self, running: Platform, tenant: Tenant, unique: str) -> None:
+        await fill(running, tenant, unique)
+        mine = (await data(tenant.api, "{ flags(first: 1) { pageInfo { endCursor } } }"))["flags"]["pageInfo"]["endCursor"]
+        query = "query ($after: String) { agents(first: 1, after: $after) { nodes { id } } }"
+        assert codes(await asked(tenant.api, query, after=mine)) == ["bad-cursor"]
+
     async def test_may_what_its_key_may_field_by_field(self, running: Platform, tenant: Tenant) -> None:
         path = f"/v1/organisations/{tenant.id}/api-keys"
         issued = (await tenant.api.post(path, json={"label": "flags", "scopes": ["flags:read"]})).json()
@@ -191,14 +198,18 @@ class TestAnotherOrganisation:
         self, running: Platform, tenant: Tenant, stranger: Tenant, unique: str
     ) -> None:
         call_id, agent_id = await fill(running, tenant, unique)
-        query = """query ($call: String!, $agent: String!, $org: String!, $node: ID!, $after: String) {
+        query = """query ($call: String!, $agent: String!, $org: String!, $node: ID!) {
             call(id: $call) { id agent { id } timeline { nodes { kind } } events { nodes { data } } usage { total { amount } } }
             agent(id: $agent) { id name } organisation(id: $org) { id name } node(id: $node) { nodeId ... on Call { caller } }
         }"""  # fmt: skip
         lists = " ".join(f"{name}(first: 50) {{ nodes {{ nodeId }} edges {{ cursor }} }}" for name in CONNECTIONS if name != "usages")
-        cursors = " ".join(f"c{name}: {name}(first: 50, after: $after) {{ nodes {{ nodeId }} }}" for name in ("calls", "agents", "flags"))
         mine = (await data(tenant.api, "{ calls(first: 1) { pageInfo { endCursor } } }"))["calls"]["pageInfo"]["endCursor"]
-        variables = {"call": call_id, "agent": agent_id, "org": tenant.id, "node": f"calls/{call_id}", "after": mine}
+        place = unbound("/v1/calls", mine)
+        cursors = " ".join(
+            f'c{name}: {name}(first: 50, after: "{bound(f"/v1/{name}", place)}") {{ nodes {{ nodeId }} }}'
+            for name in ("calls", "agents", "flags")
+        )
+        variables = {"call": call_id, "agent": agent_id, "org": tenant.id, "node": f"calls/{call_id}"}
         marks = re.compile(rf"{call_id}|{agent_id}|{tenant.id}|Agent \d|\+1415")
         whole = query[: query.rindex("}")]
         told = [await asked(api, f"{whole} {lists} {cursors} }}", **variables) for api in (stranger.api, tenant.api)]

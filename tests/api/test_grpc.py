@@ -18,6 +18,7 @@ from grpc_status import rpc_status
 from grpc_tools import protoc
 
 from api.app import create_app
+from api.wire import bound, unbound
 from infra.adapters.rpc.certificate import CertificateUnusable, InClear, ServerCertificate, guarded
 from infra.adapters.rpc.messages import PACKAGE, SERVICES, message, service
 from infra.adapters.rpc.serving import serving_grpc
@@ -169,7 +170,10 @@ class TestAnotherOrganisation:
         position = last.headers["Aybiza-Position"]
         cursor = (await ask(channel, tenant.key, "Agents/ListAgents", limit=1, min_position=[position])).next_cursor
         for key, found in ((stranger.key, False), (tenant.key, True)):
-            lists = [await ask(channel, key, f"{room}/List{room}", cursor=cursor) for room in ("Agents", "Calls", "Flags", "Numbers")]
+            lists = [
+                await ask(channel, key, f"{room}/List{room}", cursor=bound(f"/v1/{room.lower()}", unbound("/v1/agents", cursor)))
+                for room in ("Agents", "Calls", "Flags", "Numbers")
+            ]
             lists += [await ask(channel, key, f"{room}/List{room}") for room in ("Agents", "Calls", "Flags", "Numbers")]
             said = " ".join(map(str, lists))
             assert [mark in said for mark in (stream.id, "secret", "Mine")] == [found] * 3

@@ -20,6 +20,7 @@ from schemathesis.core.result import Ok
 
 from api.scopes import SCOPES, needed
 from api.tokens import Claims, sign
+from api.wire import bound, unbound
 from commands.calls.deciding import CALLS
 from commands.calls.orders import AnswerCall, ReceiveCall
 from events.recorded import Recorded
@@ -346,13 +347,21 @@ class TestKeys:
     async def test_get_nowhere_with_the_cursor_of_another_organisation(
         self, running: Platform, stranger: Tenant, belongings: Belongings
     ) -> None:
+        answered: list[int] = []
+
         def examine(case: Case, send: Callable[..., Answer]) -> None:
             if case.method.upper() == "GET":
-                answer = send(belongings.ids, cursor=belongings.cursor)
+                # A place of another's, in a list that takes it.
+                path = case.operation.path.format(**{name: belongings.ids[name] for name in case.path_parameters or {}})
+                cursor = bound(path, unbound("/v1/agents", belongings.cursor))
+                answer = send(belongings.ids, cursor=cursor)
+                answered.append(answer.status_code)
                 said = told(answer, belongings.ids if case.path_parameters else {})
                 assert not [mark for mark in belongings.marks if mark in said], case.operation.path
 
         await ask(running, stranger.key, examine)
+        # Lists of one's own do begin there.
+        assert answered.count(200) > 8
 
 
 OWN = "/v1/people/me"

@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api.app import create_app
+from api.wire import bound, unbound
 from infra.adapters.rpc.messages import PACKAGE, SERVICES, message, service
 from infra.adapters.rpc.serving import serving_grpc
 from infra.local.stack import Addresses
@@ -22,6 +23,7 @@ from tests.api.test_isolation import NOWHERE, Belongings, belongings, careless
 __all__ = ["belongings"]
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 LISTS = ("agents", "numbers", "callers", "calls", "flags", "environments", "webhooks", "usages")
+PATHS = {"callers": "/v1/consents", "usages": "/v1/usage", "ListTimeline": "/v1/calls/{call_id}/timeline"}
 NODES = {
     "agents": "agent_id", "calls": "call_id", "consents": "caller", "environments": "name", "flags": "name", "numbers": "number",
     "organisations": "organisation_id", "webhooks": "webhook_id",
@@ -41,7 +43,11 @@ def query(ids: dict[str, str], cursor: str) -> str:
         f'call(id: "{ids["call_id"]}") {{ caller }} agent(id: "{ids["agent_id"]}") {{ name }} flag(id: "{ids["name"]}") {{ description }}'
     )
     lists = " ".join(f"{name}(first: 9) {{ nodes {{ __typename {_marked(name)} }} edges {{ cursor }} }}" for name in LISTS)
-    behind = " ".join(f'b_{name}: {name}(first: 5, after: "{cursor}") {{ nodes {{ {_marked(name)} }} }}' for name in LISTS)
+    place = unbound("/v1/agents", cursor)
+    behind = " ".join(
+        f'b_{name}: {name}(first: 5, after: "{bound(PATHS.get(name, f"/v1/{name}"), place)}") {{ nodes {{ {_marked(name)} }} }}'
+        for name in LISTS
+    )
     return f"{{ {nodes} {named} {lists} {behind} }}"
 
 
@@ -73,7 +79,10 @@ async def by_grpc(platform: Platform, key: str | None, ids: dict[str, str], curs
             stub = channel.unary_unary(
                 f"/{name}/{method.name}", request_serializer=takes.SerializeToString, response_deserializer=gives.FromString
             )  # fmt: skip
-            for more in [{}, {"cursor": cursor}] if "cursor" in takes.DESCRIPTOR.fields_by_name else [{}]:
+            path = PATHS.get(method.name, "/v1/" + method.name.removeprefix("List").lower()).format(**ids)
+            for more in (
+                [{}, {"cursor": bound(path, unbound("/v1/agents", cursor))}] if "cursor" in takes.DESCRIPTOR.fields_by_name else [{}]
+            ):
                 given = {"id": ids[ids_of[method.name]]} if method.name in ids_of else {}
                 metadata = [] if key is None else [("authorization", f"Bearer {key}")]
                 try:
