@@ -13,7 +13,6 @@ from api.auth import ON_BEHALF, Caller, permit, recognise
 from api.limiter import Limiter
 from api.ports import Ports
 from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
-from api.scopes import is_reading
 from api.trace import HEADER, begin, trace_of
 from api.within import WITHIN, Asker
 from projections.queries import EVERYBODY, asked_for
@@ -40,7 +39,7 @@ class Gate:
     def __init__(self, app: ASGIApp, *, ports: Ports) -> None:
         self._app = app
         self._ports = ports
-        self._limiter = Limiter(ports.limits, ports.reads, ports.writes, time.monotonic)
+        self._limiter = Limiter(ports.limits, (ports.reads, ports.writes, ports.dear), time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -86,7 +85,7 @@ class Gate:
                 if not views:
                     permit(who, scope["method"], scope["path"])
                 asked_for.set(EVERYBODY if who.is_operator else who.organisation_id or "")
-                standing = await self._limiter.admit(who.actor, reading=views or is_reading(scope["method"]))
+                standing = await self._limiter.admit(who.actor, scope["method"], scope["path"], scope["query_string"])
                 admitted = who.actor
             body = await _whole_body(headers, receive)
         except Problem as problem:
@@ -121,7 +120,7 @@ class Gate:
                 who = scope["state"]["caller"] = self._caller(headers, scope.get("subprotocols", ()))
                 permit(who, "GET", scope["path"])
                 asked_for.set(EVERYBODY if who.is_operator else who.organisation_id or "")
-                await self._limiter.admit(who.actor, reading=True)
+                await self._limiter.admit(who.actor, "GET", scope["path"])
                 self._limiter.leave(who.actor)
         except Problem as problem:
             await _refusal(scope, problem)(scope, receive, send)

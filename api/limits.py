@@ -1,10 +1,13 @@
-"""How much a key may ask: a quota per window for reading and for changing, and how it is counted."""
+"""How much a key may ask: a quota per window for each class of routes, so much at once, and how it is counted."""
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+from urllib.parse import unquote_to_bytes
+
+from api.scopes import is_reading
 
 _REMEMBERED = 10_000
 
@@ -20,6 +23,12 @@ class Policy:
 
 READS = Policy(name="reads", quota=12_000, window_seconds=60)
 WRITES = Policy(name="writes", quota=3_000, window_seconds=60)
+DEAR = Policy(name="dear", quota=1_200, window_seconds=60)
+"""For what costs many times what others do: what is made, searched, explained or counted anew, and the past, folded from the journal."""
+DEAR_ROUTES = ("/graphql", "/v1/access", "/v1/analytics", "/v1/exports", "/v1/lookup")
+_THE_PAST = b"as-of="
+MOST_AT_ONCE = 64
+"""Requests of one key that are answered at once, in all processes together."""
 SIGN_INS = (
     Policy(name="sign-ins", quota=10, window_seconds=300),
     Policy(name="sign-ins-hour", quota=20, window_seconds=3600),
@@ -35,23 +44,59 @@ SIGN_INS_FROM_ONE = Policy(name="sign-ins-from-one", quota=100, window_seconds=3
 class Standing(NamedTuple):
     """How a key stands after a request: what remains of the quota, and in how many seconds it is whole again.
 
-    `wait_seconds`: 0 where the request may pass, else how long until one may.
+    `wait_seconds`: 0 where the request may pass, else how long until one may. `free`: how many more may be answered at once; below 0
+    where this one may not.
     """
 
     remaining: int
     whole_in_seconds: float
     wait_seconds: float
+    free: int = 0
 
 
 class LimitsAway(Exception):
     """Nobody can say how much a key has asked."""
 
 
+class AtOnce:
+    """How many requests of each key this process is answering."""
+
+    def __init__(self) -> None:
+        self._count: Counter[str] = Counter()
+        self.left: set[str] = set()
+        """Of whom requests have ended since this was last emptied."""
+
+    # A Counter answers 0 for whom it does not know, without remembering them.
+    def __getitem__(self, who: str) -> int:
+        return self._count[who]
+
+    def keys(self) -> Collection[str]:
+        return self._count.keys()
+
+    def enter(self, who: str) -> int:
+        """How many there are with this one."""
+        self._count[who] += 1
+        return self._count[who]
+
+    def leave(self, who: str) -> None:
+        self._count[who] -= 1
+        if not self._count[who]:
+            del self._count[who]
+        self.left.add(who)
+
+
 class Limits(Protocol):
     """What keys have asked, counted over all processes."""
 
-    async def take(self, policy: Policy, who: str) -> Standing:
-        """Count one request, unless it must wait. Raises LimitsAway, in a fraction of a second."""
+    @property
+    def at_once(self) -> AtOnce:
+        """What this process is answering; whoever is counted with `most_at_once` has entered there."""
+
+    async def take(self, policy: Policy, who: str, most_at_once: int = 0) -> Standing:
+        """Count one request, unless it must wait. Raises LimitsAway, in a fraction of a second.
+
+        `most_at_once`: of those that all processes are answering for `who`, this one among them; 0 asks nothing of that.
+        """
 
 
 class ProcessLimits:
@@ -59,10 +104,13 @@ class ProcessLimits:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
+        self.at_once = AtOnce()
         self._whole_at: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    async def take(self, policy: Policy, who: str) -> Standing:
-        return self.count(policy, who)
+    async def take(self, policy: Policy, who: str, most_at_once: int = 0) -> Standing:
+        free = most_at_once - self.at_once[who]
+        self.at_once.left.clear()
+        return Standing(0, 0.0, 0.0, free) if most_at_once and free < 0 else self.count(policy, who)._replace(free=free)
 
     def count(self, policy: Policy, who: str) -> Standing:
         """As `take`, at once."""
@@ -72,6 +120,17 @@ class ProcessLimits:
         if len(self._whole_at) > _REMEMBERED:
             self._whole_at.popitem(last=False)
         return standing
+
+
+def is_dear(path: str, query: bytes) -> bool:
+    """Whether a request is of the class that has a quota of its own."""
+    plain = unquote_to_bytes(query) if b"%" in query else query
+    return path.startswith(DEAR_ROUTES) or _THE_PAST in plain
+
+
+def changes(method: str, path: str) -> bool:
+    """Whether a request may change something; a question that GraphQL is sent does not."""
+    return path != "/graphql" and not is_reading(method)
 
 
 def taken(policy: Policy, now: float, whole_at: float) -> tuple[Standing, float]:

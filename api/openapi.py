@@ -26,7 +26,8 @@ Voice agents that answer the phone, where everything that happens is an event on
 * **Versions.** A key is answered in the date version of its making; `Aybiza-Version` names another. What is on its way out says so in
   `Deprecation` and `Sunset`.
 * **Problems** are `application/problem+json` (RFC 9457); `code` is permanent, and `type` leads to its page.
-* **Limits.** `RateLimit` and `RateLimit-Policy` say how the key stands; 429 has a `Retry-After`.
+* **Limits.** A key has a quota for reads, one for writes and one for what is dear (GraphQL, searches, explanations, analytics, exports,
+  the past), and so many requests that are answered at once. `RateLimit` and `RateLimit-Policy` tell the tightest; 429 has a `Retry-After`.
 * **Money** is in minor units, as a decimal string with its currency. **Times** are RFC 3339, UTC.
 """
 TAGS = [

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from api.last_use import LastUse
-from api.limits import READS, SIGN_INS, SIGN_INS_FROM_ONE, SIGN_INS_TO_ONE, WRITES, Limits, Policy, ProcessLimits
+from api.limits import DEAR, READS, SIGN_INS, SIGN_INS_FROM_ONE, SIGN_INS_TO_ONE, WRITES, Limits, Policy, ProcessLimits
 from api.versions import Versions
 from commands.dispatch import Dispatch
 from events.positions import Position
@@ -122,7 +122,7 @@ Draw: TypeAlias = Callable[[int], bytes]
 class Ports:
     """All that `create_app` is wired with. `operator_key_hash`: SHA-256 of the operator's whole key; None: there is none.
 
-    `limits` counts what each key asks, within the quotas `reads` and `writes`. `topics`: those from which the read models are made.
+    `limits` counts what each key asks, within the quotas `reads`, `writes` and `dear`. `topics`: those from which the read models are made.
     `webhooks_private`: whether webhooks may be sent in clear, and to one's own network. `graph_queries`: by their SHA-256, those alone
     that the GraphQL view answers; None: all.
     `access` is held in memory as `api_keys` is. Without `passwords` nobody signs in by one.
@@ -145,6 +145,7 @@ class Ports:
     limits: Limits = field(default_factory=lambda: ProcessLimits(time.monotonic))
     reads: Policy = READS
     writes: Policy = WRITES
+    dear: Policy = DEAR
     webhooks_private: bool = False
     sign_ins: Sequence[Policy] = SIGN_INS
     sign_ins_to_one: Policy = SIGN_INS_TO_ONE

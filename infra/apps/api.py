@@ -73,20 +73,21 @@ async def running(settings: Settings, services: Addresses, installation: Install
 async def opened_ports(
     footing: Footing, dispatch: Dispatch, models: ReadModels, directory: Directory, feed: Feed, health: Health
 ) -> AsyncIterator[Ports]:
-    """What the API is wired with. When keys were last used is written within."""
+    """What the API is wired with. When keys were last used is written within, and what is answered at once."""
     installation, passwords = footing.installation, Argon2Passwords()
+    limits = RedisLimits(models.stores.redis, prefix=models.stores.prefix)
     ports = Ports(
         dispatch=dispatch, rows=models.guarded_rows, journal=models.guarded_journal, api_keys=directory, keyring=installation.key_ring,
         recordings=recordings_of(footing, models),
         exports=StoredExports(store=footing.objects.exports, keyring=installation.key_ring),
         feed=feed, health=health, webhook_addresses=LookedUp(), clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
-        limits=RedisLimits(models.stores.redis, prefix=models.stores.prefix), webhooks_private=footing.settings.webhooks_private,
+        limits=limits, webhooks_private=footing.settings.webhooks_private,
         access=directory.access, passwords=passwords,
         graph_queries=listed_queries(footing.settings.graph_queries_file),
     )  # fmt: skip
     with closing(passwords):
-        async with alongside({"last use of keys": lambda: ports.last_use.run(dispatch)}):
+        async with alongside({"last use of keys": lambda: ports.last_use.run(dispatch), "what is answered at once": limits.run}):
             yield ports
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.limiter import MOST_AT_ONCE
+from api.limits import MOST_AT_ONCE
 from tests.api.asking import refusal
 from tests.api.platform import Platform, Tenant
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.limiter import Limiter
-from api.limits import SIGN_INS, Limits, LimitsAway, Policy, ProcessLimits, Standing
+from api.limits import DEAR_ROUTES, SIGN_INS, AtOnce, Limits, LimitsAway, Policy, ProcessLimits, Standing
 from api.problems import Problem
 from infra.adapters import redis_limits
 from infra.adapters.redis import connected
@@ -20,6 +20,7 @@ from tests.api.asking import refusal
 from tests.api.platform import Platform, Tenant, served
 
 TEN = Policy(name="writes", quota=10, window_seconds=3600)
+READ, WRITE = ("GET", "/v1/flags"), ("PUT", "/v1/flags/often")
 
 
 class Clock:
@@ -77,6 +78,55 @@ class TestLimits:
         assert sum(task.result().wait_seconds == 0 for task in asked) == 10
 
 
+class TestAtOnce:
+    """Two processes, one Redis."""
+
+    @pytest.fixture(autouse=True)
+    def patient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(redis_limits, "_SECONDS", 20.0)
+
+    async def test_is_counted_over_all_processes(self, redis_url: str, redis_prefix: str) -> None:
+        async with connected(redis_url) as client:
+            here, there = (RedisLimits(client, prefix=redis_prefix) for _ in range(2))
+            assert [await entered(each) for each in (here, there, here, there)] == [2, 1, 0, -1]
+            there.at_once.leave("key")
+            # Of whom another was refused there is as many as before.
+            assert await entered(here) == -1
+            here.at_once.leave("key")
+            here.at_once.leave("key")
+            # The other hears of it from the next request, or from the report.
+            assert await entered(there) == -1
+            there.at_once.leave("key")
+            await here.report(["key"])
+            assert await entered(there) == 0
+
+    async def test_is_forgotten_of_a_process_that_is_no_more(
+        self, redis_url: str, redis_prefix: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with connected(redis_url) as client:
+            here, dead = (RedisLimits(client, prefix=redis_prefix) for _ in range(2))
+            assert [await entered(each) for each in (dead, dead, dead, here)] == [2, 1, 0, -1]
+            here.at_once.leave("key")
+            monkeypatch.setattr(redis_limits, "_LEASE", "1")
+            await dead.report(["key"])
+            assert await entered(here) == 2
+
+    async def test_counts_what_is_asked_at_once_whatever_arrives_first(self, redis_url: str, redis_prefix: str) -> None:
+        async with connected(redis_url) as client:
+            here = RedisLimits(client, prefix=redis_prefix)
+            other = RedisLimits(client, prefix=redis_prefix)
+            async with asyncio.TaskGroup() as tasks:
+                asked = [tasks.create_task(entered(here, most=20)) for _ in range(12)]
+            assert min(task.result() for task in asked) >= 8
+            assert await entered(other, most=20) == 7
+
+
+async def entered(limits: RedisLimits, most: int = 3) -> int:
+    """How many more may be answered at once beside one that came."""
+    limits.at_once.enter("key")
+    return (await limits.take(replace(TEN, quota=1000), "key", most)).free
+
+
 @given(st.lists(st.floats(0, 100), max_size=60), st.integers(1, 20))
 def test_no_window_ever_passes_more_than_a_quota_beside_what_was_given_back(pauses: list[float], quota: int) -> None:
     clock, policy = Clock(), Policy(name="writes", quota=quota, window_seconds=60)
@@ -96,8 +146,9 @@ class Away:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.at_once = AtOnce()
 
-    async def take(self, policy: Policy, who: str) -> Standing:
+    async def take(self, policy: Policy, who: str, most_at_once: int = 0) -> Standing:
         self.asked += 1
         raise LimitsAway("Redis is away")
 
@@ -105,38 +156,68 @@ class Away:
 class TestLimiter:
     async def test_lets_reads_pass_while_nobody_counts_and_changes_in_part(self) -> None:
         clock, away = Clock(), Away()
-        limiter = Limiter(away, replace(TEN, name="reads"), replace(TEN, quota=40), clock, at_once=1000)
+        limiter = Limiter(away, (replace(TEN, name="reads"), replace(TEN, quota=40), TEN), clock, at_once=1000)
         for _ in range(100):
-            assert await limiter.admit("key", reading=True) == {}
+            assert await limiter.admit("key", *READ) == {}
         for _ in range(10):
-            await limiter.admit("key", reading=False)
+            await limiter.admit("key", *WRITE)
         with pytest.raises(Problem) as refused:
-            await limiter.admit("key", reading=False)
+            await limiter.admit("key", *WRITE)
         assert refused.value.kind.code == "too-many-requests"
         # Who does not answer is not asked again for every request.
         assert away.asked == 1
         clock.now += 1.5
-        await limiter.admit("key", reading=True)
+        await limiter.admit("key", *READ)
         assert away.asked == 2
 
     async def test_lets_so_many_pass_at_once(self) -> None:
-        limiter = Limiter(ProcessLimits(Clock()), TEN, TEN, Clock(), at_once=2)
-        await limiter.admit("key", reading=True)
-        await limiter.admit("key", reading=True)
-        await limiter.admit("other", reading=True)
+        limiter = Limiter(ProcessLimits(Clock()), (TEN, TEN, TEN), Clock(), at_once=2)
+        await limiter.admit("key", *READ)
+        await limiter.admit("key", *READ)
+        await limiter.admit("other", *READ)
         with pytest.raises(Problem) as refused:
-            await limiter.admit("key", reading=True)
+            await limiter.admit("key", *READ)
         assert refused.value.kind.code == "too-many-at-once"
         limiter.leave("key")
-        await limiter.admit("key", reading=True)
+        await limiter.admit("key", *READ)
+
+    async def test_counts_what_is_dear_by_itself(self) -> None:
+        reads, writes, dear = replace(TEN, name="reads"), TEN, replace(TEN, name="dear", quota=2)
+        limiter = Limiter(ProcessLimits(Clock()), (reads, writes, dear), Clock())
+        asked = [
+            ("POST", "/graphql", b""), ("GET", "/v1/lookup", b""), ("POST", "/v1/exports", b""), ("GET", "/v1/flags", b"limit=1&as-of=x"),
+            ("GET", "/v1/flags", b"as%2Dof=x"),
+        ]  # fmt: skip
+        for request in asked[:2]:
+            assert (await limiter.admit("key", *request))["RateLimit-Policy"] == '"dear";q=2;w=3600'
+        for request in asked:
+            with pytest.raises(Problem) as refused:
+                await limiter.admit("key", *request)
+            assert (refused.value.kind.code, refused.value.headers["RateLimit"]) == ("too-many-requests", '"dear";r=0;t=3600')
+        assert (await limiter.admit("key", *READ))["RateLimit"].startswith('"reads";r=9')
+        assert (await limiter.admit("key", *WRITE))["RateLimit"].startswith('"writes";r=9')
+
+    async def test_says_what_is_tighter_the_quota_or_how_much_goes_on_at_once(self) -> None:
+        limiter = Limiter(ProcessLimits(Clock()), (TEN, TEN, TEN), Clock(), at_once=4)
+        said = [(await limiter.admit("key", *READ))["RateLimit"].partition(";t")[0] for _ in range(4)]
+        assert said == ['"writes";r=9', '"writes";r=8', '"at-once";r=1', '"at-once";r=0']
+
+    async def test_lets_changes_pass_in_part_and_so_many_at_once_while_nobody_counts(self) -> None:
+        limiter = Limiter(Away(), (TEN, replace(TEN, quota=400), TEN), Clock(), at_once=3)
+        for request in (READ, WRITE, READ):
+            await limiter.admit("key", *request)
+        for request in (READ, WRITE):
+            with pytest.raises(Problem) as refused:
+                await limiter.admit("key", *request)
+            assert refused.value.kind.code == "too-many-at-once"
 
     async def test_does_not_count_who_was_refused_among_those_who_are_answered(self) -> None:
-        limiter = Limiter(ProcessLimits(Clock()), replace(TEN, name="reads"), replace(TEN, quota=1), Clock(), at_once=2)
-        await limiter.admit("key", reading=False)
+        limiter = Limiter(ProcessLimits(Clock()), (replace(TEN, name="reads"), replace(TEN, quota=1), TEN), Clock(), at_once=2)
+        await limiter.admit("key", *WRITE)
         for _ in range(5):
             with pytest.raises(Problem):
-                await limiter.admit("key", reading=False)
-        await limiter.admit("key", reading=True)
+                await limiter.admit("key", *WRITE)
+        await limiter.admit("key", *READ)
 
 
 @pytest.mark.asyncio(loop_scope="package")
@@ -158,6 +239,12 @@ class TestAnswers:
             assert answer.headers["RateLimit"] == '"writes";r=0;t=3600'
             assert answer.json()["retryable"]
             assert (await client.get("/v1/flags")).status_code == 200
+
+    async def test_are_counted_by_themselves_where_they_are_dear(self, tenant: Tenant) -> None:
+        paths = [*(await tenant.api.get("/openapi.json")).json()["paths"], "/graphql"]
+        assert [dear for dear in DEAR_ROUTES if not any(path.startswith(dear) for path in paths)] == []
+        answer = await tenant.api.post("/graphql", json={"query": "{ __typename }"})
+        assert answer.headers["RateLimit-Policy"] == '"dear";q=1200;w=60'
 
     async def test_to_strangers_say_nothing_of_quotas(self, anonymous: httpx.AsyncClient) -> None:
         assert "RateLimit" not in (await anonymous.get("/v1/agents")).headers

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import grpc
 from fastapi import FastAPI
@@ -54,7 +54,7 @@ class View:
     def __init__(self, ports: Ports, within: Within, now: Callable[[], float]) -> None:
         self._ports = ports
         self._within = within
-        self._limiter = Limiter(ports.limits, ports.reads, ports.writes, now)
+        self._limiter = Limiter(ports.limits, (ports.reads, ports.writes, ports.dear), now)
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
         """One for each service."""
@@ -77,12 +77,12 @@ class View:
     async def _answer(self, path: str, kind: str, request: Any, context: Context) -> Any:
         trace = self._trace(context)
         try:
-            asked = self._asked(context, trace)
+            asked, query = self._asked(context, trace), _query(request)
             remaining = context.time_remaining()
             async with asyncio.timeout(_LONGEST_SECONDS if remaining is None else min(remaining, _LONGEST_SECONDS)):
-                await self._limiter.admit(asked.caller.actor, reading=True)
+                await self._limiter.admit(asked.caller.actor, "GET", path, urlencode(query).encode())
                 try:
-                    found = await self._within(Asker(asked.caller, trace), _path(path, request), _query(request))
+                    found = await self._within(Asker(asked.caller, trace), _path(path, request), query)
                 finally:
                     self._limiter.leave(asked.caller.actor)
         except Problem as problem:
@@ -121,7 +121,7 @@ class View:
         """Raises Problem."""
         asked, feed = self._asked(context, trace), self._ports.feed
         permit(asked.caller, "GET", _EVENTS)
-        await self._limiter.admit(asked.caller.actor, reading=True)
+        await self._limiter.admit(asked.caller.actor, "GET", _EVENTS)
         self._limiter.leave(asked.caller.actor)
         if len(request.types) > _MOST_TYPES:
             raise Problem(INVALID_REQUEST, f"At most {_MOST_TYPES} types are told apart.")
