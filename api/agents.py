@@ -157,7 +157,7 @@ async def create_agent(body: NewAgent, organisation: Organisation, write: Write)
 
 @router.get("")
 async def list_agents(organisation: Organisation, read: Read, limit: Limit = 20, cursor: Cursor = None) -> Page[Agent]:
-    """The organisation's agents."""
+    """The organisation's agents, newest first, but for those made with an `Idempotency-Key`: these stand by their ids."""
     found_rows, after = await read.page(rows.AGENTS, organisation, limit=limit, cursor=cursor)
     return page_of([_agent(row) for row in found_rows], after)
 

@@ -21,6 +21,8 @@ Voice agents that answer the phone, where everything that happens is an event on
   `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
 * **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
 * **The past.** Reads take `as-of`, a time or a position, and answer as they would have then; `Aybiza-Position` says up to where.
+* **Lists** stand in an order that stays when things come in. Calls stand newest first; so does what was made without `Idempotency-Key`.
+  With one an id follows from the key, and the place from the id. A `cursor` is good for the list that gave it.
 * **What of it.** `fields=id,status` answers with these alone; `expand=agent` adds what a thing refers to, under `expanded`, as far as
   the key may see it. `PATCH` takes a JSON merge patch (RFC 7396). Long work is answered with 202 and an operation that tells how it goes.
 * **Versions.** A key is answered in the date version of its making; `Aybiza-Version` names another. What is on its way out says so in

@@ -56,7 +56,7 @@ async def list_operations(
     status: Annotated[rows.OperationStatus | None, Query(description="Only operations that stand so.")] = None,
     limit: Limit = 20, cursor: Cursor = None,
 ) -> Page[Operation]:  # fmt: skip
-    """The organisation's operations, the newest first."""
+    """The organisation's operations, the newest first, but for those asked for with an `Idempotency-Key`: these stand by their ids."""
     found_rows, after = await read.page(rows.OPERATIONS, organisation, limit=limit, cursor=cursor, status=status)
     return page_of([view(row) for row in found_rows], after)
 

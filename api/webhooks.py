@@ -142,7 +142,7 @@ async def add_webhook(body: NewWebhook, who: AnyCaller, organisation: Organisati
 
 @router.get("")
 async def list_webhooks(organisation: Organisation, read: Read, limit: Limit = 20, cursor: Cursor = None) -> Page[Webhook]:
-    """The organisation's webhooks, newest first."""
+    """The organisation's webhooks, newest first, but for those made with an `Idempotency-Key`: these stand by their ids."""
     found_rows, after = await read.page(rows.WEBHOOKS, organisation, limit=limit, cursor=cursor)
     return page_of([_view(row) for row in found_rows], after)
 

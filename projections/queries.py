@@ -51,7 +51,8 @@ class Rows(Protocol):
     ) -> Sequence[R]:
         """An organisation's rows (None: everybody's, for the platform's operators), in the order of their ids.
 
-        Ids of calls and agents sort by time, so this is newest or oldest first; for others it is an order that stays. `where`: columns
+        Ids of calls sort by time, so this is newest or oldest first; so do others that no `Idempotency-Key` gave, and for the rest it is
+        an order that stays. `where`: columns
         and the values they equal; ValueError for a column that there is not or that is JSON. `after`: the `cursor_of` the
         last row of the page before; pages stay stable when rows come in. Raises InvalidCursor.
         """

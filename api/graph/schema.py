@@ -242,7 +242,7 @@ _QUERY: dict[str, Any] = {
     "call": _by_name(Call, "/v1/calls/{}", "A call."),
     "calls": _root(_calls, Connection[Call], "The organisation's calls, newest first."),  # type: ignore[valid-type]
     "agent": _by_name(Agent, "/v1/agents/{}", "An agent."),
-    "agents": _all(Agent, "/v1/agents", _by("id"), "The organisation's agents, newest first."),
+    "agents": _all(Agent, "/v1/agents", _by("id"), "The organisation's agents, in the order of their ids."),
     "numbers": _all(Number, "/v1/numbers", _number_place, "The organisation's phone numbers."),
     "callers": _all(Caller, "/v1/consents", _by("id", len(CALLER)), "Who has said what they allow."),
     "usages": _all(Usage, "/v1/usage", _by("call_id"), "What calls used."),

@@ -62,6 +62,17 @@ class TestCreateAgent:
         assert ours.json()["id"] != theirs.json()["id"]
 
 
+class TestListAgents:
+    async def test_begins_with_the_newest_that_no_key_named_and_keeps_its_order(self, tenant: Tenant) -> None:
+        made = [await tenant.api.post("/v1/agents", json={"name": f"Agent {at}"}) for at in range(3)]
+        ids = [answer.json()["id"] for answer in made]
+        listed = (await tenant.api.get("/v1/agents", params=seen(*made))).json()["data"]
+        assert [each["id"] for each in listed] == ids[::-1]
+        named = [await tenant.api.post("/v1/agents", json={"name": "Named"}, headers={"Idempotency-Key": f"k{at}"}) for at in range(3)]
+        listed = (await tenant.api.get("/v1/agents", params=seen(*named))).json()["data"]
+        assert [each["id"] for each in listed] == sorted([*ids, *(answer.json()["id"] for answer in named)], reverse=True)
+
+
 class TestGetAgent:
     async def test_finds_nothing_of_another_organisation(self, tenant: Tenant, stranger: Tenant) -> None:
         agent = await agent_of(tenant)
