@@ -43,12 +43,13 @@ class Line(asyncio.Protocol):
 
 
 class Lines:
-    """As many connections as there are requests at once; they are used again. The requests may be sent twice."""
+    """As many connections as there are requests at once, up to `most`; they are used again. The requests may be sent twice."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, most: int = 64) -> None:
         host, _, port = url.removeprefix("http://").rpartition(":")
         self._address = (host, int(port))
         self._idle: list[Line] = []
+        self._free = asyncio.Semaphore(most)
 
     async def ask(self, method: str, path: str, key: str, body: str = "") -> None:
         """SystemExit where the answer is not what was asked for."""
@@ -56,7 +57,12 @@ class Lines:
         head = f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        request = f"{head}\r\n{body}".encode()
+        async with self._free:
+            answer = await self._answered(f"{head}\r\n{body}".encode())
+        if not answer.startswith(b"HTTP/1.1 2"):
+            raise SystemExit(f"{method} {path}: {answer.decode()[:400]}")
+
+    async def _answered(self, request: bytes) -> bytes:
         line = self._idle.pop() if self._idle else await self._opened()
         try:
             answer = await line.ask(request)
@@ -64,9 +70,8 @@ class Lines:
             # It was idle for so long that the server hung up.
             line = await self._opened()
             answer = await line.ask(request)
-        if not answer.startswith(b"HTTP/1.1 2"):
-            raise SystemExit(f"{method} {path}: {answer.decode()[:400]}")
         self._idle.append(line)
+        return answer
 
     def close(self) -> None:
         for line in self._idle:
