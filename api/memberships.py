@@ -162,7 +162,7 @@ async def remove_member(person_id: str, organisation: Organisation, who: AnyCall
     accepted = await _seen(ports, await write(MEMBERSHIPS, stream, EndMembership(reason="removed", released=released)))
     if all(each.tenant == organisation for each in ports.access.memberships_of(stream.id)):
         for session in ports.access.sessions_of(stream.id):
-            await write(SESSIONS, StreamId(PLATFORM, "sessions", session.id), EndSession(reason="removed"), step=session.id)
+            await write(SESSIONS, StreamId(PLATFORM, "sessions", session.id), EndSession(reason="removed"), step=session.id, aside=True)
     return accepted
 
 

@@ -122,7 +122,7 @@ async def change_password(me: Myself, body: PasswordChange, who: SignedIn, reque
     committed = await write(PEOPLE, _stream(me), SetPassword(password=ports.keyring.seal(me.id, kept)))
     for each in ports.access.sessions_of(me.id):
         if each.id != who.session_id:
-            await write(SESSIONS, StreamId(PLATFORM, "sessions", each.id), EndSession(reason="password-changed"), step=each.id)
+            await write(SESSIONS, StreamId(PLATFORM, "sessions", each.id), EndSession(reason="password-changed"), step=each.id, aside=True)
     return await _seen(ports, committed)
 
 

@@ -244,7 +244,7 @@ async def _pruned(write: Writing, ports: Ports, person_id: str, but: str) -> Non
     living = sorted((each for each in others if each not in over), key=lambda each: each.refreshed_at, reverse=True)
     for reason, ended in ("expired", over), ("too-many", living[_MOST_SESSIONS - 1 :]):
         for each in ended:
-            await write(SESSIONS, StreamId(PLATFORM, "sessions", each.id), EndSession(reason=reason), step=each.id)
+            await write(SESSIONS, StreamId(PLATFORM, "sessions", each.id), EndSession(reason=reason), step=each.id, aside=True)
 
 
 def _shown(ports: Ports, person_id: str, session_id: str, generation: int) -> Session:

@@ -38,9 +38,12 @@ class Writing:
     response: Response
     under_way: Counter[bytes] = field(default_factory=Counter)
 
-    async def __call__(self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, *, step: str = "") -> Committed:
+    async def __call__(
+        self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, *, step: str = "", aside: bool = False
+    ) -> Committed:
         """Returns when the facts are on the log. `step` tells several commands of one request apart; `If-Match` is for the first.
 
+        What is done `aside`, to other things than the one that was asked for, leaves the answer's headers as they are.
         Raises what Dispatch raises; `problems` makes the answers of it.
         """
         trace = trace_of(self.request.scope)
@@ -52,8 +55,9 @@ class Writing:
         expected = None if step else self.expected_version
         async with self._alone_or_in_time():
             committed = await self.dispatch(decider, stream, command, order, expected_version=expected)
-        self.response.headers[POSITION] = str(committed.position)
-        tag(self.response, committed.version)
+        if not aside:
+            self.response.headers[POSITION] = str(committed.position)
+            tag(self.response, committed.version)
         return committed
 
     @asynccontextmanager

@@ -130,7 +130,7 @@ def good_cases(running: Platform) -> list[Case]:
 
 
 def _drawn(url: str) -> Iterator[Case]:
-    for result in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
+    for result in schemathesis.openapi.from_url(f"{url}/openapi.json", timeout=120).get_all_operations():
         assert isinstance(result, Ok)
         operation = result.ok()
         if not operation.path.startswith("/v1"):

@@ -85,7 +85,7 @@ class TestPromise:
 
 def throw_at(url: str, headers: dict[str, str]) -> None:
     """Some requests to every operation, good ones and bad ones, the same in each run."""
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", timeout=120)
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
         for mode in schemathesis.GenerationMode:

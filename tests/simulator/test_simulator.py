@@ -46,7 +46,7 @@ class TestChecker:
 
     @pytest.mark.parametrize("without", CONTROLS)
     def test_misses(self, without: str) -> None:
-        report = first_violation(range(40), STEPS, without)
+        report = first_violation(range(200), STEPS, without)
         assert report is not None, f"nothing was found without {without}"
         history = told(report)
         assert "lands at aybiza." in history

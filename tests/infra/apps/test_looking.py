@@ -215,24 +215,24 @@ class TestParked:
         committed = await desk.running.do(ORGANISATIONS, sick, RenameOrganisation(name="another \0"))
         assert (await desk.running.ports.rows.wait_for([committed.position], 120)) is True
         listed = json.loads((await desk.types("parked", "list", "--json")).stdout)
-        assert [(each["projection"], each["stream"], each["facts"]) for each in listed] == [("organisations.v3", str(sick), 2)]
+        assert [(each["projection"], each["stream"], each["facts"]) for each in listed] == [("organisations.v4", str(sick), 2)]
         assert "0x00" in listed[0]["reason"]
-        shown = json.loads((await desk.types("parked", "show", "organisations.v3", str(sick), "--json")).stdout)
+        shown = json.loads((await desk.types("parked", "show", "organisations.v4", str(sick), "--json")).stdout)
         kinds = [("organisation-created.v1", False), ("organisation-renamed.v1", True)]
         assert [(each["ce_type"], each["behind"]) for each in shown] == kinds
 
-        tried = await desk.types("parked", "redrive", "organisations.v3", str(sick), "--because", "to see")
+        tried = await desk.types("parked", "redrive", "organisations.v4", str(sick), "--because", "to see")
         assert (tried.returncode, "2 facts are parked again" in tried.stderr) == (1, True)
-        strange = await desk.types("parked", "discard", "organisations.v3", str(sick), "999999", "--because", "to see")
+        strange = await desk.types("parked", "discard", "organisations.v4", str(sick), "999999", "--because", "to see")
         assert (strange.returncode, "Nothing of" in strange.stderr) == (1, True)
         # Without its creation the renaming has nothing to rename: that is said, and the next order leaves it out as well.
         offsets = [str(each["offset"]) for each in shown]
-        first = await desk.types("parked", "discard", "organisations.v3", str(sick), offsets[0], "--because", "never meant")
+        first = await desk.types("parked", "discard", "organisations.v4", str(sick), offsets[0], "--because", "never meant")
         assert (first.returncode, "1 facts are parked again" in first.stderr) == (1, True)
-        second = await desk.types("parked", "discard", "organisations.v3", str(sick), offsets[1], "--because", "never meant")
+        second = await desk.types("parked", "discard", "organisations.v4", str(sick), offsets[1], "--because", "never meant")
         assert (second.returncode, second.stdout.strip()) == (0, "Nothing of it is parked any more.")
         assert (await desk.types("parked", "list")).stdout.strip() == "Nothing is parked."
-        orders = (await desk.types("events", "show", "platform/upkeep/organisations.v3", "--json")).stdout.splitlines()
+        orders = (await desk.types("events", "show", "platform/upkeep/organisations.v4", "--json")).stdout.splitlines()
         told = [each["because"] for each in map(_fact_of, orders) if each["stream"] == str(sick)]
         assert told == ["to see", "never meant", "never meant"]
 
