@@ -23,9 +23,9 @@ from infra.adapters.rpc.certificate import CertificateUnusable, InClear, ServerC
 from infra.adapters.rpc.messages import PACKAGE, SERVICES, message, service
 from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.health import of_grpc
-from tests.api.authority import Authority
 from tests.api.platform import OPERATOR_KEY, Platform, Tenant, fresh_call_id
 from tests.api.test_call_stream import ringing
+from tests.authority import Authority
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 SCHEMAS = Path(__file__).resolve().parents[2] / "schemas" / "grpc"
@@ -191,15 +191,16 @@ class TestEncrypted:
     async def test_is_spoken_to_by_whoever_knows_its_authority_and_by_nobody_in_clear(
         self, running: Platform, tenant: Tenant, authority: Authority
     ) -> None:
-        certificate = authority.signed("first")
+        certificate = ServerCertificate(*authority.signed("first"))
         async with serving_grpc(create_app(running.ports), "127.0.0.1:0", monotonic, certificate) as port:
             assert await self._hears(f"127.0.0.1:{port}", authority.pem, tenant.key)
             for stranger in (Authority(authority.folder / "other").pem, None):
                 assert not await self._hears(f"127.0.0.1:{port}", stranger, tenant.key)
             # A renewed certificate counts for the next connection: the one before is known to the first authority alone.
             second = Authority(authority.folder / "second")
-            second.signed("first").chain.replace(certificate.chain)
-            second.key_of("first").replace(certificate.key)
+            renewed = second.signed("first")
+            renewed.chain.replace(certificate.chain)
+            renewed.key.replace(certificate.key)
             assert await self._hears(f"127.0.0.1:{port}", second.pem, tenant.key)
 
     async def _hears(self, address: str, authority: bytes | None, key: str) -> bool:
@@ -224,7 +225,7 @@ class TestEncrypted:
             with pytest.raises(InClear, match="AYBIZA_GRPC_CERTIFICATE_FILE"):
                 guarded(host, None, None, in_clear=False)
             assert guarded(host, None, None, in_clear=True) is None
-        signed = authority.signed("first")
+        signed = ServerCertificate(*authority.signed("first"))
         assert guarded("10.0.0.7", signed.chain, signed.key, in_clear=False) == signed
         assert signed.credentials() is not None
         with pytest.raises(CertificateUnusable):
@@ -234,7 +235,7 @@ class TestEncrypted:
             ServerCertificate(signed.chain, other.key).credentials()
 
     async def test_says_in_health_until_when_its_certificate_counts(self, authority: Authority) -> None:
-        signed, late = authority.signed("first"), datetime.now(UTC) + timedelta(days=400)
+        signed, late = ServerCertificate(*authority.signed("first")), datetime.now(UTC) + timedelta(days=400)
         looks = (of_grpc(None, lambda: late), of_grpc(signed, lambda: datetime.now(UTC)), of_grpc(signed, lambda: late))
         clear, good, over = [(await look())[0] for look in looks]
         assert [(each.ready, each.needed) for each in (clear, good, over)] == [(True, False), (True, False), (False, False)]
