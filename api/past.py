@@ -145,8 +145,8 @@ def _position(text: str, ports: Ports) -> Position | None:
 
 def _time(text: str) -> datetime:
     try:
-        return _TIME.validate_strings(text, strict=True)
-    except ValidationError as cause:
+        return _TIME.validate_strings(text, strict=True).astimezone(UTC)
+    except (ValidationError, OverflowError) as cause:
         raise _bad("It is neither a time such as 2026-11-21T10:00:00Z nor a position that an answer had.") from cause
 
 

@@ -122,6 +122,7 @@ def _cut(found: Sequence[V], limit: int) -> tuple[Sequence[V], int | None]:
 async def reading(request: Request, response: Response, min_position: MinPosition = None, as_of: AsOf = None) -> Reading:
     """The read models, once they show what the caller wants to see, or as they were. Raises Problem for what is no position of ours."""
     ports: Ports = request.app.state.ports
+    request.scope["state"]["told"] = response.headers
     positions = [_position(text, ports.topics) for text in min_position or ()]
     if not await ports.rows.wait_for(positions, _WAIT_SECONDS):
         response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'

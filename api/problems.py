@@ -253,6 +253,8 @@ def _positions_of(request: Request) -> Mapping[str, str]:
     return {}
 
 
+TOLD = ("Warning", "Aybiza-As-Of", "Aybiza-Position")
+"""Headers that say of which time an answer is."""
 _BY_STATUS = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 413: BODY_TOO_LARGE, 422: INVALID_REQUEST}
 
 
@@ -274,6 +276,9 @@ def install(app: FastAPI, methods_at: Callable[[str], Iterable[str]]) -> None:
             if problem.kind is READS_UNAVAILABLE:
                 # What the caller wants to see is given back, to be asked for again.
                 problem.headers.update(_positions_of(request))
+            # How old the answer is holds for one that says that there is nothing, too.
+            told = request.scope.get("state", {}).get("told", {})
+            problem.headers.update({name: told[name] for name in TOLD if name in told and name not in problem.headers})
             return render(request.scope["path"], trace_of(request.scope).trace_id.hex(), problem)
 
         app.add_exception_handler(kind, answer)

@@ -20,10 +20,11 @@ class Asker(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`document`: the answer's JSON; a problem document where it is one."""
+    """`document`: the answer's JSON; a problem document where it is one. `told`: its headers, named in small letters."""
 
     status: int
     document: dict[str, Any]
+    told: Mapping[str, str]
 
 
 class Within:
@@ -41,6 +42,7 @@ class Within:
             "client": None, "server": None, "state": {}, WITHIN: asker,
         }  # fmt: skip
         status, body = 0, bytearray()
+        told: dict[str, str] = {}
 
         async def nothing() -> Message:
             return {"type": "http.request", "body": b"", "more_body": False}
@@ -49,8 +51,9 @@ class Within:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                told.update((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in message.get("headers", ()))
             else:
                 body.extend(message.get("body", b""))
 
         await self._app(scope, nothing, take)
-        return Answer(status, json.loads(body))
+        return Answer(status, json.loads(body), told)

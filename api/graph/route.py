@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from graphql import GraphQLError, GraphQLSyntaxError, parse
+from graphql import GraphQLError, GraphQLSyntaxError, get_operation_ast, parse
 from pydantic import Field
 
 from api.auth import AnyCaller, Organisation
 from api.graph.costs import TooCostly, must_be_affordable
 from api.graph.queries import KnownQueries, QueryForbidden, QueryUnknown
 from api.graph.schema import SCHEMA, Asked
-from api.problems import INVALID_REQUEST, At, Problem
+from api.positions import Read
+from api.problems import INVALID_REQUEST, TOLD, At, Problem
 from api.trace import trace_of
 from api.wire import Wire, Wired
 from api.within import Asker
@@ -44,15 +45,20 @@ class GraphRequest(Wire):
 
 
 @router.post("/graphql")
-async def query_graph(body: GraphRequest, who: AnyCaller, organisation: Organisation, ports: Wired, request: Request) -> Response:
-    """Answer a query."""
+async def query_graph(
+    body: GraphRequest, who: AnyCaller, organisation: Organisation, ports: Wired, read: Read, response: Response, request: Request
+) -> Response:
+    """Answer a query. `min-position` and `as-of` in the address hold for all that it fetches."""
     known: KnownQueries | None = getattr(request.app.state, "graph_queries", None)
     if known is None:
         known = request.app.state.graph_queries = KnownQueries(ports.graph_queries)
     persisted = body.extensions.persistedQuery if body.extensions is not None else None
     try:
         text = known.text(body.query, persisted.sha256Hash if persisted is not None else None)
-        must_be_affordable(parse(text, max_tokens=_MOST_TOKENS), body.operationName, body.variables or {})
+        document = parse(text, max_tokens=_MOST_TOKENS)
+        if get_operation_ast(document, body.operationName) is None:
+            return _refused("operationName names which operation of the query is meant", "query-invalid")
+        must_be_affordable(document, body.operationName, body.variables or {})
     except QueryUnknown as cause:
         return _refused(str(cause), "PERSISTED_QUERY_NOT_FOUND", status=200)
     except QueryForbidden as cause:
@@ -64,18 +70,22 @@ async def query_graph(body: GraphRequest, who: AnyCaller, organisation: Organisa
     except ValueError as cause:
         raise Problem(INVALID_REQUEST, str(cause), errors=[At(pointer="#/query", detail=str(cause))]) from cause
     asked = Asked(
-        within=request.app.state.within, asker=Asker(who, trace_of(request.scope)), organisation=organisation, keyring=ports.keyring
+        within=request.app.state.within, asker=Asker(who, trace_of(request.scope)), organisation=organisation, keyring=ports.keyring,
+        as_of=None if read.past is None else request.query_params["as-of"],
     )  # fmt: skip
     async with asked.tasks:
         result = await SCHEMA.execute(text, variable_values=body.variables, context_value=asked, operation_name=body.operationName)
     errors = [_told(each) for each in result.errors or ()]
     if result.data is None and errors and all("path" not in each for each in errors):
         return _answer({"errors": errors}, 400)
-    return _answer({"data": result.data, **({"errors": errors} if errors else {})}, 200)
+    told = {name: response.headers[name] for name in TOLD if name in response.headers}
+    return _answer({"data": result.data, **({"errors": errors} if errors else {})}, 200, told)
 
 
 @router.get("/graphql")
-async def query_graph_by_address(who: AnyCaller, organisation: Organisation, ports: Wired, request: Request) -> Response:
+async def query_graph_by_address(
+    who: AnyCaller, organisation: Organisation, ports: Wired, read: Read, response: Response, request: Request
+) -> Response:
     """The same with everything in the address, as for a query that is known by its hash."""
     given = request.query_params
     try:
@@ -85,7 +95,7 @@ async def query_graph_by_address(who: AnyCaller, organisation: Organisation, por
         )
     except ValueError as cause:
         raise Problem(INVALID_REQUEST, "The address does not hold a query as documented.") from cause
-    return await query_graph(body, who, organisation, ports, request)
+    return await query_graph(body, who, organisation, ports, read, response, request)
 
 
 def _told(error: GraphQLError) -> Mapping[str, Any]:
@@ -101,5 +111,5 @@ def _refused(detail: str, code: str, *, status: int = 400) -> Response:
     return _answer({"errors": [{"message": detail, "extensions": {"code": code}}]}, status)
 
 
-def _answer(document: Mapping[str, Sequence[Any] | Any], status: int) -> Response:
-    return JSONResponse(document, status_code=status, media_type=MEDIA_TYPE)
+def _answer(document: Mapping[str, Sequence[Any] | Any], status: int, told: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(document, status_code=status, media_type=MEDIA_TYPE, headers=told)

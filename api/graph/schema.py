@@ -36,6 +36,7 @@ class Asked:
     asker: Asker
     organisation: str
     keyring: KeyRing
+    as_of: str | None = None
     fetched: dict[tuple[str, tuple[Any, ...]], "asyncio.Task[Answer]"] = field(default_factory=dict)
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
@@ -49,7 +50,7 @@ class Asked:
 
     async def _fetch(self, path: str, query: Mapping[str, Any]) -> Answer:
         async with self.places:
-            return await self.within(self.asker, path, query)
+            return await self.within(self.asker, path, {**query, "as-of": self.as_of})
 
     async def one(self, path: str, name: str) -> Any:
         """The thing whose address a name fills; None where there is none for this caller."""

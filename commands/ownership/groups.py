@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
-from commands.decider import CommandRefused, Decider
+from commands.decider import CommandRefused, Decider, NotFound
 from commands.dispatch import CommandIdReused, Committed, CommitTooLarge, ExpectedVersionMismatch, Order
 from commands.ownership.remembering import Answered, pack_answered
 from commands.ownership.streams import Streams
@@ -151,17 +151,19 @@ class Group:
         else:
             state, version = decider.initial, 0
         expected = submission.expected_version
-        if expected is not None and expected != version:
-            self.entries.append(Declined(submission, ExpectedVersionMismatch(expected, version)))
-            return True
+        passed = None if expected is None or expected == version else ExpectedVersionMismatch(expected, version)
         try:
             facts = tuple(decider.decide(submission.command, state))
+            if passed is not None:
+                self.entries.append(Declined(submission, passed))
+                return True
             for fact in facts:
                 state = decider.evolve(state, fact)
             commit_id = self._commit_prefix + (self.commits + 1).to_bytes(6, "big")
             records, size = self._encoded(submission, facts, version, commit_id)
         except CommandRefused as refusal:
-            self.entries.append(Declined(submission, refusal))
+            # Of what is not there no version is expected (RFC 9110, section 13.2.1); every other refusal may be of what has passed.
+            self.entries.append(Declined(submission, refusal if passed is None or isinstance(refusal, NotFound) else passed))
             return True
         # A decider's bug is its caller's, who crashes with it; never that of the other streams on the partition.
         except Exception as bug:  # noqa: BLE001

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from graphql import get_introspection_query
 
+from api import positions
 from api.graph.costs import MOST_COSTLY
 from api.wire import bound, unbound
 from commands.calls.deciding import CALLS
@@ -151,6 +152,26 @@ class TestGraph:
         assert codes(await asked(tenant.api, variable, many=100)) == ["query-too-costly"]
         levels = "{ __schema { types { " + "fields { type { " * 12 + "name" + " } }" * 12 + " } } }"
         assert codes(await asked(tenant.api, levels)) == ["query-too-costly"]
+
+    async def test_shows_what_was_written_and_what_was_before(self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+        query = {"query": "{ flags { nodes { variant } } }"}
+        first, last = [await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": each}) for each in ("red", "blue")]
+        now = await tenant.api.post("/graphql", params=seen(last), json=query)
+        assert now.json() == {"data": {"flags": {"nodes": [{"variant": "blue"}]}}}
+        then = await tenant.api.get("/graphql", params={**query, "as-of": first.headers["Aybiza-Position"]})
+        assert then.json() == {"data": {"flags": {"nodes": [{"variant": "red"}]}}}
+        assert then.headers["Aybiza-Position"] == first.headers["Aybiza-Position"]
+        monkeypatch.setattr(positions, "_WAIT_SECONDS", 0.05)
+        topic, partition, _, *fence = last.headers["Aybiza-Position"].split("/")
+        beyond = "/".join([topic, partition, "99999999", *fence])
+        assert "Warning" in (await tenant.api.post("/graphql", params={"min-position": beyond}, json=query)).headers
+        assert refusal(await tenant.api.post("/graphql", params={"as-of": beyond}, json=query)) == (400, "bad-as-of")
+
+    async def test_of_several_operations_runs_the_one_that_is_named(self, tenant: Tenant) -> None:
+        both = "query A { flags { nodes { name } } } query B { agents { nodes { name } } }"
+        assert codes(await asked(tenant.api, both)) == ["query-invalid"]
+        named = await tenant.api.post("/graphql", json={"query": both, "operationName": "B"})
+        assert named.json() == {"data": {"agents": {"nodes": []}}}
 
     @pytest.mark.parametrize(
         "query", ["{", "{ nothing }", "mutation { a }", "{ calls(first: 0) { nodes { id } } }", '{ flags(after: "x") { nodes { name } } }']

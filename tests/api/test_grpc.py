@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from grpc_tools import protoc
 
+from api import positions
 from api.app import create_app
 from api.wire import bound, unbound
 from infra.adapters.rpc.certificate import CertificateUnusable, InClear, ServerCertificate, guarded
@@ -93,6 +94,23 @@ class TestThings:
         position = written.headers["Aybiza-Position"]
         flags = await ask(channel, tenant.key, "Flags/ListFlags", min_position=[position])
         assert [(each.name, each.variant) for each in flags.data] == [("lamp", "on")]
+
+    async def test_say_of_which_time_they_are(self, tenant: Tenant, channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch) -> None:
+        position = (await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})).headers["Aybiza-Position"]
+        takes, gives = message(f"{PACKAGE}.GetRequest"), message(f"{PACKAGE}.Flag")
+        get = channel.unary_unary(
+            f"/{PACKAGE}.Flags/GetFlag", request_serializer=takes.SerializeToString, response_deserializer=gives.FromString
+        )
+        then = get(takes(id="lamp", min_position=[position], as_of=position), metadata=asking(tenant.key))
+        assert (await then).variant == "on"
+        assert dict(await then.trailing_metadata())["aybiza-position"] == position
+        monkeypatch.setattr(positions, "_WAIT_SECONDS", 0.05)
+        topic, partition, _, *fence = position.split("/")
+        late = get(takes(id="later", min_position=["/".join([topic, partition, "99999999", *fence])]), metadata=asking(tenant.key))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await late
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+        assert "older than min-position" in dict(await late.trailing_metadata())["warning"]
 
     async def test_go_on_behind_a_page(self, tenant: Tenant, channel: grpc.aio.Channel) -> None:
         last = [await tenant.api.post("/v1/agents", json={"name": f"Agent {at}"}) for at in range(3)][-1]

@@ -322,6 +322,9 @@ class TestPositions:
         answer = await tenant.api.get("/v1/flags", params={"min-position": beyond})
         assert answer.status_code == 200
         assert "older than min-position" in answer.headers["Warning"]
+        nothing = await tenant.api.get("/v1/flags/later", params={"min-position": beyond})
+        assert refusal(nothing) == (404, "not-found")
+        assert "older than min-position" in nothing.headers["Warning"]
 
     async def test_of_another_topic_are_refused(self, tenant: Tenant) -> None:
         written = await tenant.api.put("/v1/flags/lamp", json={"enabled": True, "variant": "on"})

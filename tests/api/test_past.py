@@ -97,10 +97,13 @@ class TestAsOf:
 
     async def test_shows_nothing_of_another_organisation(self, tenant: Tenant, stranger: Tenant) -> None:
         between = await moment(tenant, await flag(tenant, "lamp", "red"))
-        assert refusal(await stranger.api.get("/v1/flags/lamp", params={"as-of": between})) == (404, "not-found")
+        nothing = await stranger.api.get("/v1/flags/lamp", params={"as-of": between})
+        assert refusal(nothing) == (404, "not-found")
+        assert nothing.headers["Aybiza-As-Of"].endswith("Z")
         assert (await stranger.api.get("/v1/flags", params={"as-of": between})).json()["data"] == []
 
-    @pytest.mark.parametrize("as_of", ["yesterday", "2026-01-01T00:00:00", "2999-01-01T00:00:00Z", "aybiza.other.v1/0/1/1/" + "0" * 32, ""])
+    @pytest.mark.parametrize("as_of", ["yesterday", "2026-01-01T00:00:00", "2999-01-01T00:00:00Z", "aybiza.other.v1/0/1/1/" + "0" * 32, "",
+                                       "0001-01-01T00:00:00+14:00"])  # fmt: skip
     async def test_refuses_the_future_and_what_is_no_time(self, tenant: Tenant, as_of: str) -> None:
         assert refusal(await tenant.api.get("/v1/flags", params={"as-of": as_of})) == (400, "bad-as-of")
 

@@ -38,6 +38,8 @@ _PATHS: Mapping[str, str] = {
     "ListFlags": "/v1/flags",
 }  # fmt: skip
 _EVENTS = "/v1/events"
+_TOLD = ("aybiza-as-of", "aybiza-position", "etag", "warning")
+"""Headers of the routes' answers that are told behind ours."""
 Context: TypeAlias = Any
 """`grpc.aio.ServicerContext`, which has no types."""
 
@@ -90,9 +92,11 @@ class View:
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "The answer was not there in time.")
         else:
+            told = tuple((name, found.told[name]) for name in _TOLD if name in found.told)
             if found.status == 200:
+                context.set_trailing_metadata(told)
                 return filled(kind, found.document)
-            await _abort(context, of_document(found.document, trace.trace_id.hex()))
+            await _abort(context, of_document(found.document, trace.trace_id.hex(), found.told.get("retry-after")), told)
 
     async def _follow(self, request: Any, context: Context) -> AsyncIterator[Any]:
         trace, ports = self._trace(context), self._ports
@@ -145,8 +149,8 @@ class View:
         return _Asked(who, who.organisation_id, trace)
 
 
-async def _abort(context: Context, status: Any) -> None:
-    await context.abort(status.code, status.details, status.trailing_metadata)
+async def _abort(context: Context, status: Any, told: tuple[tuple[str, str], ...] = ()) -> None:
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *told))
 
 
 def _metadata(context: Context) -> dict[str, str]:

@@ -195,6 +195,11 @@ class TestRefusal:
         assert isinstance(conflict, ExpectedVersionMismatch)
         assert (conflict.expected, conflict.found) == (3, 0)
 
+    def test_of_what_is_not_there_says_so_whatever_version_was_expected(self, desk: Desk) -> None:
+        desk.ask("remove", RemoveFlag(), expected=3)
+        desk.work()
+        assert isinstance(desk.answers["remove"], NotFound)
+
     def test_is_not_given_by_an_owner_who_was_superseded(self, desk: Desk, log: PaperLog) -> None:
         rival = Desk(log, "b")
         rival.claim()
