@@ -18,7 +18,11 @@ _PLACE = re.compile(r"\{[^}]*\}")
 
 
 def describe(document: dict[str, Any], shapes: Sequence[Shape], versions: Versions) -> None:
-    """Add the parameters, the bodies and the headers that no route declares by itself."""
+    """Add the parameters, the bodies and the headers that no route declares by itself, and what came with which version."""
+    document["info"]["x-aybiza-versions"] = [
+        {"version": version, "changes": [change.told for change in versions.changes if change.since == version]}
+        for version in reversed(versions.known)
+    ]
     by_operation = {shape.operation: shape for shape in shapes}
     answers = {_PLACE.sub("{}", path): _answer_of(methods) for path, methods in document["paths"].items()}
     for path, methods in document["paths"].items():

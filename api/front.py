@@ -5,6 +5,7 @@ import html
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from api import openapi
 from api.asyncapi import document
 from api.problems import KINDS, NOT_FOUND, Kind, Problem
 from api.reference import reference
@@ -63,6 +64,9 @@ async def index(request: Request) -> Response:
 async def describe(request: Request) -> Response:
     """The reference."""
     return HTMLResponse(reference(request.app.openapi()))
+
+
+pages.get("/openapi.json")(openapi.read)
 
 
 @pages.get("/asyncapi.json")

@@ -7,6 +7,7 @@ from fastapi import Header, Request
 
 from api.auth import Caller
 from api.ports import Ports
+from api.versions import SENT
 from events.identifiers import derived_id, uuid7
 from events.sealing import digest_of
 from events.streams import PLATFORM
@@ -39,7 +40,9 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$",
-        description="Your name for this request. Sent again with the same body it changes nothing more and has the first answer.",
+        description="Your name for this request: within your organisation, and for the thing that is made or changed. Sent again it "
+        "changes nothing more and has the first answer, however much later. Another method, path, query or body for the same thing under "
+        "this name is refused (422, `idempotency-key-reused`). For another thing the same name is another request; take one for each.",
     ),
 ]  # fmt: skip
 
@@ -50,4 +53,6 @@ async def intent(request: Request, who: Caller, ports: Ports, key: str | None) -
     seed = ports.draw(16) if key is None else derived_id("idempotency-key", tenant, key)
     address = f"{request.method} {request.url.path}?{request.url.query}".encode()
     began_ms = int(ports.clock().timestamp() * 1000) if key is None else None
-    return Intent(seed=seed, began_ms=began_ms, digest=digest_of(address, await request.body()))
+    # What was sent is compared, in whatever version: a body that was brought into a newer form is told apart by its older one.
+    body = request.scope["state"].get(SENT) or await request.body()
+    return Intent(seed=seed, began_ms=began_ms, digest=digest_of(address, body))

@@ -23,15 +23,15 @@ from events.streams import PLATFORM, StreamId
 from projections import numbers as rows
 
 router = APIRouter(prefix="/numbers", tags=["numbers"])
-Environment = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_.-]{0,99})?$")]
+Environment = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,99}$")]
 
 
 class NewNumber(Wire):
-    """`environment`: where it is looked up which version of the agent answers; empty: the live one."""
+    """`environment`: where it is looked up which version of the agent answers; null: the live one."""
 
     number: PhoneNumber
     agent_id: str
-    environment: Environment = ""
+    environment: Environment | None = None
 
 
 class NumberChanges(Wire):
@@ -48,8 +48,8 @@ class Number(Wire):
     agent_id: Annotated[str, Refers("agent", "/v1/agents/{}")]
     assigned_at: Time
     environment: Annotated[
-        str, Refers("environment", "/v1/environments/{}"),
-        Field(description="Where it is looked up which version answers; empty: the live one."),
+        str | None, Refers("environment", "/v1/environments/{}"),
+        Field(description="Where it is looked up which version answers; null: the live one."),
     ]  # fmt: skip
 
 
@@ -72,7 +72,7 @@ async def assign_number(body: NewNumber, organisation: Organisation, ports: Wire
     """Have an agent answer a number. A number that the organisation holds already gets the new agent."""
     agent = await _confirmed(write, organisation, body.agent_id, body.environment)
     number = seal_number(ports.keyring, organisation, body.number)
-    command = AssignNumber(organisation_id=organisation, agent_id=agent, number=number, at=write.now, environment=body.environment)
+    command = AssignNumber(organisation_id=organisation, agent_id=agent, number=number, at=write.now, environment=body.environment or "")
     stream = _stream(ports.keyring, body.number)
     committed = await write(NUMBERS, stream, command)
     write.created_at(f"/v1/numbers/{body.number}")
@@ -160,4 +160,6 @@ def _stream(keyring: KeyRing, number: str) -> StreamId:
 
 
 def _view(keyring: KeyRing, row: rows.Number) -> Number:
-    return Number(number=opened(keyring, row.number), agent_id=row.agent_id, assigned_at=row.assigned_at, environment=row.environment)
+    return Number(
+        number=opened(keyring, row.number), agent_id=row.agent_id, assigned_at=row.assigned_at, environment=row.environment or None
+    )

@@ -1,14 +1,17 @@
 """The OpenAPI document: what the framework derives from the routes, and what only we know."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 
 from api.describing import describe
+from api.ports import Ports
+from api.problems import UNKNOWN_VERSION, At, Problem
 from api.shapes import Shape
-from api.versions import Versions
+from api.versions import NoSuchVersion, Versions
 
 DESCRIPTION = """
 Voice agents that answer the phone, where everything that happens is an event on a log.
@@ -25,8 +28,9 @@ Voice agents that answer the phone, where everything that happens is an event on
   With one an id follows from the key, and the place from the id. A `cursor` is good for the list that gave it.
 * **What of it.** `fields=id,status` answers with these alone; `expand=agent` adds what a thing refers to, under `expanded`, as far as
   the key may see it. `PATCH` takes a JSON merge patch (RFC 7396). Long work is answered with 202 and an operation that tells how it goes.
-* **Versions.** A key is answered in the date version of its making; `Aybiza-Version` names another. What is on its way out says so in
-  `Deprecation` and `Sunset`.
+* **Versions.** A key is answered in the date version of its making, and its bodies are taken in it; `Aybiza-Version` names another. What
+  is on its way out says so in `Deprecation` and `Sunset`. `/openapi.json?version=2026-11-20` describes an older one. GraphQL and gRPC
+  have the newest form, events the one of their type.
 * **Problems** are `application/problem+json` (RFC 9457); `code` is permanent, and `type` leads to its page.
 * **Limits.** A key has a quota for reads, one for writes and one for what is dear (GraphQL, searches, explanations, analytics, exports,
   the past), and so many requests that are answered at once. `RateLimit` and `RateLimit-Policy` tell the tightest; 429 has a `Retry-After`.
@@ -106,6 +110,18 @@ def install(app: FastAPI, always: Mapping[int | str, dict[str, Any]], shapes: Se
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+async def read(request: Request, version: Annotated[str | None, Query(description="A date version; else the newest.")] = None) -> Response:
+    """The document, of any version that is still answered. Raises Problem."""
+    ports: Ports = request.app.state.ports
+    try:
+        chosen = ports.versions.chosen(version, ports.versions.newest)
+    except NoSuchVersion as cause:
+        at = [At(parameter="version", detail="is no version of ours")]
+        raise Problem(UNKNOWN_VERSION, str(cause), errors=at, possible=list(ports.versions.known)) from cause
+    document = request.app.openapi()
+    return JSONResponse(document if chosen == ports.versions.newest else ports.versions.described(document, chosen))
 
 
 def _document(app: FastAPI, always: Mapping[int | str, dict[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,10 @@ def _page(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"<title>{title} API</title><style>{_STYLE}</style></head><body><h1>{title} API</h1>"
     yield f"<div>{_prose(document['info']['description'])}</div>"
     yield '<p class="dim">For programs: <a href="/openapi.json">/openapi.json</a>. Problems: <a href="/problems">/problems</a>.</p>'
+    yield '<h2 id="versions">Versions</h2><table>'
+    for each in document["info"]["x-aybiza-versions"]:
+        yield _row(f"<code>{html.escape(each['version'])}</code>", " ".join(each["changes"]) or "The first.")
+    yield "</table>"
     yield "<details><summary>What every operation may answer</summary><table>"
     for name, answer in sorted(document["components"]["responses"].items()):
         yield _answer(name.removeprefix("Problem"), answer)

@@ -1,15 +1,23 @@
 """Date versions: an answer is made in the newest form, and carried back, change by change, to the one that a key was made for."""
 
 from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from email.utils import format_datetime
 from typing import Any
 
 HEADER = "Aybiza-Version"
+CHANGED = "/docs#versions"
+SENT = "aybiza.sent"
+"""In the state of a request: its body as it was sent, where a newer form of it is read."""
 FIRST = "2026-11-20"
 # How long an older version is answered, at least, from the day that the next one came.
 _YEARS_KEPT = 2
+
+
+def _same(thing: Any) -> Any:
+    return thing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,16 +25,43 @@ class Change:
     """What answers have been like since a day, `YYYY-MM-DD`, where they were otherwise before.
 
     `operations` are those of the OpenAPI document whose answers changed; `back` makes the older form of one thing, alone or in a list.
+    `bodies` are those whose bodies did; `forth` makes the newer form of one. `described` gives the document its older form, in place.
     """
 
     since: str
     operations: Collection[str]
     told: str
     back: Callable[[Any], Any]
+    bodies: Collection[str] = ()
+    forth: Callable[[Any], Any] = _same
+    described: Callable[[Any], Any] = _same
 
 
-CHANGES: Sequence[Change] = ()
-"""In the order of their days. Only what takes something away from answers, or gives it another form, is one."""
+def _environment_was_never_null(number: Any) -> Any:
+    return {**number, "environment": number["environment"] or ""}
+
+
+def _environment_may_be_empty(body: Any) -> Any:
+    return {**body, "environment": None} if body.get("environment") == "" else body
+
+
+def _environment_as_it_was(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    text = {"type": "string", "title": "Environment", "description": "Where it is looked up which version answers; empty: the live one."}
+    given = {**text, "pattern": r"^([a-z0-9][a-z0-9_.-]{0,99})?$"}
+    schemas["Number"]["properties"]["environment"] = text
+    schemas["NewNumber"]["properties"]["environment"] = {**given, "default": ""}
+    schemas["NumberChanges"]["properties"]["environment"] = {**given, "type": ["string", "null"]}
+
+
+CHANGES: Sequence[Change] = (
+    Change(
+        since="2026-11-22", operations={"assign_number", "get_number", "list_numbers"}, bodies={"assign_number", "change_number"},
+        told="A number without an environment has `environment: null`, in answers and in bodies, where it had an empty text.",
+        back=_environment_was_never_null, forth=_environment_may_be_empty, described=_environment_as_it_was,
+    ),
+)  # fmt: skip
+"""In the order of their days. Only what takes something away from answers, or gives it or a body another form, is one."""
 
 
 class NoSuchVersion(LookupError):
@@ -39,6 +74,11 @@ class Versions:
     def __init__(self, changes: Sequence[Change] = CHANGES) -> None:
         self._changes = changes
         self.known = tuple(sorted({FIRST, *(change.since for change in changes)}))
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """What there was to change, in the order of its days."""
+        return self._changes
 
     @property
     def newest(self) -> str:
@@ -58,13 +98,25 @@ class Versions:
         """What has changed of an operation's answers since a version, the newest first: to be taken back in this order."""
         return [change for change in reversed(self._changes) if change.since > version and operation in change.operations]
 
+    def taking(self, version: str, operation: str) -> Sequence[Change]:
+        """What has changed of an operation's bodies since a version, the oldest first: to be brought forward in this order."""
+        return [change for change in self._changes if change.since > version and operation in change.bodies]
+
+    def described(self, document: dict[str, Any], version: str) -> dict[str, Any]:
+        """The document of a version, made of the newest one's, which stays as it is."""
+        older = deepcopy(document)
+        for change in reversed(self._changes):
+            if change.since > version:
+                change.described(older)
+        return older
+
     def ageing(self, version: str) -> dict[str, str]:
         """The headers that say of an older version since when it is, and until when it is answered; none for the newest."""
         newer = [each for each in self.known if each > version]
         if not newer:
             return {}
         followed = date.fromisoformat(newer[0])
-        return Deprecated(since=followed, sunset=followed.replace(year=followed.year + _YEARS_KEPT), instead="/docs").headers()
+        return Deprecated(since=followed, sunset=followed.replace(year=followed.year + _YEARS_KEPT), instead=CHANGED).headers()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from api.auth import Caller
 from api.shapes import shapes_of
 from api.shaping import Conventions
 from api.trace import Trace
-from api.versions import FIRST, Change, Deprecated, Versions, deprecated
+from api.versions import CHANGES, Change, Deprecated, Versions, deprecated
 from api.wire import Wire
 from commands.calls.deciding import CALLS
 from commands.calls.orders import ReceiveCall
@@ -29,9 +29,9 @@ MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 CONFIGURATION = {"name": "Ann", "version": "1", "system_prompt": "You are Ann.", "greeting": "Hello."}
 
 
-async def called(running: Platform, tenant: Tenant, agent_id: str) -> str:
+async def called(running: Platform, tenant: Tenant, agent_id: str, number: str = "+14155550123") -> str:
     """A call that rang at an agent."""
-    call_id, sealed = fresh_call_id(), running.key_ring.seal(tenant.id, "+14155550123")
+    call_id, sealed = fresh_call_id(), running.key_ring.seal(tenant.id, number)
     ring = ReceiveCall(
         call_sid=f"CA{os.urandom(8).hex()}", caller=sealed, caller_ref="0" * 32, number=sealed, number_ref="n", agent_id=agent_id,
         agent_version="1", agent_version_hash="0" * 64,
@@ -166,7 +166,7 @@ LATER = Change(since="2027-01-01", operations={"get_agent", "list_agents"}, told
 @pytest_asyncio.fixture(loop_scope="package")
 async def later(running: Platform) -> AsyncIterator[Platform]:
     """The API as it is once answers have changed."""
-    async with served(replace(running.ports, versions=Versions([LATER]))) as url:
+    async with served(replace(running.ports, versions=Versions([*CHANGES, LATER]))) as url:
         yield replace(running, url=url)
 
 
@@ -188,7 +188,7 @@ class TestVersion:
         assert (old.json()["title"], "name" in old.json()) == ("Ann", False)
         assert [each["title"] for each in listed.json()["data"]] == ["Ann"]
         assert (new.json()["name"], "title" in new.json()) == ("Ann", False)
-        assert (old.headers["Aybiza-Version"], new.headers["Aybiza-Version"]) == (FIRST, LATER.since)
+        assert (old.headers["Aybiza-Version"], new.headers["Aybiza-Version"]) == (Versions().newest, LATER.since)
         # 2027-01-01, at midnight; two years later its answers end.
         assert old.headers["Deprecation"] == "@1798761600"
         assert old.headers["Sunset"] == "Mon, 01 Jan 2029 00:00:00 GMT"
@@ -202,7 +202,11 @@ class TestVersion:
             first = (await client.get(keys, params=seen(fresh))).json()["data"][0]["id"]
             replaced = await client.post(f"{keys}/{first}/rotate", json={})
             pinned = {each["id"]: each["api_version"] for each in (await client.get(keys, params=seen(fresh, replaced))).json()["data"]}
-        assert (pinned[fresh.json()["id"]], pinned[replaced.json()["id"]], pinned[first]) == (LATER.since, FIRST, FIRST)
+        assert (pinned[fresh.json()["id"]], pinned[replaced.json()["id"]], pinned[first]) == (
+            LATER.since,
+            Versions().newest,
+            Versions().newest,
+        )
 
     async def test_that_is_older_takes_its_own_names_as_fields(self, later: Platform, tenant: Tenant) -> None:
         agent = await an_agent(tenant)

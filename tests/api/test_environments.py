@@ -112,4 +112,4 @@ class TestEnvironments:
         assert assigned.json()["environment"] == "staging"
         changed = await tenant.api.patch(f"/v1/numbers/{number}", json={"environment": None})
         shown = (await tenant.api.get(f"/v1/numbers/{number}", params=seen(changed))).json()
-        assert (shown["environment"], shown["agent_id"]) == ("", agent)
+        assert (shown["environment"], shown["agent_id"]) == (None, agent)
