@@ -16,7 +16,7 @@ Wanted: TypeAlias = Callable[[RawRecord], bool]
 class Passage:
     """How far one partition was read, and what is known of its writer there."""
 
-    __slots__ = ("_dropped", "_wanted", "fence", "held", "offset", "place", "served", "stop")
+    __slots__ = ("_dropped", "_wanted", "fence", "held", "offset", "place", "stop")
 
     def __init__(self, place: Place, offset: int, fence: Fence, dropped: Dropped, wanted: Wanted | None = None) -> None:
         self.place = place
@@ -24,7 +24,6 @@ class Passage:
         self.fence = fence
         self.stop: int | None = None
         self.held: list[RawRecord] = []
-        self.served = 0
         self._dropped = dropped
         self._wanted = wanted
 

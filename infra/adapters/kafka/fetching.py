@@ -1,12 +1,11 @@
 """One fetch of records from one broker, for many partitions at once, read as whole record batches."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.errors import CorruptRecordException, for_code
-from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.errors import CorruptRecordException, KafkaError, for_code
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -14,15 +13,11 @@ from commands.ports import HistoryLost, Place
 from events.headers import HEADER, kind_of
 from events.records import RawRecord, packed_header
 from infra.adapters.kafka.link import Link, NotAsked, Unanswered
+from infra.adapters.kafka.sessions import FetchRequest, Part
 
-# Our topics have no transactions. What a foreign transactional writer leaves is dropped by the rule of admission, alike for
-# every reader; waiting for its transactions to end would only let it hold us up.
 _READ_UNCOMMITTED = 0
 LATEST = -1
 EARLIEST = -2
-# A part is read in one go on the event loop: a few milliseconds' worth.
-_PARTITION_BYTES = 256 << 10
-_RESPONSE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +38,31 @@ async def fetch(link: Link, node: int, wanted: Mapping[Place, int], *, wait_ms: 
 
     Raises TryElsewhere, or HistoryLost for an offset that the partition does not have or a history that does not begin at 0.
     """
-    by_topic: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
-    for place, offset in wanted.items():
-        by_topic[place.topic].append((place.partition, offset, _PARTITION_BYTES))
-    request = FetchRequest(wait_ms, 1, _RESPONSE_BYTES, _READ_UNCOMMITTED, list(by_topic.items()))
-    response = await _ask(link, node, request)
+    try:
+        connection = await link.connection(node)
+        answer = await link.post(connection, FetchRequest(wanted, wait_ms))
+    except (NotAsked, Unanswered, KafkaError) as error:
+        link.outdated()
+        raise TryElsewhere(f"{type(error).__name__}: {error}") from error
+    if answer.code:
+        raise TryElsewhere(for_code(answer.code).__name__)
+    return given(link, answer.parts, wanted)
+
+
+def given(link: Link, parts: Iterable[Part], wanted: Mapping[Place, int]) -> list[Fetched]:
+    """The records among what a broker said of partitions. Raises as `fetch` does."""
     fetched = []
-    for topic, partitions in response.topics:
-        for partition, code, highwater, _stable, log_start, _aborted, *_preferred, data in partitions:
-            place = Place(topic, partition)
-            offset = wanted[place]
-            if code == 1:
-                raise HistoryLost(f"{place} has no offset {offset}: it goes from {log_start} to {highwater}")
-            if code:
-                link.outdated()
-                raise TryElsewhere(f"{place}: {for_code(code).__name__}")
-            if log_start > 0:
-                raise HistoryLost(f"{place} begins at offset {log_start}, not at 0: its retention took history away")
-            if data:
-                fetched.append(Fetched(place, offset, data))
+    for place, code, end, begin, data in parts:
+        offset = wanted[place]
+        if code == 1:
+            raise HistoryLost(f"{place} has no offset {offset}: it goes from {begin} to {end}")
+        if code:
+            link.outdated()
+            raise TryElsewhere(f"{place}: {for_code(code).__name__}")
+        if begin > 0:
+            raise HistoryLost(f"{place} begins at offset {begin}, not at 0: its retention took history away")
+        if data:
+            fetched.append(Fetched(place, offset, data))
     return fetched
 
 

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from events.reading import LogAway
-from infra.adapters.kafka.producing import Produced, ProduceRequest
+from infra.adapters.kafka.requests import Answer, WireRequest
 from infra.adapters.kafka.security import IN_CLEAR, KafkaSecurity
 
 Request: TypeAlias = Any
@@ -55,7 +55,7 @@ class Connection:
             self.sever()
             raise Unanswered(f"{type(error).__name__}: {error}") from error
 
-    def post(self, request: ProduceRequest, client_id: bytes) -> asyncio.Future[list[Produced]]:
+    def post(self, request: WireRequest[Answer], client_id: bytes) -> asyncio.Future[Answer]:
         """Send without waiting, several on their way at once; their answers come in their order. Raises NotAsked.
 
         The future fails with KafkaError when the connection is closed, by `sever` at the latest. It has no deadline of its own.
@@ -63,7 +63,7 @@ class Connection:
         conn = self._conn
         if not self.alive:
             raise NotAsked("the connection is closed")
-        answer: asyncio.Future[list[Produced]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         # As conn.send() does, which offers no way to give it bytes, or to wait without a timer and two tasks' turns.
         correlation_id = conn._next_correlation_id()  # noqa: SLF001
         conn._requests.append((correlation_id, request, answer))  # noqa: SLF001
@@ -103,6 +103,8 @@ class Link:
         self._security = security
         self._request_timeout_ms = request_timeout_ms
         self._client: Any = None
+        # Rises with each new knowledge of who leads what.
+        self.knowledge = 0
         self._connections: dict[int, Connection] = {}
         self._connecting: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -124,6 +126,7 @@ class Link:
                 f"Kafka does not answer at {self._bootstrap_servers}. Start it (aybiza up), or set KAFKA_BOOTSTRAP_SERVERS"
             ) from error
         self._client = client
+        client.cluster.add_listener(self._learnt)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -160,10 +163,20 @@ class Link:
         known = self._connections.get(node)
         return known if known is not None and known.alive else None
 
+    def post(self, connection: Connection, request: WireRequest[Answer]) -> asyncio.Future[Answer]:
+        """As `Connection.post`, and who is silent for too long is cut off."""
+        answer = connection.post(request, self.client_id)
+        watch = asyncio.get_running_loop().call_later(self._request_timeout_ms / 1000, connection.sever)
+        answer.add_done_callback(lambda _answer: watch.cancel())
+        return answer
+
     async def refresh(self, topic: str) -> None:
         """Ask for the metadata anew. Returns when it has been tried."""
         self._client.add_topic(topic)
         await self._client.force_metadata_update()
+
+    def _learnt(self, _cluster: Any) -> None:
+        self.knowledge += 1
 
     def outdated(self) -> None:
         """What we know of leaders was wrong: ask anew, in the background."""

@@ -1,20 +1,16 @@
-"""Kafka's Produce request, version 7, and its answer as bytes: what aiokafka's general encoder takes ten times as long for."""
+"""Kafka's Produce request, version 7, and its answer."""
 
 import struct
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from commands.ports import Place
+from infra.adapters.kafka.requests import COUNT, LENGTH, WireRequest
 
-_KEY = 0
-VERSION = 7
 _ALL_REPLICAS = -1
 _NO_TRANSACTION = -1
-_HEADER = struct.Struct(">ihhi")
 _BEGINNING = struct.Struct(">hhii")
-_COUNT = struct.Struct(">i")
-_LENGTH = struct.Struct(">h")
 _PARTITION = struct.Struct(">ii")
 _ANSWER = struct.Struct(">ihqqq")
 
@@ -27,22 +23,18 @@ class Produced(NamedTuple):
     offset: int
 
 
-class _ResponseHeader(NamedTuple):
-    correlation_id: int
-
-
 class _Response:
     @staticmethod
     def decode(stream: Any) -> list[Produced]:
         data = stream.read()
-        (topics,), at = _COUNT.unpack_from(data), _COUNT.size
+        (topics,), at = COUNT.unpack_from(data), COUNT.size
         found = []
         for _ in range(topics):
-            (length,) = _LENGTH.unpack_from(data, at)
-            at += _LENGTH.size + length
+            (length,) = LENGTH.unpack_from(data, at)
+            at += LENGTH.size + length
             topic = data[at - length : at].decode()
-            (partitions,) = _COUNT.unpack_from(data, at)
-            at += _COUNT.size
+            (partitions,) = COUNT.unpack_from(data, at)
+            at += COUNT.size
             for _ in range(partitions):
                 partition, code, offset, _time, _start = _ANSWER.unpack_from(data, at)
                 at += _ANSWER.size
@@ -50,13 +42,11 @@ class _Response:
         return found
 
 
-class ProduceRequest:
-    """Whole batches for partitions that one broker leads, to be acknowledged by all replicas.
+class ProduceRequest(WireRequest[list[Produced]]):
+    """Whole batches for partitions that one broker leads, to be acknowledged by all replicas."""
 
-    It has what `aiokafka.conn` asks of a request that waits for its answer.
-    """
-
-    RESPONSE_TYPE: ClassVar = _Response
+    KEY = 0
+    VERSION = 7
 
     def __init__(self, batches: Iterable[tuple[Place, bytes]], timeout_ms: int) -> None:
         by_topic: defaultdict[str, list[tuple[int, bytes]]] = defaultdict(list)
@@ -65,22 +55,7 @@ class ProduceRequest:
         parts = [_BEGINNING.pack(_NO_TRANSACTION, _ALL_REPLICAS, timeout_ms, len(by_topic))]
         for topic, partitions in by_topic.items():
             name = topic.encode()
-            parts += (_LENGTH.pack(len(name)), name, _COUNT.pack(len(partitions)))
+            parts += (LENGTH.pack(len(name)), name, COUNT.pack(len(partitions)))
             for partition, buffer in partitions:
                 parts += (_PARTITION.pack(partition, len(buffer)), buffer)
-        self._body = b"".join(parts)
-
-    def __repr__(self) -> str:
-        return f"ProduceRequest({len(self._body)} bytes)"
-
-    def frame(self, correlation_id: int, client_id: bytes) -> bytes:
-        """The request as it goes over the wire."""
-        size = _HEADER.size - _COUNT.size + _LENGTH.size + len(client_id) + len(self._body)
-        return b"".join((
-            _HEADER.pack(size, _KEY, VERSION, correlation_id), _LENGTH.pack(len(client_id)), client_id, self._body,
-        ))  # fmt: skip
-
-    @staticmethod
-    def parse_response_header(stream: Any) -> _ResponseHeader:
-        """As `aiokafka.conn` calls it, before the rest of the answer is decoded."""
-        return _ResponseHeader(*_COUNT.unpack(stream.read(_COUNT.size)))
+        super().__init__(b"".join(parts), _Response)
