@@ -5,7 +5,7 @@ import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import httptools
 import uvicorn
@@ -27,6 +27,41 @@ _MOST_WAITING = 32
 
 class Refused(Exception):
     """The request is none that is answered; the text says why. Raised within the parser, which ends the connection."""
+
+
+class Joined:
+    """Where an answer is written: its head waits for the body, and goes alone only where that does not come in the same turn of the loop.
+
+    Each packet costs both sides a call into the kernel, and the reader a turn of its own. It has what uvicorn asks of a transport.
+    """
+
+    __slots__ = ("_held", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._held is not None:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        else:
+            self._held = data
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what is held. Idempotent."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class Impatient(HttpToolsProtocol):
@@ -57,6 +92,8 @@ class Impatient(HttpToolsProtocol):
         except (httptools.HttpParserError, Refused):
             refused = True
         if refused:
+            if self.cycle is not None:
+                cast(Joined, self.cycle.transport).flush()
             self.send_400_response("Invalid HTTP request received.")
         if self._handed_over or self._answering():
             self._forget()
@@ -95,7 +132,10 @@ class Impatient(HttpToolsProtocol):
         self._complete = True
         self._unread = 0
         if not self.parser.should_upgrade() or self._should_upgrade():
+            before = self.cycle
             super().on_headers_complete()
+            if self.cycle is not before:
+                self.cycle.transport = cast(asyncio.Transport, Joined(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
