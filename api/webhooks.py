@@ -159,7 +159,7 @@ async def get_webhook(webhook_id: WebhookId, organisation: Organisation, read: R
 async def change_webhook(
     webhook_id: WebhookId, body: WebhookChange, who: AnyCaller, organisation: Organisation, ports: Wired, write: Write
 ) -> Accepted:
-    """Send to another address, or other types of events, on from where it is."""
+    """Send to another address, on from what the log has as sent; or other types of events, as they happen from now on."""
     _must_hear(who)
     if body.url is not None:
         await _must_be_callable(body.url, ports)

@@ -210,7 +210,9 @@ def evolve(webhook: Webhook | None, fact: WebhookEvent) -> Webhook | None:
         return None
     match fact:
         case WebhookChanged(url=url, types=types, description=description):
-            return replace(webhook, url=url, types=types, description=description)
+            # Who has not seen it may have told another address, or passed over what is wanted by now.
+            turn = webhook.turn + ((url, types) != (webhook.url, webhook.types))
+            return replace(webhook, url=url, types=types, description=description, turn=turn)
         case WebhookSecretRotated(secret=secret, old_until=until):
             return replace(webhook, secret=secret, old_secret=webhook.secret, old_until=until)
         case WebhookEnabled():

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -13,26 +14,42 @@ from commands.webhooks import WEBHOOKS, Webhook
 from events.codec import BrokenBody
 from events.headers import Kind
 from events.positions import Position
+from events.recorded import Recorded
 from events.records import AdmittedBatch, recorded
 from events.registry import UnknownEvent
 from events.sealing import KeyErased
 from events.streams import InvalidStreamName, StreamId, topic_of
+from events.webhooks import WebhookChanged, WebhookRewound
 from stream_processors.ports import LogReader
 from stream_processors.webhooks.ports import World
-from stream_processors.webhooks.telling import Teller, Told
+from stream_processors.webhooks.telling import Earlier, Teller, Told
 
 log = structlog.get_logger()
 _AGAIN_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_CHANGES_KNOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
     webhook: Webhook | None
     added_at: datetime
+    earlier: tuple[Earlier, ...] = ()
+
+    def after(self, fact: Recorded[Any]) -> "_Standing":
+        earlier, webhook = self.earlier, self.webhook
+        if isinstance(fact.fact, WebhookRewound):
+            # What is ordered again is what is wanted by now, whenever it happened.
+            earlier = ()
+        elif isinstance(fact.fact, WebhookChanged) and webhook is not None and webhook.types != fact.fact.types:
+            earlier = (*earlier, Earlier(webhook.types, fact.appended_at))[-_CHANGES_KNOWN:]
+        return _Standing(WEBHOOKS.evolve(webhook, fact.fact), self.added_at, earlier)
 
 
 class Deliverer:
-    """Sends events to addresses. Two that send to one do no harm but to send some twice: the log lets only one say how far it is."""
+    """Sends events to addresses. Two that send to one do no harm but to send some twice: the log lets only one say how far it is.
+
+    Each sends a stream's events in order and leaves none out, so whatever comes to the address for the first time comes in order, too.
+    """
 
     def __init__(self, reader: LogReader, world: World, *, topic_of: Callable[[str], str] = topic_of) -> None:
         self._reader = reader
@@ -80,9 +97,8 @@ class Deliverer:
             except (UnknownEvent, BrokenBody, InvalidStreamName) as cause:
                 log.warning("fact-broken", topic=raw.topic, partition=raw.partition, offset=raw.offset, reason=str(cause))
                 continue
-            known = self._standing.get(fact.stream)
-            webhook = WEBHOOKS.evolve(known.webhook if known else None, fact.fact)  # type: ignore[arg-type]  # of this topic
-            self._standing[fact.stream] = _Standing(webhook, known.added_at if known else fact.appended_at)
+            known = self._standing.get(fact.stream) or _Standing(None, fact.appended_at)
+            self._standing[fact.stream] = known.after(fact)
             touched.add(fact.stream)
         self._reached[batch.topic, batch.partition] = batch.next_offset
         return touched
@@ -95,7 +111,7 @@ class Deliverer:
             teller, task = telling
             if webhook is not None and on and teller.turn >= webhook.turn and not task.done():
                 before, teller.webhook = teller.webhook, webhook
-                if (before.url, before.secret) != (webhook.url, webhook.secret):
+                if before.secret != webhook.secret:
                     teller.changed.set()
                 return
             del self._telling[stream]
@@ -104,8 +120,11 @@ class Deliverer:
         if webhook is None or webhook.removed:
             del self._standing[stream]
         elif on:
-            teller = Teller(self._world, stream, webhook, self._standing[stream].added_at)
+            teller = self._teller(stream, webhook, self._standing[stream])
             self._telling[stream] = teller, tasks.create_task(self._keep(stream, teller), name=f"tell {stream.id}")
+
+    def _teller(self, stream: StreamId, webhook: Webhook, standing: _Standing) -> Teller:
+        return Teller(self._world, stream, webhook, standing.added_at, standing.earlier)
 
     async def _keep(self, stream: StreamId, teller: Teller) -> None:
         """Tell until it is disabled; from where the log says that it is after each time that somebody else told it, or the log was away."""
@@ -123,7 +142,7 @@ class Deliverer:
             standing = self._standing.get(stream)
             if standing is None or standing.webhook is None or not standing.webhook.enabled:
                 return
-            teller = Teller(self._world, stream, standing.webhook, standing.added_at)
+            teller = self._teller(stream, standing.webhook, standing)
             own = asyncio.current_task()
             if own is not None:
                 self._telling[stream] = teller, own

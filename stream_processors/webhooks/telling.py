@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 
@@ -39,16 +40,26 @@ class Told(Exception):
     """Somebody else tells this address now, or nobody shall: the log said so."""
 
 
+class Earlier(NamedTuple):
+    """What a webhook wanted before it was changed."""
+
+    types: tuple[str, ...]
+    until: datetime
+
+
 class Teller:
     """Tells the address of one webhook. `webhook` is replaced as facts about it come; `turn` is the last one that it knows of."""
 
-    def __init__(self, world: World, stream: StreamId, webhook: Webhook, added_at: datetime) -> None:
+    def __init__(
+        self, world: World, stream: StreamId, webhook: Webhook, added_at: datetime, earlier: Sequence[Earlier] = ()
+    ) -> None:  # fmt: skip
         self.webhook = webhook
         self.turn = webhook.turn
         self.changed = asyncio.Event()
         self._world = world
         self._stream = stream
         self._since = webhook.since or added_at
+        self._earlier = earlier
         self._place = webhook.after
         self._name = ""
         self._failures = webhook.failures
@@ -108,11 +119,14 @@ class Teller:
                 await coming.put(fact)
 
     def _is_wanted(self, recorded: Recorded[Fact]) -> bool:
-        kind, types = type_of(recorded.fact), self.webhook.types
+        kind = type_of(recorded.fact)
         if kind.room == WEBHOOKS.room:
             # What is told of telling would never end.
             return isinstance(recorded.fact, WebhookPingAsked) and recorded.stream == self._stream and recorded.appended_at >= self._since
-        return (not types or kind.ce_type in types or kind.name in types) and recorded.appended_at >= self._since
+        # Wanted by now, and when it happened: what was not is not sent because it lies behind the place from which to go on.
+        then = next((each.types for each in self._earlier if recorded.appended_at < each.until), ())
+        wanted = all(not types or kind.ce_type in types or kind.name in types for types in (self.webhook.types, then))
+        return wanted and recorded.appended_at >= self._since
 
     async def _tell(self, facts: Sequence[Recorded[Fact]]) -> list[Recorded[Fact]]:
         """Tell of the facts, of each stream in order, and give back those that were not taken."""

@@ -95,9 +95,16 @@ class TestRecordDeliveries:
         given(WEBHOOKS, ADDED, MADE).when(replace(RECORD, turn=1, attempts=(), after="v2")).then(replace(MADE, after="v2", attempts=()))
 
     def test_is_refused_after_what_its_sender_has_not_seen(self) -> None:
-        # Another one sent meanwhile; it was sent back; it was switched off and on.
-        for seen in ((MADE,), (WebhookRewound(order="o", since=NOW),), (WebhookDisabled(because="asked"), WebhookEnabled())):
+        # Another one sent meanwhile; it was sent back; it was switched off and on; it has another address, or wants to know of more.
+        elsewhere = WebhookChanged(url="https://example.com/b", types=("call-ended",), description="")
+        more = WebhookChanged(url=ADDED.url, types=("call-ended", "call-answered"), description="")
+        switched = (WebhookDisabled(because="asked"), WebhookEnabled())
+        for seen in ((MADE,), (WebhookRewound(order="o", since=NOW),), switched, (elsewhere,), (more,)):
             given(WEBHOOKS, ADDED, *seen).when(RECORD).then_refused(OutOfTurn)
+
+    def test_is_a_fact_where_only_the_words_about_it_were_changed(self) -> None:
+        described = WebhookChanged(url=ADDED.url, types=ADDED.types, description="Ours.")
+        given(WEBHOOKS, ADDED, described).when(RECORD).then(MADE)
 
     def test_is_refused_where_nothing_may_be_sent(self) -> None:
         given(WEBHOOKS, ADDED, WebhookDisabled(because="asked")).when(replace(RECORD, turn=1)).then_refused(OutOfTurn)

@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +23,15 @@ from commands.webhooks import (
     WebhookCommand,
 )
 from events.admission import Fence
-from events.flags import FlagSet
+from events.flags import FlagRemoved, FlagSet
+from events.records import AdmittedBatch
+from events.rooms import prepared_codec
 from events.sealing import KeyRing
 from events.streams import StreamId
 from events.webhooks import WebhookDeliveriesMade, WebhookDisabled
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.kafka.schemas import SchemaTopic
+from infra.adapters.kafka.writer import KafkaLog
 from infra.adapters.keyfile import open_key_ring
 from infra.apps.webhooks import Sending, running_webhooks
 from stream_processors.webhooks.schedule import WAITS_SECONDS, wait_seconds
@@ -228,6 +233,55 @@ class TestWebhooks:
             await post.do(ChangeWebhook(url=post.receiver.url))
             await post.receiver.until(lambda: len(post.receiver.taken) == 1)
             await post.do(DisableWebhook(because="asked"))
+
+
+class Late(KafkaLogReader):
+    """A reader that may be kept from hearing of changes to webhooks for a while, as a process is that was stopped, or has much to do."""
+
+    hears: asyncio.Event
+
+    async def batches(self, topics: Sequence[str], start: Any, **how: Any) -> AsyncGenerator[AdmittedBatch, None]:
+        async with aclosing(super().batches(topics, start, **how)) as batches:
+            async for batch in batches:
+                if len(topics) == 1:
+                    await self.hears.wait()
+                yield batch
+
+
+class TestSenderWhoHearsOfAChangeLate:
+    async def test_leaves_out_nothing_that_was_wanted_when_it_happened(self, post: Post) -> None:
+        log, flag = post.log, StreamId(AYB, "flags", "one")
+        await post.add("flag-set")
+        async with KafkaLog(log.kafka) as link:
+            late = Late(log.kafka, SchemaTopic(link, prepared_codec(), f"{log.prefix}.schemas"))
+            late.hears = asyncio.Event()
+            late.hears.set()
+            sending = Sending(keyring=post.ring, private=True)
+            async with running_webhooks(late, log.dispatch, nowhere, sending, topic_of=log.topic_of):
+                await post.happen("one")
+                await log.append(flag, FlagRemoved())
+                await post.happen("one")
+                await post.receiver.until(lambda: len(post.receiver.taken) == 2)
+                late.hears.clear()
+                await post.do(ChangeWebhook(types=("flag-set", "flag-removed")))
+                await log.append(flag, FlagRemoved())
+                await post.happen("one")
+                # It has passed over what it did not know to be wanted.
+                await post.receiver.until(lambda: len(post.receiver.taken) == 3)
+                late.hears.set()
+                await post.receiver.until(lambda: any(event["type"] == "flag-removed.v1" for _, event in post.receiver.taken))
+        # The first time that it was removed nobody wanted to know.
+        assert {event["aybizaversion"] for _, event in post.receiver.taken} == {1, 3, 4, 5}
+
+    async def test_tells_the_new_address_what_it_told_the_old_one_since(self, post: Post) -> None:
+        async with receiver() as new:
+            await post.add("flag-set")
+            async with post.sending():
+                await post.happen("one")
+                await post.receiver.until(lambda: len(post.receiver.taken) == 1)
+                await post.do(ChangeWebhook(url=new.url))
+                await post.happen("two")
+                await new.until(lambda: "flags/two" in new.subjects)
 
 
 class TestSchedule:
