@@ -123,7 +123,24 @@ class Remembered(NamedTuple):
     record: RawRecord | None
 
 
-class Histories(Protocol):
+class Begun(NamedTuple):
+    """Keys of streams of which a piece of a partition has the first record; the piece ends before `told`."""
+
+    keys: Sequence[bytes]
+    told: int
+
+
+class Beginnings(Protocol):
+    """The journal, as far as owners learn from it which streams a partition has had."""
+
+    async def begun(self, place: Place, start: int, stop: int, most: int) -> Begun:
+        """From `start` on, before `stop`, of so many records at most. Bounded in time, and raises HistoryAway.
+
+        A stream that began with a command that changed nothing may be named again at its first event.
+        """
+
+
+class Histories(Beginnings, Protocol):
     """The journal, as far as owners read it. Each answer is of one moment. Every method is bounded in time, and raises HistoryAway."""
 
     async def reached(self, place: Place) -> Reached:

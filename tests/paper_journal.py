@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
+from commands.ports import Begun, History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
 from events.admission import UNCLAIMED, admit
 from events.headers import Kind
 from events.records import RawRecord
@@ -21,6 +21,7 @@ class PaperJournal:
         self.stops_at: int | None = None
         self.loads: list[Mapping[bytes, Since]] = []
         self.asked: list[bytes] = []
+        self.told_from: list[int] = []
         self._kafka = kafka
 
     async def reached(self, place: Place) -> Reached:
@@ -44,6 +45,13 @@ class PaperJournal:
                 found.setdefault(raw.key, []).append(raw)
         return History(reached, {key: [raw for raw in raws if _is_kept(raw)] for key, raws in found.items()})
 
+    async def begun(self, place: Place, start: int, stop: int, most: int) -> Begun:
+        self.told_from.append(start)
+        reached = await self.reached(place)
+        stop = min(stop, reached.offset)
+        piece = [raw for raw in self._kafka.partition(place).admitted() if start <= raw.offset < stop][:most]
+        return Begun([raw.key for raw in piece if _begins(raw)], piece[-1].offset + 1 if len(piece) == most else stop)
+
     async def answered(self, place: Place, key: bytes, command_id: bytes) -> Remembered:
         self.asked.append(command_id)
         reached, last = await self.reached(place), None
@@ -55,3 +63,7 @@ class PaperJournal:
 
 def _is_kept(raw: RawRecord) -> bool:
     return raw.header is not None and raw.header.kind in {Kind.EVENT, Kind.RECEIPT}
+
+
+def _begins(raw: RawRecord) -> bool:
+    return raw.header is not None and (raw.header.kind, raw.header.version) in {(Kind.EVENT, 1), (Kind.RECEIPT, 0)}

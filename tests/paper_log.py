@@ -53,10 +53,11 @@ class Mishap(Enum):
 class PaperKafka:
     """`commands.ports.Log` on paper, held to the same contract as the real one. `mishaps` befall the next appends, in their order.
 
-    While `open` is cleared, appends wait.
+    While `open` is cleared, appends wait. `begun` counts them.
     """
 
     def __init__(self) -> None:
+        self.begun = 0
         self.mishaps: deque[Mishap] = deque()
         self.severed: list[Place] = []
         self.open = asyncio.Event()
@@ -69,6 +70,7 @@ class PaperKafka:
 
     async def append(self, place: Place, records: Sequence[NewRecord]) -> int:
         mishap = self.mishaps.popleft() if self.mishaps else None
+        self.begun += 1
         await self.open.wait()
         if mishap is Mishap.NOT_SENT:
             raise LogAway("paper is away")

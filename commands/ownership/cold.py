@@ -11,6 +11,7 @@ import structlog
 from commands.dispatch import Committed, LogUnavailable
 from commands.ownership.groups import Submission
 from commands.ownership.loading import Loader, LoadingPatience
+from commands.ownership.naming import learn
 from commands.ownership.owner import Owner
 from commands.ownership.retiring import retire, wants_journal
 from commands.ownership.snapping import Snapping
@@ -53,6 +54,7 @@ class Cold:
         self._patience = patience
         self._snapping = snapping
         self._held: dict[bytes, deque[Submission]] = {}
+        owner.streams.awaited = self._held
         self._wanted: dict[bytes, None] = {}
         self._work = asyncio.Event()
         self._count = 0
@@ -132,6 +134,8 @@ class Cold:
         slots = asyncio.Semaphore(_LOADS)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_house(), name=f"keep memory and snapshots of {self._owner.place}")
+            if self._histories is not None:
+                tasks.create_task(self._learn_names(self._histories), name=f"learn the streams of {self._owner.place}")
             while True:
                 self._work.clear()
                 await self._work.wait()
@@ -184,6 +188,14 @@ class Cold:
         if not answer.done():
             answer.set_exception(reason)
 
+    async def _learn_names(self, histories: Histories) -> None:
+        """Which streams there were before we began to read, so that the first command of a new one needs no journal."""
+        while True:
+            await asyncio.sleep(self._patience.refresh_seconds)
+            if self._owner.owns:
+                with suppress(HistoryAway):
+                    await learn(self._owner.streams.names, histories, self._owner.place)
+
     async def _keep_house(self) -> None:
         """Off the commits' way: write snapshots, and ask how far the journal is while room has to be made."""
         streams = self._owner.streams
@@ -191,7 +203,7 @@ class Cold:
             await asyncio.sleep(self._patience.refresh_seconds)
             if self._snapping is not None and streams.due and self._owner.owns:
                 await self._snapping.write_due()
-            if self._histories is not None and (streams.crowded or streams.tail_records or wants_journal(streams)):
+            if self._histories is not None and (streams.room.crowded or streams.tail_records or wants_journal(streams)):
                 with suppress(HistoryAway):
                     streams.journal_reached((await self._histories.reached(self._owner.place)).offset)
             if self._owner.under_way is None:

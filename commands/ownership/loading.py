@@ -198,11 +198,17 @@ class Loader:
         offset, fence = min(
             ((bases[key].offset, bases[key].fence) if key in bases else (-1, UNCLAIMED) for key in folding), default=(-1, UNCLAIMED)
         )
-        scan = Scan(self._log, owner.place, offset + 1, fence)
+        scan, names = Scan(self._log, owner.place, offset + 1, fence), streams.names
         try:
             while folding:
                 async for records in scan.to(owner.next_offset):
+                    if names.wanted and offset < 0:
+                        # So it is read from its beginning once only for streams that are new.
+                        for raw in records:
+                            names.add(raw.key)
                     await self._fold_part([raw for raw in records if raw.key in folding], folding, refused)
+                if offset < 0:
+                    names.told = max(names.told, scan.offset)
                 for key, stream in list(folding.items()):
                     try:
                         if streams.install(key, stream, scan.offset, "snapshot" if key in bases else "partition"):

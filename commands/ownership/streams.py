@@ -2,16 +2,19 @@
 
 `horizon`: every record of the partition from there on is in memory, folded into its stream or, for a stream that is not loaded, in
 the tail. So a stream is loaded rightly from any source that holds everything before the horizon. At horizon 0 nothing is elsewhere:
-a stream that is not here does not exist. Memory is kept within bounds by forgetting, which raises the horizon.
+a stream that is not here does not exist; nor beyond it, where `names` has all that were ever here, and not this one. Memory is kept
+within bounds by forgetting, which raises the horizon.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from commands.decider import Decider
 from commands.ownership.memory import Memory, Room
+from commands.ownership.naming import Names
 from commands.ownership.remembering import WINDOW, Tags, pack_answered, shortened
+from commands.ownership.tail import Tail
 from events.admission import Fence
 from events.codec import BrokenBody, Codec
 from events.headers import Kind, RecordHeader
@@ -59,26 +62,26 @@ class Streams:
 
     `evicted` counts streams that were forgotten, `loads` those that came into memory, by where from. `journaled`: the journal is
     known to hold everything before it. `due`: streams that grew by `snapshot_every` versions since their last snapshot. `over`: those
-    of which their deciders say that they are, in the order in which they ended.
+    of which their deciders say that they are, in the order in which they ended. `awaited`: those whose commands were set aside; no
+    later one may pass them.
     """
 
     def __init__(self, deciders: Mapping[str, Decider[Any, Any, Any]], codec: Codec, room: Room | None = None) -> None:
         self.codec = codec
         self.horizon = self.journaled = 0
-        self.evicted = self.remembered = self.tail_records = 0
-        self.loads: Counter[str] = Counter()
-        self.snapshots: Counter[str] = Counter()
-        self.due: dict[bytes, None] = {}
-        self.over: dict[bytes, None] = {}
+        self.evicted = self.remembered = 0
+        self.loads, self.snapshots = Counter[str](), Counter[str]()
+        self.due, self.over = dict[bytes, None](), dict[bytes, None]()
+        self.awaited: Container[bytes] = ()
         self.snapshot_every = _NEVER
         self.room = room or Room()
+        self.names = Names(self.room)
         self.deciders = deciders
         self._by_key: dict[bytes, Stream] = {}
         # Second chance: whoever was used since it was last looked at goes to the end of the ring.
         self._ring: deque[bytes] = deque()
         self._entered = 0
-        self._tail: dict[bytes, list[RawRecord]] = {}
-        self._tail_order: deque[tuple[int, bytes]] = deque()
+        self._tail = Tail()
         # Commands that were looked up and found to be new, until they are decided; the oldest go first.
         self._cleared: dict[tuple[bytes, bytes], None] = {}
 
@@ -91,27 +94,37 @@ class Streams:
     @property
     def memory(self) -> Memory:
         """How it stands, for people and metrics."""
-        loads, snapshots = Counter(self.loads), Counter(self.snapshots)
-        return Memory(len(self._by_key), self.remembered, self.tail_records, self.horizon, self.evicted, loads, snapshots)
+        here, names, counts = len(self._by_key), self.names.count, (Counter(self.loads), Counter(self.snapshots))
+        return Memory(here, self.remembered, self.tail_records, self.horizon, self.evicted, names, *counts)
+
+    @property
+    def tail_records(self) -> int:
+        """How many records of streams that are not loaded are here."""
+        return self._tail.records
 
     def begin(self, offset: int) -> None:
         """Forget everything: what lies before `offset` is elsewhere, and reading goes on there."""
         self.horizon = self.journaled = offset
         self.room.streams -= len(self._by_key)
         self._remember(-self.remembered)
-        self.tail_records = 0
-        for held in (self._by_key, self._ring, self._tail, self._tail_order, self._cleared, self.due, self.over):
+        self.names.clear()
+        self.names, self._tail = Names(self.room, offset), Tail()
+        for held in (self._by_key, self._ring, self._cleared, self.due, self.over):
             held.clear()
 
     def ready(self, key: bytes, command_id: bytes) -> bool:
         """Whether a command can be decided from memory; else its stream has to be loaded, or the command looked up, first."""
         stream = self._by_key.get(key)
         if stream is None:
-            return self.horizon == 0
+            return self.horizon == 0 or (self.is_new(key) and key not in self.awaited)
         stream.used = True
         if stream.waits:
             return False
         return stream.older is None or not self.in_question(key, command_id)
+
+    def is_new(self, key: bytes) -> bool:
+        """Whether it is certain that a stream that is not loaded has never been, so that there is nothing to load."""
+        return self.names.whole and key not in self.names and key not in self._tail
 
     def in_question(self, key: bytes, command_id: bytes) -> bool:
         """Whether a loaded stream may have taken this command so long ago that only the journal knows its answer."""
@@ -141,9 +154,7 @@ class Streams:
             return fact
         self.blank(raw.key)
         fact = self._fact(raw) if header.kind is Kind.EVENT else None
-        self._tail.setdefault(raw.key, []).append(raw)
-        self._tail_order.append((raw.offset, raw.key))
-        self.tail_records += 1
+        self._tail.add(raw)
         self._shorten_tail()
         return fact
 
@@ -180,14 +191,13 @@ class Streams:
         if key in self._by_key:
             return True
         found = stream.last_offset >= 0
-        later = self._tail.get(key, ())
+        later = self._tail.of(key)
         for raw in later:
             # A snapshot may be ahead of the journal that was asked for the rest.
             if raw.offset >= reached and raw.offset > stream.last_offset and raw.header is not None:
                 self.take(stream, raw, raw.header, Fence(raw.header.term, raw.header.claim_id))
         # Only now, for where it cannot be folded it is needed again.
-        self._tail.pop(key, None)
-        self.tail_records -= len(later)
+        self._tail.drop(key)
         self._enter(key, stream)
         self._remember(len(stream.answered))
         self._note_over(key, self.deciders[category_of(key)], stream.state)
@@ -219,6 +229,8 @@ class Streams:
             stream = by_key.get(key)
             if stream is None:
                 stream = self._enter(key, Stream(decider.initial))
+                if self.horizon:
+                    self.loads["new"] += 1
             stream.state = state
             stream.version = version
             self._note_over(key, decider, state)
@@ -240,11 +252,6 @@ class Streams:
         """The journal holds everything before `offset`: what the tail has of that can be read there."""
         self.journaled = max(self.journaled, offset)
         self._shorten_tail()
-
-    @property
-    def crowded(self) -> bool:
-        """Whether room has to be made, in the whole process."""
-        return self.room.crowded
 
     def trim(self) -> None:
         """Put out as much as came in since the last time, and a little more, where that is needed.
@@ -281,6 +288,8 @@ class Streams:
         self.room.streams -= 1
         self._remember(-len(stream.answered))
         self.evicted += 1
+        if stream.last_offset >= 0:
+            self.names.add(key)
         self.horizon = max(self.horizon, stream.last_offset + 1)
         self.over.pop(key, None)
         if len(self._ring) > 2 * len(self._by_key) + _LOOKS:
@@ -295,18 +304,9 @@ class Streams:
         self.room.commands += more
 
     def _shorten_tail(self) -> None:
-        order, most = self._tail_order, self.room.bounds.tail
-        while order and (order[0][0] < self.journaled or self.tail_records > most or len(order) > 2 * most):
-            offset, key = order.popleft()
-            records = self._tail.get(key)
-            # A stream that was loaded meanwhile has taken its records along.
-            if records is None or records[0].offset != offset:
-                continue
-            del records[0]
-            self.tail_records -= 1
+        for offset, key in self._tail.shorten(self.journaled, self.room.bounds.tail):
             self.horizon = max(self.horizon, offset + 1)
-            if not records:
-                del self._tail[key]
+            self.names.add(key)
 
     def _enter(self, key: bytes, stream: Stream) -> Stream:
         self._by_key[key] = stream

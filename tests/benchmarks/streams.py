@@ -28,6 +28,7 @@ from commands.ownership.appending import Ticket, World
 from commands.ownership.groups import Submission
 from commands.ownership.loading import LoadingPatience
 from commands.ownership.memory import Bounds, Room
+from commands.ownership.naming import Names
 from commands.ownership.owner import Owner
 from commands.ownership.partition import OwnedPartition, Patience
 from commands.ownership.remembering import Tags, pack_answered
@@ -54,7 +55,7 @@ from tests.benchmarks.projection import databases, progress
 TENANT = "AYB-BENC-HBEN-CHBE"
 CODEC = prepared_codec()
 FENCE = Fence(1, b"f" * 16)
-BOUNDLESS = Bounds(streams=2**40, commands=2**40, tail=2**40)
+BOUNDLESS = Bounds(streams=2**40, commands=2**40, names=2**40, tail=2**40)
 SIZES = (10_000, 100_000, 1_000_000)
 GROUP = 64
 COMMITS = 20_000
@@ -84,12 +85,19 @@ def open_stream(streams: Streams, number: int) -> None:
     streams.commit({key: (FLAGS, state, 1)}, [(key, os.urandom(16), number, answer(number))])
 
 
+def name(names: Names, count: int) -> None:
+    for number in range(count):
+        names.add(f"{TENANT}/calls/{number:032x}".encode())
+
+
 def answer(number: int) -> bytes:
     return pack_answered(os.urandom(16), 1_000_000 + number, 1, FENCE)
 
 
 def memory() -> list[Figure]:
     """Each kind of thing that an owner keeps, many times over."""
+    names = Names(Room(BOUNDLESS))
+    per_name = bytes_each(1, lambda _: name(names, 1_000_000)) / 1_000_000
     streams = Streams({"flags": FLAGS}, CODEC, Room(BOUNDLESS))
     per_stream = bytes_each(200_000, lambda number: open_stream(streams, number))
     gc.collect()
@@ -111,6 +119,7 @@ def memory() -> list[Figure]:
         figure("full_garbage_collection_with_200000_streams_open", round(collected), "ms"),
         figure("memory_per_remembered_command", per_command, "B"),
         figure("memory_per_older_command", round(per_tag, 1), "B"),
+        figure("memory_per_stream_that_was_put_out", round(per_name, 1), "B"),
     ]
 
 

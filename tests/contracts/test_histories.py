@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from commands.ports import Histories, HistoryAway, HistoryDamaged, Reached, Since
+from commands.ports import Begun, Histories, HistoryAway, HistoryDamaged, Reached, Since
 from events.admission import Fence
 from events.records import RawRecord
 from infra.adapters.postgres.connections import Pool, connected
@@ -116,6 +116,23 @@ class TestHistories:
         assert (found.reached.offset, found.record) == (7, kafka.partition(PLACE).records[4])
         assert (await histories.answered(PLACE, TWO, command_id("nothing"))).record is None
         assert (await histories.answered(PLACE, ONE, command_id("late"))).record is None
+
+    async def test_tell_which_streams_begin_where(self, journal: Journalling, kafka: PaperKafka) -> None:
+        end = len(kafka.partition(PLACE).records)
+        histories = await journal(end)
+        assert await histories.begun(PLACE, 0, end, 100) == Begun([ONE, TWO], end)
+        assert await histories.begun(PLACE, 0, 3, 100) == Begun([ONE], 3)
+        assert await histories.begun(PLACE, 3, end, 100) == Begun([TWO], end)
+        told = 0
+        keys: list[bytes] = []
+        while told < end:
+            # A record that begins nothing may be all of a piece.
+            piece = await histories.begun(PLACE, told, end, 1)
+            keys, told = [*keys, *piece.keys], piece.told
+        assert keys == [ONE, TWO]
+
+    async def test_tell_no_more_of_beginnings_than_they_have(self, journal: Journalling) -> None:
+        assert await (await journal(3)).begun(PLACE, 0, 7, 100) == Begun([ONE], 3)
 
 
 class TestPostgres:

@@ -63,6 +63,13 @@ class WithoutReceipts(Streams):
         return None if header.kind is Kind.RECEIPT else super().fold(raw, header, fence)
 
 
+class WithoutNames(Streams):
+    """Takes every stream that is not in memory for a new one."""
+
+    def is_new(self, key: bytes) -> bool:
+        return True
+
+
 class Hasty(Owner):
     """Answers refusals and conflicts before its batch is confirmed."""
 
@@ -101,6 +108,7 @@ CONTROLS: Mapping[str, Without] = {
     "dedup": Without(sabotage=_owner(Forgetful)),
     "drain": Without(sabotage=_appending(Careless)),
     "receipts": Without(sabotage=_streams(WithoutReceipts)),
+    "names": Without(sabotage=_streams(WithoutNames)),
     "barrier": Without(sabotage=_owner(Hasty)),
     "fence-state": Without(admission=forgetting_the_fence),
     "spool-checksum": Without(checksum=lambda _: bytes(8)),

@@ -11,7 +11,7 @@ from commands.ownership import remembering, streams
 from commands.ownership.loading import LoadingPatience
 from commands.ownership.memory import Bounds
 from commands.ownership.partition import Patience
-from commands.ports import History, HistoryAway, HistoryDamaged, LogAway, Place, Reached, Remembered, Since
+from commands.ports import Begun, History, HistoryAway, HistoryDamaged, LogAway, Place, Reached, Remembered, Since
 from events.admission import UNCLAIMED, Fence, Verdict, admit
 from events.headers import Kind
 from events.records import RawRecord
@@ -140,6 +140,14 @@ class SimulatedHistories:
             key: [raw for raw in at.by_key.get(key, ()) if behind < raw.offset < at.reached.offset] for key, (behind, _) in since.items()
         }
         return History(at.reached, found)
+
+    async def begun(self, place: Place, start: int, stop: int, most: int) -> Begun:
+        await self._answer("begun")
+        at = self._journal.at(place)
+        stop = min(stop, at.reached.offset)
+        first = {raws[0].offset: key for key, raws in at.by_key.items()}
+        piece = sorted(offset for offset in first if start <= offset < stop)[:most]
+        return Begun([first[offset] for offset in piece], piece[-1] + 1 if len(piece) == most else stop)
 
     async def answered(self, place: Place, key: bytes, command_id: bytes) -> Remembered:
         await self._answer("answered")

@@ -7,12 +7,12 @@ from typing import Any
 
 import asyncpg
 
-from commands.ports import History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
+from commands.ports import Begun, History, HistoryAway, HistoryDamaged, Place, Reached, Remembered, Since
 from events.admission import Fence
 from events.headers import BrokenHeader
 from events.records import RawRecord
 from infra.adapters.postgres.connections import Pool, raising
-from infra.adapters.postgres.packed import BEFORE, HOT, NEWEST, OF_STREAM
+from infra.adapters.postgres.packed import AFTER, BEFORE, HOT, NEWEST, OF_STREAM
 from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names
 from projections.journal import JOURNAL, JournalEntry, entry_of, key_of, raw_of, stream_text
 
@@ -53,6 +53,21 @@ FROM {READ_SIDE}.checkpoints c LEFT JOIN LATERAL (
 ) found ON true
 WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2
 """
+# A stream begins with its first event, or with a command before it that changed nothing.
+_BEGUN = f"""
+WITH page AS MATERIALIZED (
+    SELECT * FROM (
+        (SELECT "offset", stream, version, kind FROM {HOT} WHERE topic = $1 AND partition = $2 AND "offset" >= $3 AND "offset" < $4
+         ORDER BY topic, partition, "offset" LIMIT $5)
+        UNION ALL
+        (SELECT "offset", stream, version, kind FROM {AFTER}($1, $2, $3 - 1, $5, false) WHERE "offset" < $4)
+    ) both_ ORDER BY "offset" LIMIT $5
+)
+SELECT c.next_offset, c.term, c.claim_id, 0, count(page), max(page."offset"),
+    array_agg(page.stream) FILTER (WHERE (page.kind, page.version) IN ((0, 1), (4, 0)))
+FROM {READ_SIDE}.checkpoints c LEFT JOIN page ON true
+WHERE c.projection = {_LIVE} AND c.topic = $1 AND c.partition = $2 GROUP BY c.projection, c.topic, c.partition
+"""
 _SECONDS = 10.0
 _PLACE_SECONDS = 2.0
 # Checked in one go on the event loop: a few milliseconds' worth.
@@ -65,6 +80,7 @@ class PostgresHistories:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._silent_until = 0.0
+        self._beginnings = asyncio.Lock()
 
     async def reached(self, place: Place) -> Reached:
         return _reached(await self._read(_REACHED, place))
@@ -84,6 +100,13 @@ class PostgresHistories:
     async def answered(self, place: Place, key: bytes, command_id: bytes) -> Remembered:
         found = await self._read(_ANSWERED, place, stream_text(key), command_id)
         return Remembered(_reached(found), _record(found[0]))
+
+    async def begun(self, place: Place, start: int, stop: int, most: int) -> Begun:
+        # One at a time: streams that commands wait for are loaded over the other connections.
+        async with self._beginnings:
+            (found,) = await self._read(_BEGUN, place, start, stop, most)
+        reached, count, last, streams = found[0], *tuple(found)[4:]
+        return Begun([key_of(each) for each in dict.fromkeys(streams or ())], last + 1 if count == most else min(stop, reached))
 
     async def _read(self, sql: str, place: Place, *values: object) -> Sequence[Any]:
         loop = asyncio.get_running_loop()

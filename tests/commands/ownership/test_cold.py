@@ -1,15 +1,17 @@
 """Streams that are not in memory: where they come from, what waits for them, and what does not."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import pytest
 
+from commands.decider import Decider
 from commands.dispatch import CommandIdReused, Committed, LogUnavailable
-from commands.flags import FLAGS, SetFlag
+from commands.flags import SetFlag
 from commands.ownership.appending import Ticket, World
 from commands.ownership.groups import Submission
 from commands.ownership.loading import LoadingPatience
@@ -81,14 +83,15 @@ def claim_at(offset: int) -> Claim:
 class Office:
     """One partition at work."""
 
-    def __init__(self, partition: OwnedPartition) -> None:
+    def __init__(self, partition: OwnedPartition, flags: Decider[Any, Any, Any]) -> None:
         self.partition = partition
         self.streams = partition.owner.streams
+        self._flags = flags
 
     def ask(self, name: str, at: str = "one", command: object = ON, body: str = "") -> asyncio.Future[Committed]:
         answer: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         ticket = Ticket(answer, asyncio.get_running_loop().time() + 5)
-        self.partition.submit(Submission(FLAGS, stream(at), command, order(name, body), None, ticket))
+        self.partition.submit(Submission(self._flags, stream(at), command, order(name, body), None, ticket))
         return answer
 
 
@@ -99,6 +102,7 @@ async def office(
     bounds: Bounds = DEFAULT_BOUNDS,
     loading: LoadingPatience = LOADING,
     known: Claim | None = None,
+    deciders: Mapping[str, Decider[Any, Any, Any]] = DECIDERS,
 ) -> AsyncIterator[Office]:
     ids = count(1)
     world = World(
@@ -108,13 +112,13 @@ async def office(
         draw=lambda length: next(ids).to_bytes(2, "big").rjust(length, b"x")[-length:],
         histories=journal,
     )
-    owner = Owner(PLACE, Streams(DECIDERS, CODEC, Room(bounds)), "here")
+    owner = Owner(PLACE, Streams(deciders, CODEC, Room(bounds)), "here")
     partition = OwnedPartition(owner, world, Patience(loading=loading), lambda _: None, known=lambda _: known)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(partition.run())
         partition.assign()
         await partition.started
-        yield Office(partition)
+        yield Office(partition, deciders["flags"])
         partition.stop()
 
 

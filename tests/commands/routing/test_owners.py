@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -42,7 +43,9 @@ from tests.paper_peers import PaperNet, PaperPeers
 
 A, B, C = "a.test:1/00000001", "b.test:1/00000001", "c.test:1/00000001"
 OTHER = Place(PLACE.topic, 1)
-PATIENCE = Patience(answer_seconds=1.0, away_seconds=0.01, superseded_seconds=0.01, silence_seconds=0.05)
+# A busy machine lets the living be silent for long; whoever asks the dead need not be patient.
+PATIENCE = Patience(answer_seconds=60.0, away_seconds=0.01, superseded_seconds=0.01, silence_seconds=10.0)
+HASTY = replace(PATIENCE, silence_seconds=0.05)
 
 
 class Register:
@@ -167,7 +170,7 @@ class TestHolder:
         assert owned(guest) == {PLACE}
 
     async def test_that_is_silent_twice_is_dead_and_finds_its_late_commit_dropped(self, village: Village) -> None:
-        a, guest = await village.enter(A, PLACE), await village.enter(B)
+        a, guest = await village.enter(A, PLACE), await village.enter(B, patience=HASTY)
         village.tell()
         village.net.frozen.add(A)
         assert (await ask(guest, "first")).version == 1
@@ -179,7 +182,7 @@ class TestHolder:
         assert len(village.kafka.partition(PLACE).admitted()) == 2
 
     async def test_that_is_slow_but_alive_is_left_alone(self, village: Village) -> None:
-        a, guest = await village.enter(A, PLACE), await village.enter(B)
+        a, guest = await village.enter(A, PLACE), await village.enter(B, patience=replace(PATIENCE, silence_seconds=0.3))
         village.tell()
         village.kafka.open.clear()
         asked = ask(guest, "first")
@@ -224,7 +227,7 @@ async def suppressed(task: asyncio.Task[Committed]) -> None:
 class TestDoubt:
     async def test_remains_when_a_command_died_with_its_holder_and_the_log_is_away(self, village: Village) -> None:
         await village.enter(A, PLACE)
-        guest = await village.enter(B)
+        guest = await village.enter(B, patience=HASTY)
         village.tell()
         village.net.frozen.add(A)
         village.kafka.mishaps.extend([Mishap.NOT_SENT] * 3)
@@ -233,7 +236,7 @@ class TestDoubt:
 
     async def test_remains_when_a_frozen_process_has_the_command_that_was_refused_here(self, village: Village) -> None:
         await village.enter(A, PLACE)
-        guest = await village.enter(B)
+        guest = await village.enter(B, patience=HASTY)
         village.tell()
         village.net.frozen.add(A)
         # It may thaw, claim again, and take what it was given: by then something may be set that can be removed.
@@ -364,7 +367,7 @@ class TestStop:
 
     async def test_without_a_living_neighbour_does_not_wait_for_one(self, village: Village) -> None:
         await village.enter(B, OTHER)
-        async with village.build(A, Plan(PLACE)) as a:
+        async with village.build(A, Plan(PLACE), HASTY) as a:
             await until(lambda: owned(a) == {PLACE})
             village.tell()
             village.net.frozen.add(B)

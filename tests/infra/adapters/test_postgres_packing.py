@@ -60,6 +60,7 @@ class Desk:
             told += [await histories.answered(place, stream.key, each.command_id) for each in told[-4][::6]]
         for partition in range(2):
             told.append(await histories.reached(Place(TOPIC, partition)))
+            told += [await histories.begun(Place(TOPIC, partition), start, 150, 70) for start in (0, 50, 100, 150)]
             for offset in range(-1, 170, 13):
                 told.append(await journal.events_after(TOPIC, partition, offset, limit=40))
                 told.append(await journal.records(TOPIC, partition, from_offset=max(offset, 0), limit=70))
