@@ -67,7 +67,7 @@ def create_app(ports: Ports) -> FastAPI:
     """Wire the API. It starts and stops nothing: what the ports stand on is opened and closed by the root."""
     app = FastAPI(
         title="AYBIZA", version=VERSION, redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None,
-        generate_unique_id_function=_operation_id, openapi_tags=openapi.TAGS,
+        generate_unique_id_function=_operation_id, openapi_tags=openapi.TAGS, telemetry={"tracing": False, "metrics": False, "logs": False},
     )  # fmt: skip
     app.state.ports = ports
     app.state.within = Within(app)

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
@@ -53,21 +53,21 @@ class Writing:
             correlation_id=trace.trace_id, trace_id=trace.trace_id, span_id=trace.span_id,
         )  # fmt: skip
         expected = None if step else self.expected_version
-        async with self._alone_or_in_time():
-            committed = await self.dispatch(decider, stream, command, order, expected_version=expected)
+        committed = await self._alone_or_in_time(self.dispatch(decider, stream, command, order, expected_version=expected))
         if not aside:
             self.response.headers[POSITION] = str(committed.position)
             tag(self.response, committed.version)
         return committed
 
-    @asynccontextmanager
-    async def _alone_or_in_time(self) -> AsyncIterator[None]:
+    async def _alone_or_in_time(self, sending: Awaitable[Committed]) -> Committed:
         """Who asks again while the first request is under way waits for its answer, and not for ever. Raises Problem."""
         seed, again = self.intent.seed, self.intent.seed in self.under_way
         self.under_way[seed] += 1
         try:
-            async with asyncio.timeout(_AGAIN_SECONDS if again else None):
-                yield
+            if not again:
+                return await sending
+            async with asyncio.timeout(_AGAIN_SECONDS):
+                return await sending
         except TimeoutError as cause:
             at = [At(header="Idempotency-Key", detail="is in use")]
             raise Problem(IN_FLIGHT, IN_FLIGHT.meaning, errors=at, headers={"Retry-After": "1"}) from cause

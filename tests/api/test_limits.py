@@ -78,6 +78,37 @@ class TestLimits:
         assert sum(task.result().wait_seconds == 0 for task in asked) == 10
 
 
+class TestConnections:
+    @pytest.fixture(autouse=True)
+    def patient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(redis_limits, "_SECONDS", 20.0)
+
+    async def test_that_redis_hung_up_on_meanwhile_are_opened_anew(self, redis_url: str, redis_prefix: str) -> None:
+        name = redis_prefix.strip(":")
+        async with connected(f"{redis_url}{'&' if '?' in redis_url else '?'}client_name={name}") as client, connected(redis_url) as other:
+            limits = RedisLimits(client, prefix=redis_prefix)
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(3):
+                    tasks.create_task(limits.take(TEN, "key"))
+            opened = [each["id"] for each in await other.client_list() if each["name"] == name]
+            assert len(opened) >= 3
+            for each in opened:
+                await other.client_kill_filter(_id=each)
+            assert (await limits.take(TEN, "key")).remaining == 6
+            assert (await limits.take(TEN, "key")).remaining == 5
+
+    async def test_on_which_nobody_waited_for_the_answer_are_not_used_again(self, redis_url: str, redis_prefix: str) -> None:
+        async with connected(redis_url) as client:
+            limits = RedisLimits(client, prefix=redis_prefix)
+            await limits.take(TEN, "key")
+            given_up = asyncio.create_task(limits.take(replace(TEN, quota=1000), "other"))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            assert given_up.cancelled()
+            assert (await limits.take(TEN, "key")).remaining == 8
+
+
 class TestAtOnce:
     """Two processes, one Redis."""
 
