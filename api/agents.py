@@ -96,7 +96,7 @@ class LiveVersion(Wire):
 class Agent(Wire):
     """An agent; `live` is null until a version is published."""
 
-    id: str
+    id: Annotated[str, Refers("summary", "/v1/agents/{}/summary")]
     name: str
     created_at: Time
     versions: int

@@ -30,6 +30,7 @@ from api import (
     people,
     problems,
     signing_in,
+    summaries,
     turns,
     upkeep,
     usage,
@@ -46,7 +47,7 @@ from api.within import Within
 
 VERSION = "1"
 _ROOMS = (organisations, agents, numbers, consents, calls, usage, flags, environments, operations, exports,
-    event_stream, call_stream, turns, webhooks, lookup, upkeep, people, memberships, credentials, analytics, access)  # fmt: skip
+    event_stream, call_stream, turns, webhooks, lookup, upkeep, people, memberships, credentials, analytics, summaries, access)  # fmt: skip
 _ALWAYS = problems.answers(
     problems.UNAUTHENTICATED, problems.SCOPE_MISSING, problems.ORGANISATION_NEEDED, problems.BAD_REQUEST, problems.BAD_CURSOR,
     problems.BAD_POSITION, problems.BAD_AS_OF, problems.BAD_PRECONDITION, problems.UNKNOWN_FIELD,

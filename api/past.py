@@ -1,9 +1,9 @@
 """Time travel: what the answer would have been at a time, or at a place on the log, folded anew from the journal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Query, Response
 from pydantic import TypeAdapter, ValidationError
@@ -15,12 +15,14 @@ from events.positions import InvalidPosition, Position
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import PLATFORM, StreamId
+from projections.partial import PartialAggregate, PartialRow
 from projections.queries import JournalRows
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
 
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
+A = TypeVar("A", bound=PartialRow)
 POSITION = "Aybiza-Position"
 AS_OF = "Aybiza-As-Of"
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
@@ -85,6 +87,26 @@ class Past:
                 break
             after = facts[-1].version
         return found[:limit]
+
+    async def combined(
+        self, aggregate: PartialAggregate[A, Any], tenant: str, *, where: Mapping[str, str], by: str | None, after: str | None, limit: int
+    ) -> Sequence[A]:
+        """As `Rows.combined` gives them. Raises Problem where there is more than can be folded anew: a part of it is no sum."""
+        added: list[A] = []
+        looked, last = 0, None
+        while True:
+            streams = await self.journal.streams(tenant, aggregate.category, after=last, limit=_AT_ONCE)
+            for stream in streams:
+                rows = aggregate.fold(await self.history(stream))
+                added += [row for row in rows if all(getattr(row, name) == value for name, value in where.items())]
+            looked += len(streams)
+            if len(streams) < _AT_ONCE:
+                break
+            if looked >= _MOST_STREAMS:
+                raise _bad(f"More than {looked} things would have to be counted anew; ask for now, or for one thing.")
+            last = streams[-1].id
+        rows = aggregate.combine(added, [*where, *([] if by is None else [by])])
+        return [row for row in rows if by is None or after is None or getattr(row, by) > after][:limit]
 
     def _was_there(self, fact: Recorded[Fact]) -> bool:
         place = self.position

@@ -1,8 +1,8 @@
 """Read your writes: every write says where it stands on the log, and a read waits, bounded, until it can show as much."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 
@@ -14,15 +14,18 @@ from events.positions import InvalidPosition, Position
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
+from projections.partial import PartialAggregate, PartialRow
 from projections.queries import InvalidCursor, cursor_of, read_cursor
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
 
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
+A = TypeVar("A", bound=PartialRow)
 POSITION = "Aybiza-Position"
 _WAIT_SECONDS = 5.0
 _MOST_POSITIONS = 8
+_ALL: Mapping[str, str] = {}
 
 MinPosition = Annotated[
     list[str] | None,
@@ -66,6 +69,27 @@ class Reading:
                 table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
             )
         return rows[:limit], bound(self.path, cursor_of(rows[limit - 1])) if len(rows) > limit else None
+
+    async def combined(self, aggregate: PartialAggregate[A, Any], tenant: str, *, where: Mapping[str, str] = _ALL) -> A | None:
+        """A tenant's partial rows, combined into one; None where there are none."""
+        found = await self._combined(aggregate, tenant, where=where, by=None, after=None, limit=1)
+        return found[0] if found else None
+
+    async def combined_page(
+        self, aggregate: PartialAggregate[A, Any], tenant: str, *, by: str, limit: int, cursor: str | None
+    ) -> tuple[Sequence[A], str | None]:
+        """One for each value of a column of the key, and the cursor of the next page."""
+        place = None if cursor is None else read_place(unbound(self.path, cursor), str)
+        after = None if place is None else str(place[0])
+        rows = await self._combined(aggregate, tenant, where=_ALL, by=by, after=after, limit=limit + 1)
+        more = len(rows) > limit
+        return rows[:limit], bound(self.path, write_place([getattr(rows[limit - 1], by)])) if more else None
+
+    async def _combined(
+        self, aggregate: PartialAggregate[A, Any], tenant: str, *, where: Mapping[str, str], by: str | None, after: str | None, limit: int
+    ) -> Sequence[A]:
+        asked = self.ports.rows if self.past is None else self.past
+        return await asked.combined(aggregate, tenant, where=where, by=by, after=after, limit=limit)
 
     def behind(self, cursor: str | None) -> int | None:
         """The number in a list of numbered things behind which a page begins; None: the list begins. Raises Problem."""

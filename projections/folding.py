@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from events.recorded import Recorded
 from events.records import RawRecord, appended_at, version_of
+from events.registry import Fact
 from events.streams import StreamId
 from projections.journal import stream_text
-from projections.ports import Folded, Parked, Place
+from projections.partial import PartialAggregate
+from projections.ports import Added, Folded, Parked, Place
 from projections.sorting import Wanted
 from projections.table import BrokenHistory, Key, Table
 
@@ -23,6 +26,7 @@ class Outcome:
 
     rows: defaultdict[Table[Any], dict[Key, Folded]] = field(default_factory=lambda: defaultdict(dict))
     entries: defaultdict[Any, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    added: defaultdict[PartialAggregate[Any, Any], dict[Key, Added]] = field(default_factory=lambda: defaultdict(dict))
     parked: list[Parked] = field(default_factory=list)
 
     def newly_parked(self) -> set[tuple[str, str]]:
@@ -76,7 +80,11 @@ class Folding:
     def _fold(self, each: Wanted) -> None:
         projection, fact, key = each.projection, each.fact, each.key
         if not isinstance(projection, Table):
-            if fact is not None:
+            if fact is None:
+                return
+            if isinstance(projection, PartialAggregate):
+                self._add(projection, each, fact)
+            else:
                 self._outcome.entries[projection] += projection.entries(fact)
             return
         changed = self._changed[projection]
@@ -87,6 +95,20 @@ class Folding:
         elif row is None:
             raise BrokenHistory(f"{each.raw.ce_type} has no row to stand behind")
         changed[key] = (row, each)
+
+    def _add(self, aggregate: PartialAggregate[Any, Any], each: Wanted, fact: Recorded[Fact]) -> None:
+        memories, key = aggregate.memories, each.key
+        changed = self._changed[memories]
+        known = changed.get(key)
+        before = self._rows[memories].get(key) if known is None else known[0]
+        seen, rows = aggregate.taken(before, fact)
+        if seen is not before:
+            changed[key] = (seen, each)
+        if rows:
+            added = self._outcome.added[aggregate]
+            if key not in added:
+                added[key] = Added(Place(each.raw.topic, each.raw.partition))
+            added[key].rows += rows
 
     def _park(self, each: Wanted, reason: str, *, behind: bool) -> None:
         self._parked.add((each.name, stream_text(each.raw.key)))

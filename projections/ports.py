@@ -9,6 +9,7 @@ from events.admission import UNCLAIMED, Fence
 from events.codec import Codec
 from events.records import AdmittedBatch, RawRecord
 from projections.journal import Journal
+from projections.partial import PartialAggregate
 from projections.series import Series
 from projections.table import Key, Table
 
@@ -68,14 +69,19 @@ class Checkpoint:
 
 TopicOf: TypeAlias = Callable[[str], str]
 """The topic of a room: `events.streams.topic_of`, unless the log's topics have a prefix of their own."""
-Projection: TypeAlias = Table[Any] | Series[Any] | Journal
+Projection: TypeAlias = Table[Any] | PartialAggregate[Any, Any] | Series[Any] | Journal
 Mark: TypeAlias = tuple[str, Place]
 """A projection's `named` and a partition: what a checkpoint belongs to."""
 
 
 def named(projection: Projection) -> str:
     """The name of one build of a version of a projection, as its checkpoints have it: `calls.v1`, the next one `calls.v1.b2`."""
-    return f"{projection.name}.v{projection.version}{'' if projection.build == 1 else f'.b{projection.build}'}"
+    return f"{family_of(projection)}.v{projection.version}{'' if projection.build == 1 else f'.b{projection.build}'}"
+
+
+def family_of(projection: Projection) -> str:
+    """The name under which its versions and builds are kept; that of the projection whose own it is."""
+    return projection.within or projection.name if isinstance(projection, Table) else projection.name
 
 
 def base_of(name: str) -> str:
@@ -109,6 +115,14 @@ class Folded:
 
     row: Any
     appended_at: datetime
+
+
+@dataclass(slots=True)
+class Added:
+    """What a stream's facts add to partial rows, of the partition in which it lies."""
+
+    place: Place
+    rows: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +162,8 @@ class Writes:
     advances: Sequence[Advance]
     rows: Mapping[Table[Any], Mapping[Key, Folded]] = field(default_factory=dict)
     entries: Mapping[Series[Any], Sequence[Any]] = field(default_factory=dict)
+    added: Mapping[PartialAggregate[Any, Any], Mapping[Key, Added]] = field(default_factory=dict)
+    """By the streams that add it; what those remember is among `rows`."""
     journal: Sequence[RawRecord] = ()
     parked: Sequence[Parked] = ()
     healed: Sequence[tuple[str, str]] = ()

@@ -13,11 +13,13 @@ from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from projections.live import Live
+from projections.partial import PartialAggregate, PartialRow
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
 
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
+A = TypeVar("A", bound=PartialRow)
 
 
 EVERYBODY = "*"
@@ -61,6 +63,20 @@ class Rows(Protocol):
         self, series: Series[E], tenant: str, row_id: str, *, after_version: int = 0, limit: int | None = None
     ) -> Sequence[E]:
         """A stream's entries in the order of its facts."""
+
+    async def combined(
+        self,
+        aggregate: PartialAggregate[A, Any],
+        tenant: str,
+        *,
+        where: Mapping[str, str] = ...,
+        by: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[A]:
+        """A tenant's partial rows, combined: into one, none where there are none; or into one for each value of the column `by` of the
+        key, in the order of those values, behind `after`. `where`: columns of the key and their values; others than those are empty.
+        """
 
     async def counts_over_time(
         self, series: Series[E], organisation: str, *, per: str, begins: datetime, ends: datetime, limit: int

@@ -16,9 +16,11 @@ from projections.memberships import INVITATIONS, MEMBERSHIPS, ROLES
 from projections.numbers import NUMBERS
 from projections.operations import OPERATIONS
 from projections.organisations import ORGANISATIONS
+from projections.partial import PartialAggregate
 from projections.people import PEOPLE, SESSIONS
 from projections.ports import Projection
 from projections.series import Series
+from projections.summaries import CALL_SUMMARIES
 from projections.table import BadShape, Table
 from projections.upkeep import UPKEEP_ORDERS
 from projections.usage import CALL_USAGE
@@ -46,7 +48,8 @@ TABLES: tuple[Table[Any], ...] = (
 SERIES: tuple[Series[Any], ...] = (
     AGENT_VERSIONS, CALL_TIMELINE, UPKEEP_ORDERS, ENVIRONMENT_PINS, TURN_MEASURES, CALL_MEASURES, USAGE_MEASURES,
 )  # fmt: skip
-STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES)
+PARTIAL: tuple[PartialAggregate[Any, Any], ...] = (CALL_SUMMARIES,)
+STORED: tuple[Projection, ...] = (JOURNAL, *TABLES, *SERIES, *PARTIAL)
 """All that is kept in the database."""
 EARLIER: tuple[Projection, ...] = ()
 """Versions that have a successor above and are folded beside it, so that one can go back to them, until their builds are dropped."""

@@ -208,7 +208,7 @@ class Runner:
         still = Advance(projection=sick.projection, place=sick.place, epoch=epochs[mark], seen=self._checkpoints[mark],
                         reached=self._checkpoints[mark])  # fmt: skip
         return Writes(
-            advances=[still], rows=outcome.rows, entries=outcome.entries, healed=[(sick.projection, sick.stream)],
+            advances=[still], rows=outcome.rows, entries=outcome.entries, added=outcome.added, healed=[(sick.projection, sick.stream)],
             parked=[replace(each, tried_by=sick.order) for each in outcome.parked],
         )  # fmt: skip
 
@@ -246,7 +246,10 @@ class Runner:
             Advance(projection=mark[0], place=mark[1], epoch=epochs[mark], seen=self._checkpoints[mark], reached=reached)
             for mark, reached in group.reached.items()
         ]
-        return Writes(advances=advances, rows=outcome.rows, entries=outcome.entries, journal=group.journal, parked=outcome.parked)
+        return Writes(
+            advances=advances, rows=outcome.rows, entries=outcome.entries, added=outcome.added, journal=group.journal,
+            parked=outcome.parked,
+        )  # fmt: skip
 
 
 async def _fold(wanted: Sequence[Wanted], before: Before, parked: set[tuple[str, str]]) -> Outcome:

@@ -13,6 +13,7 @@ from events.records import AdmittedBatch, RawRecord, recorded
 from events.registry import Fact, UnknownEvent
 from events.streams import InvalidStreamName
 from projections.journal import Journal
+from projections.partial import PartialAggregate
 from projections.ports import Checkpoint, Mark, Place, Projection, TopicOf, named
 from projections.series import Series
 from projections.table import Key, Table
@@ -21,7 +22,7 @@ _NOTHING = range(0)
 _EVENT = int(Kind.EVENT)
 # Types and categories are few, unless a foreign writer invents them.
 _MOST_KINDS = 10_000
-Foldable: TypeAlias = Table[Any] | Series[Any]
+Foldable: TypeAlias = Table[Any] | PartialAggregate[Any, Any] | Series[Any]
 
 
 class Wanted(NamedTuple):
@@ -60,6 +61,8 @@ def keys_of(wanted: Collection[Wanted]) -> Mapping[Table[Any], set[Key]]:
     for each in wanted:
         if not each.reason and isinstance(each.projection, Table):
             keys[each.projection].add(each.key)
+        elif not each.reason and isinstance(each.projection, PartialAggregate):
+            keys[each.projection.memories].add(each.key)
     return keys
 
 
@@ -91,7 +94,8 @@ class Plan:
         if found is None:
             kind = ce_type.rpartition(".v")[0]
             found = [(each, name, isinstance(each, Table) and kind in each.unmoved_kinds)
-                     for each, name in self._by_category.get((topic, category), ())]  # fmt: skip
+                     for each, name in self._by_category.get((topic, category), ())
+                     if not isinstance(each, PartialAggregate) or kind in each.moved_kinds]  # fmt: skip
             if len(self._candidates) < _MOST_KINDS:
                 self._candidates[asked] = found
         return found

@@ -46,7 +46,10 @@ def key_columns(name: str, row: type, begins: Iterable[tuple[str, Stored]]) -> t
     wanted = list(begins)
     for column, (key, stored) in zip(columns, wanted, strict=False):
         if (column.name, column.stored, column.nullable) != (key, stored, False):
-            raise BadShape(f"{name}: the fields of {row.__qualname__} must begin with {', '.join(each for each, _ in wanted)}")
+            raise BadShape(
+                f"{name}: the fields of {row.__qualname__} must begin with {', '.join(each for each, _ in wanted)}; "
+                "a row over many streams is a PartialAggregate"
+            )
     if len(columns) < len(wanted):
         raise BadShape(f"{name}: {row.__qualname__} has no fields beside its key")
     return columns
@@ -62,6 +65,7 @@ class Table(Generic[R]):
     again beside itself.
     `unmoved_by`: facts of which `evolve` gives the very row that it was given, and which follow a row in every history. They are not
     decoded for it.
+    `within`: the projection whose own this is, which stands and falls with it.
     `done`: the column and the value by which a row is done with; the others, few among many, are found without looking at those.
     """
 
@@ -72,6 +76,7 @@ class Table(Generic[R]):
     row: type[R]
     evolve: Callable[[R | None, Recorded[Any]], R | None]
     build: int = 1
+    within: str = ""
     unmoved_by: Collection[type] = ()
     done: tuple[str, str] | None = None
     columns: tuple[Column, ...] = field(init=False)

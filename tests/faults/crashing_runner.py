@@ -27,10 +27,11 @@ from projections.flags import FLAGS
 from projections.journal import JOURNAL
 from projections.ports import Projection, Superseded
 from projections.runner import Runner
+from projections.summaries import CALL_SUMMARIES
 from tests.projections.histories import history
 from tests.projections.paper import PaperReader
 
-PROJECTIONS: tuple[Projection, ...] = (JOURNAL, CALLS, CALL_TIMELINE, FLAGS)
+PROJECTIONS: tuple[Projection, ...] = (JOURNAL, CALLS, CALL_TIMELINE, FLAGS, CALL_SUMMARIES)
 KILLED = 9
 OVERTAKEN = 10
 _SEED = 21

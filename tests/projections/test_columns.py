@@ -1,7 +1,7 @@
 """Rows go into columns and come back the same, and the same row always gives the same bytes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given
@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from events.sealing import Sealed
 from projections.columns import UnsupportedColumn, build_sealed, building, columns_of, lower_sealed, lowering
-from projections.registry import LIVE, SERIES, TABLES
+from projections.partial import PartialAggregate
+from projections.registry import LIVE, PARTIAL, SERIES, TABLES
 from projections.series import Series
 from projections.table import Table
 from tests.instances import instances
 
-SHAPES: list[Table[Any] | Series[Any]] = [*TABLES, *SERIES, *(live.table for live in LIVE)]
+Shape: TypeAlias = Table[Any] | PartialAggregate[Any, Any] | Series[Any]
+SHAPES: list[Shape] = [*TABLES, *SERIES, *(live.table for live in LIVE), *PARTIAL, *(each.memories for each in PARTIAL)]
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,14 @@ class Unsupported:
 class TestColumns:
     @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
     @given(data=st.data())
-    def test_bring_every_row_back(self, shape: Table[Any] | Series[Any], data: st.DataObject) -> None:
+    def test_bring_every_row_back(self, shape: Shape, data: st.DataObject) -> None:
         row = data.draw(instances(shape.row))
         stored = dict(zip((column.name for column in shape.columns), lowering(shape.columns)(row), strict=True))
         assert building(shape.row, shape.columns)(stored) == row
 
     @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
     @given(data=st.data())
-    def test_give_the_same_bytes_for_a_row_that_went_and_came_back(self, shape: Table[Any] | Series[Any], data: st.DataObject) -> None:
+    def test_give_the_same_bytes_for_a_row_that_went_and_came_back(self, shape: Shape, data: st.DataObject) -> None:
         row = data.draw(instances(shape.row))
         lower, build = lowering(shape.columns), building(shape.row, shape.columns)
         names = [column.name for column in shape.columns]

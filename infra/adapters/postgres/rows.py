@@ -13,10 +13,12 @@ from events.positions import Position
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.over_time import counts_of
 from infra.adapters.postgres.packed import all_of
+from infra.adapters.postgres.partials import partials
 from infra.adapters.postgres.progress import Progress
 from infra.adapters.postgres.shapes import key_of, names, relation, view_of
 from infra.adapters.postgres.walls import Asked
 from projections.columns import Column, Stored
+from projections.partial import PartialAggregate, PartialRow
 from projections.ports import Projection, named
 from projections.queries import RowsUnavailable, read_cursor
 from projections.series import EntryRow, Series
@@ -24,9 +26,11 @@ from projections.table import ORGANISATION, StreamRow, Table
 
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
+A = TypeVar("A", bound=PartialRow)
 # Reading every row of a long journal.
 _WHOLE_SECONDS = 3600.0
 _NOTHING: Mapping[str, object] = {}
+_ALL: Mapping[str, str] = {}
 
 
 class PostgresRows:
@@ -85,6 +89,22 @@ class PostgresRows:
         sql = f"{compiled.select} WHERE tenant = $1 AND id = $2 AND version > $3 ORDER BY version, n LIMIT $4"
         with unavailable():
             return [compiled.build(record) for record in await self._asked.fetch(sql, tenant, row_id, after_version, limit)]
+
+    async def combined(
+        self,
+        aggregate: PartialAggregate[A, Any],
+        tenant: str,
+        *,
+        where: Mapping[str, str] = _ALL,
+        by: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[A]:
+        compiled = partials(aggregate)
+        values = [tenant, *where.values(), *([] if after is None else [after]), limit]
+        with unavailable():
+            found = await self._asked.fetch(compiled.combined(by, tuple(where), after=after is not None), *values)
+        return [compiled.build(record) for record in found]
 
     async def counts_over_time(
         self, series: Series[E], organisation: str, *, per: str, begins: datetime, ends: datetime, limit: int

@@ -7,7 +7,8 @@ from typing import Any
 
 from projections.columns import Stored, building, lowering
 from projections.journal import Journal
-from projections.ports import Projection
+from projections.partial import PartialAggregate
+from projections.ports import Projection, family_of
 from projections.series import Series
 from projections.table import ORGANISATION, Table
 
@@ -67,15 +68,16 @@ class SqlColumn:
     name: str
     type: str
     nullable: bool
+    of_key: bool = False
 
     def declared(self) -> str:
-        collated = ' COLLATE "C"' if self.name in _COLLATED else ""
+        collated = ' COLLATE "C"' if self.type == "text" and (self.of_key or self.name in _COLLATED) else ""
         return f'"{self.name}" {self.type}{collated}{"" if self.nullable else " NOT NULL"}'
 
 
 def schema_of(projection: Projection) -> str:
     """The schema of one build of a version."""
-    return f"p_{projection.name}_v{projection.version}{'' if projection.build == 1 else f'_b{projection.build}'}"
+    return f"p_{family_of(projection)}_v{projection.version}{'' if projection.build == 1 else f'_b{projection.build}'}"
 
 
 def relation_of(projection: Projection) -> str:
@@ -97,6 +99,9 @@ def columns_of(projection: Projection) -> Sequence[SqlColumn]:
     """The columns, those of the row first; whose row it is stands in one of its own where the row does not say."""
     if isinstance(projection, Journal):
         return [SqlColumn(name, kind, nullable=False) for name, kind in JOURNAL_COLUMNS]
+    if isinstance(projection, PartialAggregate):
+        own = [SqlColumn(each.name, _TYPES[each.stored], each.nullable, of_key=each.name in projection.key) for each in projection.columns]
+        return [*own, SqlColumn("topic", "text", nullable=False), SqlColumn("partition", "integer", nullable=False)]
     columns = [SqlColumn(column.name, _TYPES[column.stored], column.nullable) for column in projection.columns]
     if isinstance(projection, Table) and not projection.names_its_organisation:
         columns.append(SqlColumn(ORGANISATION, "text", nullable=False))
@@ -109,21 +114,28 @@ def key_of(projection: Projection) -> Sequence[str]:
         return ("topic", "partition", "offset")
     if isinstance(projection, Series):
         return ("tenant", "id", "version", "n", "occurred_at")
+    if isinstance(projection, PartialAggregate):
+        return (*projection.key, "topic", "partition")
     return ("tenant", "id")
 
 
 def created(projection: Projection) -> str:
-    """The statements that make the relation."""
+    """The statements that make the relation, and what it stands upon."""
+    upon = [_created(projection.memories)] if isinstance(projection, PartialAggregate) else []
+    return "; ".join([f'CREATE SCHEMA "{schema_of(projection)}"', *upon, _created(projection)])
+
+
+def _created(projection: Projection) -> str:
     relation = relation_of(projection)
     columns = ", ".join(column.declared() for column in columns_of(projection))
     key = ", ".join(f'"{name}"' for name in key_of(projection))
     parted = f" PARTITION BY RANGE ({PARTED_BY})" if isinstance(projection, Journal) else ""
     # A row that changes finds room on its own page, so that no index has to hear of it.
-    room = " WITH (fillfactor = 70)" if isinstance(projection, Table) else ""
-    statements = [f'CREATE SCHEMA "{schema_of(projection)}"', f"CREATE TABLE {relation} ({columns}, PRIMARY KEY ({key})){parted}{room}"]
+    room = " WITH (fillfactor = 70)" if isinstance(projection, Table | PartialAggregate) else ""
+    statements = [f"CREATE TABLE {relation} ({columns}, PRIMARY KEY ({key})){parted}{room}"]
     if isinstance(projection, Journal):
         statements.append(indexed(projection))
-    if isinstance(projection, Table):
+    if isinstance(projection, Table) and not projection.within:
         statements.append(f"CREATE INDEX ON {relation} ({ORGANISATION}, id, tenant)")
         if projection.done is not None:
             statements.append(indexed_rest(projection))

@@ -15,6 +15,7 @@ from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.copying import copy_journal
 from infra.adapters.postgres.healing import sick
 from infra.adapters.postgres.packed import made, whole_of
+from infra.adapters.postgres.partials import add
 from infra.adapters.postgres.parts import Parts
 from infra.adapters.postgres.shapes import (
     CHECKPOINTS,
@@ -29,6 +30,7 @@ from infra.adapters.postgres.shapes import (
 )
 from infra.adapters.postgres.walls import OPENED, ensure_reader, walled
 from projections.journal import Journal
+from projections.partial import PartialAggregate
 from projections.ports import (
     Advance,
     Checkpoint,
@@ -177,12 +179,13 @@ async def _make(connection: Connection, projection: Projection) -> None:
         if isinstance(projection, Journal):
             await connection.execute(made(projection))
         return
-    found = [tuple(record) for record in await connection.fetch(_SHAPE, name)]
-    if found != [(column.name, column.type, column.nullable) for column in columns_of(projection)]:
-        raise ShapeChanged(
-            f"{name} has other columns than {projection.name} has now: give the projection a new version, or type: "
-            f"aybiza rebuild {projection.name}"
-        )
+    for each in (projection, projection.memories) if isinstance(projection, PartialAggregate) else (projection,):
+        found = [tuple(record) for record in await connection.fetch(_SHAPE, relation_of(each))]
+        if found != [(column.name, column.type, column.nullable) for column in columns_of(each)]:
+            raise ShapeChanged(
+                f"{relation_of(each)} has other columns than {each.name} has now: give the projection a new version, or type: "
+                f"aybiza rebuild {projection.name}"
+            )
     if isinstance(projection, Journal):
         await connection.execute(indexed(projection))
         if await connection.fetchval("SELECT to_regclass($1)", whole_of(projection)) is None:
@@ -240,6 +243,8 @@ async def _write_all(connection: Connection, writes: Writes, journal: Journal) -
             await _copy(connection, series, relation(series).columns, map(relation(series).values, entries))
     for table, rows in writes.rows.items():
         await _write_rows(connection, table, rows)
+    for aggregate, added in writes.added.items():
+        await add(connection, aggregate, added)
     if writes.healed:
         streams = [name for name, _ in writes.healed], [stream for _, stream in writes.healed]
         await connection.execute(
@@ -273,10 +278,13 @@ async def _copy(connection: Connection, projection: Projection, columns: Sequenc
 
 
 def _one_by_one(writes: Writes) -> Iterator[tuple[Projection, Key, Writes]]:
-    """Each row and entry by itself."""
+    """Each row and entry, and what each stream adds, by itself."""
     for table, rows in writes.rows.items():
         for key, folded in rows.items():
             yield table, key, Writes(advances=(), rows={table: {key: folded}})
     for series, entries in writes.entries.items():
         for entry in entries:
             yield series, (entry.tenant, entry.id), Writes(advances=(), entries={series: [entry]})
+    for aggregate, streams in writes.added.items():
+        for key, added in streams.items():
+            yield aggregate, key, Writes(advances=(), added={aggregate: {key: added}})

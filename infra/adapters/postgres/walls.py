@@ -14,6 +14,7 @@ import asyncpg
 from infra.adapters.postgres.connections import Connection, Pool, PostgresUnreachable, connected
 from infra.adapters.postgres.shapes import READ_SIDE, relation_of, schema_of, view_of, view_schema_of
 from projections.journal import Journal
+from projections.partial import PartialAggregate
 from projections.ports import Projection
 from projections.queries import asked_for
 from projections.series import Series
@@ -68,7 +69,7 @@ def visible(projection: Projection) -> str:
     if isinstance(projection, Journal):
         # Whose number it is is found by everybody who may ask at all; what else is the platform's own is of people.
         return f"{everybodys} OR (split_part(stream, '/', 1) = {_ASKED} OR stream LIKE 'platform/numbers/%') AND {_ASKED} <> ''"
-    if isinstance(projection, Series):
+    if isinstance(projection, Series | PartialAggregate):
         return f"{everybodys} OR tenant = {_ASKED}"
     return f"{everybodys} OR {ORGANISATION} = {_ASKED}"
 
