@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from api.auth import Organisation
 from api.positions import Read, Reading
 from api.problems import INVALID_REQUEST, At, Problem, answers
-from api.wire import Money, Time, Wire, money
+from api.wire import Money, Time, Wire, Wired, money
 from projections import measures
 from projections.measures import BANDS_MS
 from projections.series import Series
@@ -61,13 +61,17 @@ class CallsCounted(Wire):
 
 
 class UsageCounted(Wire):
-    """What was used in one stretch of time, and what of it was priced then."""
+    """What was used in one stretch of time, and what of it was priced then.
+
+    `price_verified` is false where the price is one that we know at second hand: the amounts are estimates. It is null without any.
+    """
 
     begins: Time
     meter: str
     provider: str
     quantity: str
     amounts: list[Money]
+    price_verified: bool | None
 
 
 class Answered(Wire):
@@ -104,13 +108,14 @@ async def count_calls(organisation: Organisation, read: Read, begins: From, to: 
 
 
 @router.get("/usage", responses=answers(INVALID_REQUEST))
-async def count_usage(organisation: Organisation, read: Read, begins: From, to: To, per: Per = "hour") -> Used:
+async def count_usage(organisation: Organisation, ports: Wired, read: Read, begins: From, to: To, per: Per = "hour") -> Used:
     """What was used, meter by meter, and what that costs."""
     found = await _counts(read, measures.USAGE_MEASURES, organisation, per, begins, to)
     counted = [
         UsageCounted(
             begins=at, meter=meter, provider=provider, quantity=f"{sum((each['quantity_sum'] for each in of), Decimal(0)).normalize():f}",
             amounts=[money(each["amount_sum"], each["currency"]) for each in of if each["currency"]],
+            price_verified=ports.verified.on(at.date(), provider, meter) if any(each["currency"] for each in of) else None,
         )
         for (at, meter, provider), of in _grouped(found, "meter", "provider")
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from api.last_use import LastUse
 from api.limits import DEAR, READS, SIGN_INS, SIGN_INS_FROM_ONE, SIGN_INS_TO_ONE, WRITES, Limits, Policy, ProcessLimits
 from api.versions import Versions
 from commands.dispatch import Dispatch
+from commands.rates import Verified
 from events.positions import Position
 from events.rooms import ROOMS
 from events.sealing import KeyRing
@@ -157,3 +158,4 @@ class Ports:
     graph_queries: Mapping[str, str] | None = None
     topics: Collection[str] = frozenset(topic_of(room) for room in ROOMS)
     versions: Versions = field(default_factory=Versions)
+    verified: Verified = field(default_factory=Verified)

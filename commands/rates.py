@@ -19,10 +19,14 @@ class NoRateTable(LookupError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """The price of one unit (a second, a token, a character), and the table's entry that says so."""
+    """The price of one unit (a second, a token, a character), and the table's entry that says so.
+
+    `verified`: it was read at its source. Without that an amount by it is an estimate.
+    """
 
     unit_price: Decimal
     rate: str
+    verified: bool = False
 
 
 Prices: TypeAlias = Mapping[tuple[str, Meter], Price]
@@ -37,6 +41,26 @@ class RateTable:
     currency: str
     effective_from: date
     prices: Prices = field(default_factory=dict)
+
+
+class Verified:
+    """Which prices of the tables were verified: as we know by now, also of what was rated before that."""
+
+    def __init__(self, tables: Sequence[RateTable] = ()) -> None:
+        self._tables = tables
+        self._rates = {price.rate for table in tables for price in table.prices.values() if price.verified}
+
+    def rate(self, rate: str) -> bool:
+        """Whether the price of an entry was, as rated lines name it."""
+        return rate in self._rates
+
+    def on(self, day: date, provider: str, meter: str) -> bool:
+        """Whether the price was that counted on a day of use."""
+        try:
+            price = in_force(self._tables, day).prices.get((provider, Meter(meter)))
+        except (NoRateTable, ValueError):
+            return False
+        return price is not None and price.verified
 
 
 def unit_price(amount: Decimal, per: Decimal) -> Decimal:

@@ -50,7 +50,10 @@ def _prices(table: str, rate: Mapping[str, Any]) -> list[tuple[tuple[str, Meter]
     if not rate["source"].startswith("https://") or not isinstance(rate["verified"], bool):
         raise ValueError(f"{rate['id']} does not say where it is from, as of which day, and whether that was verified")
     return [
-        ((provider, Meter(meter)), Price(unit_price=unit_price(_amount(amount), _amount(rate["per"])), rate=f"{table} {rate['id']}"))
+        (
+            (provider, Meter(meter)),
+            Price(unit_price=unit_price(_amount(amount), _amount(rate["per"])), rate=f"{table} {rate['id']}", verified=rate["verified"]),
+        )
         for provider in rate["providers"]
         for meter, amount in rate["amounts"].items()
     ]

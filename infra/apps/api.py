@@ -13,8 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from api.app import create_app
 from api.ports import Health, Ports
 from commands.dispatch import Dispatch
+from commands.rates import Verified
 from infra.adapters.argon2id import Argon2Passwords
 from infra.adapters.public_addresses import LookedUp
+from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.redis_limits import RedisLimits
 from infra.adapters.rpc.certificate import ServerCertificate, guarded
 from infra.adapters.rpc.serving import serving_grpc
@@ -84,7 +86,7 @@ async def opened_ports(
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=limits, webhooks_private=footing.settings.webhooks_private,
         access=directory.access, passwords=passwords,
-        graph_queries=listed_queries(footing.settings.graph_queries_file),
+        graph_queries=listed_queries(footing.settings.graph_queries_file), verified=Verified(read_rate_tables()),
     )  # fmt: skip
     with closing(passwords):
         async with alongside({"last use of keys": lambda: ports.last_use.run(dispatch), "what is answered at once": limits.run}):

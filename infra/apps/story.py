@@ -7,11 +7,14 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from commands.rates import Verified
 from events.consents import ConsentGranted, ConsentRevoked
 from events.recorded import Recorded
 from events.registry import Fact
 from events.sealing import KeyErased, KeyRing, Sealed
 from events.streams import StreamId
+from events.usage import RatedLine
+from infra.adapters.rate_tables import read_rate_tables
 from projections.agents import AGENTS
 from projections.calls import CALL_TIMELINE, CALLS, Call, TimelineEntry
 from projections.flags import FLAGS
@@ -67,15 +70,20 @@ class CallStory:
     usage: CallUsage | None
     flags: Sequence[FlagAtCall]
     spoken: Mapping[int, str] = field(default_factory=dict)
+    verified: Verified = field(default_factory=Verified)
 
     def cost_of(self, turn: int) -> Decimal | None:
         """What a turn's model and voice cost; None where nothing of it was rated."""
-        rated = (
-            [line.amount for line in self.usage.rated if line.turn == turn and not line.meter.value.endswith("-seconds")]
-            if self.usage
-            else []
-        )
-        return sum(rated, Decimal(0)) if rated else None
+        rated = self._rated(turn)
+        return sum((line.amount for line in rated), Decimal(0)) if rated else None
+
+    def is_estimate(self, turn: int | None = None) -> bool:
+        """Whether a price of the whole call, or of a turn, is one that nobody read at its source."""
+        return not all(self.verified.rate(line.rate) for line in self._rated(turn))
+
+    def _rated(self, turn: int | None) -> Sequence[RatedLine]:
+        rated = () if self.usage is None else self.usage.rated
+        return [line for line in rated if turn is None or (line.turn == turn and not line.meter.value.endswith("-seconds"))]
 
 
 async def gather_story(
@@ -98,6 +106,7 @@ async def gather_story(
         usage=await rows.get(CALL_USAGE, organisation_id, call_id),
         flags=[await _flag(rows, organisation_id, name, variant) for name, variant in sorted(call.flags.items())],
         spoken=spoken or {},
+        verified=Verified(read_rate_tables()),
     )
 
 
@@ -119,7 +128,7 @@ def story_data(story: CallStory) -> dict[str, Any]:
         "spoken": {str(turn): words for turn, words in story.spoken.items()},
         "consents": [_plain(word) for word in story.consents],
         "flags": [_plain(flag) for flag in story.flags],
-        "usage": None if usage is None else _plain(usage),
+        "usage": None if usage is None else {**_plain(usage), "prices_verified": not story.is_estimate()},
         "costs": {
             str(turn): str(cost)
             for turn in sorted({each.entry.turn for each in story.happenings if each.entry.turn is not None})

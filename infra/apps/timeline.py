@@ -25,6 +25,9 @@ _STAGES = (
 )
 
 
+_ESTIMATE = " ?"
+
+
 def render(story: CallStory) -> RenderableType:
     """The whole story. Texts of people are shown as they are: nothing in them is taken for markup."""
     return Group(
@@ -223,7 +226,7 @@ def _agent(story: CallStory, happening: Happening) -> Iterator[tuple[str, Render
     if entry.latency is not None and (stages := stages_of(entry.latency)):
         notes.append(stages)
     if story.usage is not None and (cost := story.cost_of(entry.turn or 0)) is not None:
-        notes.append(f"cost {money(cost, story.usage.currency or '')}")
+        notes.append(f"cost {money(cost, story.usage.currency or '')}" + _ESTIMATE * story.is_estimate(entry.turn or 0))
     for note in notes:
         yield "", Text(note, style="dim")
 
@@ -285,7 +288,7 @@ def _usage(story: CallStory) -> RenderableType:
         return Padding(Text("not counted yet", style="dim"), (0, 2))
     currency = usage.currency or ""
     table = Table(box=None, pad_edge=False, show_footer=True)
-    total = "" if usage.total is None else money(usage.total, currency)
+    total = "" if usage.total is None else money(usage.total, currency) + _ESTIMATE * story.is_estimate()
     table.add_column("what", footer="total", header_style="dim")
     table.add_column("provider", overflow="fold", header_style="dim")
     table.add_column("quantity", justify="right", header_style="dim")
@@ -298,11 +301,13 @@ def _usage(story: CallStory) -> RenderableType:
             Text(provider),
             f"{quantity:f}",
             f"{line.unit_price:f}",
-            money(amount, currency),
+            money(amount, currency) + _ESTIMATE * (not story.verified.rate(line.rate)),
         )
     notes = [Text(f"prices: {usage.rate_table}", style="dim")] if usage.rate_table else []
     if any(line.embedded for line in usage.rated):
         notes.append(Text("* an embedded engine stood in, priced as its provider", style="dim"))
+    if story.is_estimate():
+        notes.append(Text("? an estimate: a price that nobody read at its source", style="dim"))
     notes += [Text(f"no price for {name}; nobody owes it yet", style="yellow") for name in usage.missing]
     return Group(table, *notes)
 

@@ -25,6 +25,7 @@ from commands.calls.orders import Witness
 from commands.decider import Decider
 from commands.dispatch import Committed, Order
 from commands.ownership.appending import World
+from commands.rates import Verified
 from commands.rooms import DECIDERS
 from commands.routing.owners import Owners
 from events.calls.recording import RecordingKept
@@ -187,7 +188,7 @@ async def platform(addresses: Addresses, dsn: str, folder: Path, prefix: str, op
             feed=feed, health=all_is_well, webhook_addresses=LookedUp(SomeNames()),
             clock=lambda: datetime.now(UTC), draw=os.urandom, operator_key_hash=hash_of(operator_key),
             topics=frozenset(map(topic_of, ROOMS)), access=read_side.directory.access, passwords=passwords,
-            sign_ins=[MANY], sign_ins_to_one=MANY, sign_ins_from_one=MANY,
+            sign_ins=[MANY], sign_ins_to_one=MANY, sign_ins_from_one=MANY, verified=Verified(read_rate_tables()),
         )  # fmt: skip
         url = await stack.enter_async_context(served(ports))
         yield Platform(

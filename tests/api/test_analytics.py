@@ -91,4 +91,5 @@ class TestUsage:
         (counted,) = (await tenant.api.get("/v1/analytics/usage", params=params)).json()["data"]
         assert (counted["meter"], counted["provider"], counted["quantity"]) == ("telephony-seconds", "twilio", "60")
         assert [each["currency"] for each in counted["amounts"]] == ["USD"]
+        assert counted["price_verified"] is True
         assert (await tenant.api.get("/v1/analytics/calls", params=params)).json()["data"] == []

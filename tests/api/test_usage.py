@@ -14,6 +14,7 @@ from tests.api.asking import refusal
 from tests.api.platform import Platform, Tenant, fresh_call_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
+READ_AT_ITS_SOURCE, AT_SECOND_HAND = "2026-11 twilio-us-inbound-local", "2026-11 deepgram-aura-2"
 VOICE, MODEL, ODD = "deepgram/aura-2", "bedrock/claude", "odd/one"
 
 
@@ -35,8 +36,8 @@ async def counted(running: Platform, tenant: Tenant) -> tuple[str, dict[str, str
         currency="USD",
         rate_table="2026-11",
         prices={
-            (MODEL, Meter.MODEL_INPUT_TOKENS): Price(unit_price=Decimal("0.000003"), rate="2026-11/claude"),
-            (VOICE, Meter.SYNTHESIS_CHARACTERS): Price(unit_price=Decimal("0.00003"), rate="2026-11/aura"),
+            (MODEL, Meter.MODEL_INPUT_TOKENS): Price(unit_price=Decimal("0.000003"), rate=READ_AT_ITS_SOURCE),
+            (VOICE, Meter.SYNTHESIS_CHARACTERS): Price(unit_price=Decimal("0.00003"), rate=AT_SECOND_HAND),
         },
     )
     committed = await running.do(USAGE, StreamId(tenant.id, "usage", call_id), command)
@@ -61,9 +62,19 @@ class TestGetCallUsage:
         assert (usage["rate_table"], usage["missing"]) == ("2026-11", ["odd/one telephony-seconds"])
         assert [(each["quantity"], each["amount"], each["rate"], each["embedded"]) for each in usage["lines"]] == [
             ("41", None, None, False),
-            ("1000", {"amount": "0.3", "currency": "USD"}, "2026-11/claude", False),
-            ("42", {"amount": "0.126", "currency": "USD"}, "2026-11/aura", True),
+            ("1000", {"amount": "0.3", "currency": "USD"}, READ_AT_ITS_SOURCE, False),
+            ("42", {"amount": "0.126", "currency": "USD"}, AT_SECOND_HAND, True),
         ]
+
+    async def test_says_which_amounts_rest_on_a_price_that_was_not_verified(
+        self, tenant: Tenant, counted: tuple[str, dict[str, str]]
+    ) -> None:  # fmt: skip
+        call_id, shown = counted
+        usage = (await tenant.api.get(f"/v1/calls/{call_id}/usage", params=shown)).json()
+        assert [each["price_verified"] for each in usage["lines"]] == [None, True, False]
+        assert usage["prices_verified"] is False
+        (listed,) = (await tenant.api.get("/v1/usage", params={**shown, "fields": "prices_verified"})).json()["data"]
+        assert listed == {"prices_verified": False}
 
 
 class TestListUsage:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from commands.rates import in_force
+from commands.rates import Verified, in_force
 from events.usage import Meter
 from infra.adapters.model_catalogues import read_model_catalogues
 from infra.adapters.rate_tables import RATES, BrokenRateTable, read_rate_tables
@@ -45,6 +45,19 @@ class TestCommittedRates:
 
     def test_name_the_entry_that_a_price_is_from(self) -> None:
         assert self.TABLE.prices["twilio", Meter.TELEPHONY_SECONDS].rate == "2026-11 twilio-us-inbound-local"
+
+    def test_know_which_prices_were_verified(self) -> None:
+        verified = Verified(read_rate_tables())
+        assert verified.rate("2026-11 twilio-us-inbound-local")
+        assert not verified.rate("2026-11 deepgram-aura-2")
+        assert not verified.rate("1999-01 anything")
+        for day, provider, meter, known in (
+            (date(2026, 11, 20), "twilio", "telephony-seconds", True),
+            (date(2026, 11, 20), "deepgram/aura-2", "synthesis-characters", False),
+            (date(1999, 1, 1), "twilio", "telephony-seconds", False),
+            (date(2026, 11, 20), "twilio", "odd", False),
+        ):
+            assert verified.on(day, provider, meter) == known
 
     def test_price_every_model_of_the_catalogue_wherever_it_runs(self) -> None:
         for catalogue in read_model_catalogues():

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from commands.rates import Price, RateTable, Verified
 from events.calls.ending import EndedBy, Stage
 from events.calls.talking import Evidence, Latency, Spent
 from events.sealing import Sealed
@@ -26,13 +27,17 @@ def happening(kind: str, words: str | None = None, heard: str | None = None, fil
     return Happening(entry=entry, words=words, heard=heard, filler=filler)
 
 
-def rated(turn: int, meter: Meter, provider: str, quantity: str, price: str, *, embedded: bool) -> RatedLine:
+def rated(turn: int, meter: Meter, provider: str, quantity: str, price: str, *, embedded: bool, rate: str = "r") -> RatedLine:
     return RatedLine(
         turn=turn, meter=meter, provider=provider, quantity=Decimal(quantity), unit_price=Decimal(price),
-        amount=Decimal(quantity) * Decimal(price), rate="r", embedded=embedded,
+        amount=Decimal(quantity) * Decimal(price), rate=rate, embedded=embedded,
     )  # fmt: skip
 
 
+PRICES = RateTable(
+    name="2026-10", currency="USD", effective_from=AT.date(),
+    prices={("twilio", Meter.TELEPHONY_SECONDS): Price(unit_price=Decimal("0.0001"), rate="r", verified=True)},
+)  # fmt: skip
 STORY = CallStory(
     call=Call(
         **KEY, version=9, status=CallStatus.ENDED, call_sid="CA1", caller=SEALED, caller_ref="r", number=SEALED, number_ref="n",
@@ -66,13 +71,14 @@ STORY = CallStory(
         **KEY, version=2, recorded_at=AT, lines=(), currency="USD", rate_table="2026-10", total=Decimal("0.0083"), missing=("odd thing",),
         rated=(
             rated(0, Meter.TELEPHONY_SECONDS, "twilio", "41", "0.0001", embedded=False),
-            rated(1, Meter.MODEL_INPUT_TOKENS, "bedrock/haiku", "820", "0.000001", embedded=False),
+            rated(1, Meter.MODEL_INPUT_TOKENS, "bedrock/haiku", "820", "0.000001", embedded=False, rate="hearsay"),
             rated(1, Meter.SYNTHESIS_CHARACTERS, "deepgram/aura-2", "50", "0.00003", embedded=True),
             rated(2, Meter.SYNTHESIS_CHARACTERS, "deepgram/aura-2", "30", "0.00003", embedded=True),
         ),
     ),
     flags=[FlagAtCall(name="greeting", variant="short", description="try it")],
     spoken={1: "Is Friday free?"},
+    verified=Verified([PRICES]),
 )  # fmt: skip
 
 
@@ -95,7 +101,7 @@ class TestRender:
             "We have nine. [And ten.]",
             "cut: heard as far as shown (flush-bounded)",
             "end of speech 00:06.1, decided +300, on the wire +510 ms",
-            "cost $0.002320",
+            "cost $0.002320 ?",
             "spoke over the agent, who stopped at 00:09.0 (200 ms)",
             "recording, on consent version 1",
         ):
@@ -118,6 +124,12 @@ class TestRender:
         assert "* an embedded engine stood in, priced as its provider" in printed(STORY)
         assert line.split()[-3:] == ["80", "0.00003", "$0.002400"]
         assert "no price for odd thing" in printed(STORY)
+
+    def test_marks_what_rests_on_a_price_that_nobody_read_at_its_source(self) -> None:
+        text = printed(STORY)
+        assert [line.split()[0] for line in text.splitlines() if line.rstrip().endswith(" ?")] == ["cost", "model-input-tokens", "total"]
+        assert "? an estimate: a price that nobody read at its source" in text
+        assert story_data(STORY)["usage"]["prices_verified"] is False
 
 
 class TestWordsHeard:
