@@ -14,6 +14,11 @@ _AGES = {
     "Deprecation": {"description": "Since when this is to be used no more (RFC 9745).", "schema": {"type": "string"}},
     "Sunset": {"description": "Until when it is answered (RFC 8594).", "schema": {"type": "string"}},
 }
+# One shape for all operations: a generator of clients makes a class of each that it meets.
+_VERSION = {
+    "name": HEADER, "in": "header", "required": False, "description": "The date version to ask and to answer in, instead of the key's.",
+    "schema": {"$ref": "#/components/schemas/DateVersion"},
+}  # fmt: skip
 _PLACE = re.compile(r"\{[^}]*\}")
 
 
@@ -23,17 +28,24 @@ def describe(document: dict[str, Any], shapes: Sequence[Shape], versions: Versio
         {"version": version, "changes": [change.told for change in versions.changes if change.since == version]}
         for version in reversed(versions.known)
     ]
+    document["components"]["schemas"]["DateVersion"] = {
+        "type": "string", "title": "DateVersion", "description": "A version of the API, by the day from which on it is there.",
+        "enum": list(versions.known),
+    }  # fmt: skip
     by_operation = {shape.operation: shape for shape in shapes}
     answers = {_PLACE.sub("{}", path): _answer_of(methods) for path, methods in document["paths"].items()}
     for path, methods in document["paths"].items():
         if not path.startswith("/v1/"):
             continue
         for method, operation in methods.items():
-            operation.setdefault("parameters", []).append(_version(versions))
+            operation.setdefault("parameters", []).append(_VERSION)
             shape = by_operation.get(operation["operationId"])
             if method == "patch":
                 content = operation["requestBody"]["content"]
                 operation["requestBody"]["content"] = {MERGE_PATCH: content[_JSON], **content}
+                # A program that fills in what a document has as default would change what it was not told to.
+                for each in document["components"]["schemas"][_name(content[_JSON]["schema"])]["properties"].values():
+                    each.pop("default", None)
             for status, answer in operation["responses"].items():
                 if status.startswith("2"):
                     answer.setdefault("headers", {}).update(
@@ -78,11 +90,4 @@ def _list(name: str, names: list[str], description: str) -> dict[str, Any]:
     return {
         "name": name, "in": "query", "required": False, "description": description, "style": "form", "explode": False,
         "schema": {"type": "array", "items": {"type": "string", "enum": names}, "maxItems": 60, "uniqueItems": True},
-    }  # fmt: skip
-
-
-def _version(versions: Versions) -> dict[str, Any]:
-    return {
-        "name": HEADER, "in": "header", "required": False, "description": "The date version to answer in, instead of the key's.",
-        "schema": {"type": "string", "enum": list(versions.known)},
     }  # fmt: skip

@@ -51,7 +51,7 @@ def _environment_as_it_was(document: Any) -> None:
     given = {**text, "pattern": r"^([a-z0-9][a-z0-9_.-]{0,99})?$"}
     schemas["Number"]["properties"]["environment"] = text
     schemas["NewNumber"]["properties"]["environment"] = {**given, "default": ""}
-    schemas["NumberChanges"]["properties"]["environment"] = {**given, "type": ["string", "null"]}
+    schemas["NumberChanges"]["properties"]["environment"] = {"title": "Environment", "anyOf": [given, {"type": "null"}]}
 
 
 CHANGES: Sequence[Change] = (

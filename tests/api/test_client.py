@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from api.versions import FIRST
 from tests.api.platform import Platform, Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -66,10 +68,25 @@ class TestGeneratedClient:
             body = models.FlagValue(enabled=True, variant="on")
             flag = await operation("flags", "set_flag").asyncio_detailed("lamp", client=api, body=body, idempotency_key="once")
             assert (flag.status_code, flag.parsed.variant) == (200, "on")
+            dimmed = models.FlagChanges(variant="dim")
+            flag = await operation("flags", "change_flag").asyncio_detailed("lamp", client=api, body=dimmed)
+            assert flag.status_code == 200
+            number = await operation("numbers", "assign_number").asyncio(
+                client=api, body=models.NewNumber(number=f"+1404555{random.randint(1000, 9999)}", agent_id=agent.id)
+            )
+            assert number.environment is None
+            same = models.NumberChanges(environment=None)
+            changed = await operation("numbers", "change_number").asyncio(number.number, client=api, body=same)
+            then = models.DateVersion.VALUE_0
+            found = await operation("numbers", "get_number").asyncio(
+                number.number, client=api, min_position=[changed.position], aybiza_version=then
+            )
+            assert (str(then), found.environment) == (FIRST, "")
             position = flag.headers["Aybiza-Position"]
             listed = await operation("flags", "list_flags").asyncio(client=api, min_position=[position], limit=1)
             assert [each.name for each in listed.data] == ["lamp"]
-            assert listed.data[0].set_at.tzinfo is not None
+            # What was left out of the change is as it was; a default that the client filled in would have switched the lamp off.
+            assert (listed.data[0].enabled, listed.data[0].variant, listed.data[0].set_at.tzinfo is None) == (True, "dim", False)
             found = await operation("agents", "get_agent").asyncio(agent.id, client=api)
             assert found.to_dict()["id"] == agent.id
             calls = await operation("calls", "list_calls").asyncio(client=api)
