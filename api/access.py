@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from api.auth import AnyCaller, Organisation
+from api.openapi import document_of
 from api.ports import Ports
 from api.problems import INVALID_REQUEST, NOT_FOUND, At, Problem, answers
 from api.rights import Rights, judge, rights_of, sources
@@ -46,7 +47,7 @@ async def explain_access(
     resource: Annotated[str | None, Query(max_length=200, description="The id of the thing that it is about.")] = None,
 ) -> Explanation:  # fmt: skip
     """Whether somebody may do a thing here, by which rule, and on which facts that rests."""
-    scope = _scope(request, operation)
+    scope = await _scope(request, operation)
     named = (actor or who.actor.partition(":")[2] or who.actor).strip()
     if who.is_operator and actor is None:
         allowed, rule, because, grounds = True, "operator", "The platform's operator may everything.", list[Ground]()
@@ -62,10 +63,10 @@ async def explain_access(
     )  # fmt: skip
 
 
-def _scope(request: Request, operation: str) -> str:
+async def _scope(request: Request, operation: str) -> str:
     if operation in SCOPES:
         return operation
-    for path, methods in request.app.openapi()["paths"].items():
+    for path, methods in (await document_of(request.app))["paths"].items():
         for method, described in methods.items():
             if described["operationId"] == operation and path.startswith("/v1/"):
                 return needed(method.upper(), path)

@@ -73,6 +73,7 @@ def create_app(ports: Ports) -> FastAPI:
     app.state.ports = ports
     app.state.within = Within(app)
     app.state.under_way = Counter()
+    app.state.pages = openapi.Pages()
     shapes = shapes_of(route for room in _ROOMS for route in room.router.routes if isinstance(route, APIRoute))
     app.add_middleware(Conventions, shapes=shapes, versions=ports.versions)
     app.add_middleware(Gate, ports=ports)

@@ -1,12 +1,14 @@
 """The pages outside `/v1`: what is here, how the process is, and what each kind of problem means."""
 
 import html
+import json
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 
 from api import openapi
 from api.asyncapi import document
+from api.openapi import Pages
 from api.problems import KINDS, NOT_FOUND, Kind, Problem
 from api.reference import reference
 from api.wire import Wire, Wired
@@ -23,6 +25,13 @@ _LINKS = (
     ("/problems", "every kind of problem that the API answers with"),
     ("/health", "how this process is"),
 )
+
+
+# The pages have a style and links, and nothing else: what else stood in one would not be ours.
+_SAFE = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 class Checked(Wire):
@@ -57,13 +66,16 @@ async def index(request: Request) -> Response:
     if "text/html" not in request.headers.get("accept", ""):
         return Response("AYBIZA\n" + "".join(f"  {path:<15} {what}\n" for path, what in _LINKS), media_type="text/plain")
     links = "".join(f'<li><a href="{path}"><code>{path}</code></a> {html.escape(what)}</li>' for path, what in _LINKS)
-    return HTMLResponse(_PAGE.format(title="AYBIZA", body=f"<h1>AYBIZA</h1><p>AI voice agents on the phone.</p><ul>{links}</ul>"))
+    return HTMLResponse(
+        _PAGE.format(title="AYBIZA", body=f"<h1>AYBIZA</h1><p>AI voice agents on the phone.</p><ul>{links}</ul>"), headers=_SAFE
+    )
 
 
 @pages.get("/docs")
 async def describe(request: Request) -> Response:
     """The reference."""
-    return HTMLResponse(reference(request.app.openapi()))
+    pages: Pages = request.app.state.pages
+    return HTMLResponse(await pages("docs", lambda: reference(request.app.openapi())), headers=_SAFE)
 
 
 pages.get("/openapi.json")(openapi.read)
@@ -72,7 +84,9 @@ pages.get("/openapi.json")(openapi.read)
 @pages.get("/asyncapi.json")
 async def describe_events(request: Request) -> Response:
     """The events, and the ways by which they come."""
-    return JSONResponse(document(request.app.title, request.app.version))
+    pages: Pages = request.app.state.pages
+    written = await pages("asyncapi", lambda: json.dumps(document(request.app.title, request.app.version), ensure_ascii=False))
+    return Response(written, media_type="application/json")
 
 
 @pages.get("/problems")
@@ -82,7 +96,7 @@ async def list_problems() -> Response:
         f'<li><a href="/problems/{kind.code}"><code>{kind.code}</code></a> {kind.status}: {html.escape(kind.meaning)}</li>'
         for kind in sorted(KINDS.values(), key=lambda kind: kind.code)
     )
-    return HTMLResponse(_PAGE.format(title="Problems", body=f"<h1>Problems</h1><ul>{listed}</ul>"))
+    return HTMLResponse(_PAGE.format(title="Problems", body=f"<h1>Problems</h1><ul>{listed}</ul>"), headers=_SAFE)
 
 
 @pages.get("/problems/{code}")
@@ -94,4 +108,4 @@ async def explain_problem(code: str) -> Response:
     again = "The same request may succeed later." if kind.retryable else "The same request will have the same answer."
     title = html.escape(kind.title)
     body = f"<h1>{title}</h1><p><code>{kind.code}</code>, status {kind.status}</p><p>{html.escape(kind.meaning)}</p><p>{again}</p>"
-    return HTMLResponse(_PAGE.format(title=title, body=body))
+    return HTMLResponse(_PAGE.format(title=title, body=body), headers=_SAFE)

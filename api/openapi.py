@@ -1,11 +1,12 @@
 """The OpenAPI document: what the framework derives from the routes, and what only we know."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
 
 from api.describing import describe
 from api.ports import Ports
@@ -105,11 +106,32 @@ def install(app: FastAPI, always: Mapping[int | str, dict[str, Any]], shapes: Se
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
-            app.openapi_schema = _document(app, always)
-            describe(app.openapi_schema, shapes, versions)
+            made = _document(app, always)
+            describe(made, shapes, versions)
+            app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+async def document_of(app: FastAPI) -> dict[str, Any]:
+    """The document of the newest version. Making it takes a second or more, in which nobody else may have to wait."""
+    return await asyncio.to_thread(app.openapi) if app.openapi_schema is None else app.openapi_schema
+
+
+class Pages:
+    """What is the same for everybody who asks, keys or none: made once, beside the loop, for some of it takes long."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, bytes] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self, name: str, make: Callable[[], str]) -> bytes:
+        if name not in self._made:
+            async with self._one_at_a_time:
+                if name not in self._made:
+                    self._made[name] = await asyncio.to_thread(lambda: make().encode())
+        return self._made[name]
 
 
 async def read(request: Request, version: Annotated[str | None, Query(description="A date version; else the newest.")] = None) -> Response:
@@ -120,8 +142,13 @@ async def read(request: Request, version: Annotated[str | None, Query(descriptio
     except NoSuchVersion as cause:
         at = [At(parameter="version", detail="is no version of ours")]
         raise Problem(UNKNOWN_VERSION, str(cause), errors=at, possible=list(ports.versions.known)) from cause
-    document = request.app.openapi()
-    return JSONResponse(document if chosen == ports.versions.newest else ports.versions.described(document, chosen))
+
+    def written() -> str:
+        document = request.app.openapi()
+        return json.dumps(document if chosen == ports.versions.newest else ports.versions.described(document, chosen), ensure_ascii=False)
+
+    pages: Pages = request.app.state.pages
+    return Response(await pages(f"openapi {chosen}", written), media_type="application/json")
 
 
 def _document(app: FastAPI, always: Mapping[int | str, dict[str, Any]]) -> dict[str, Any]:

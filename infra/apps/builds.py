@@ -34,7 +34,7 @@ Name = Annotated[str, typer.Argument(help="A projection, such as calls.")]
 Named = Annotated[str, typer.Argument(help="A build, such as calls.v1.b2.")]
 Because = Annotated[str, typer.Option("--because", help="Why; it stays on the log.")]
 _NEXT: Mapping[BuildState, str] = {
-    BuildState.WARM: "aybiza projections compare | switch {name}",
+    BuildState.WARM: "aybiza projections compare {name}, then switch {name} --because WHY",
     BuildState.BUILDING: "aybiza projections resume {build}, if nobody builds it any more",
     BuildState.PAUSED: "aybiza projections resume {build}",
 }
@@ -186,7 +186,8 @@ async def _switch(pool: Pool, build: Build) -> None:
     if before is None:
         results.print(f"Readers see {build.projection}.")
     else:
-        results.print(f"Readers see {build.projection}; {before.projection} is kept warm. Back: aybiza projections rollback {build.name}")
+        back = f"aybiza projections rollback {build.name} --because WHY"
+        results.print(f"Readers see {build.projection}; {before.projection} is kept warm. Back: {back}")
 
 
 async def _order(build: Build | Projection, act: BuildAct, because: str) -> None:

@@ -3,15 +3,17 @@
 import asyncio
 import dataclasses
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
 import pytest
 
-from api import positions
+from api import front, positions
 from api.gate import DEEPEST_BODY, LARGEST_BODY_BYTES
 from api.problems import KINDS
 from commands.ownership.appending import World
@@ -123,6 +125,25 @@ class TestPages:
             page = await anonymous.get(f"/problems/{code}")
             assert page.status_code == 200
             assert f"/problems/{code}" in listed
+
+    async def test_that_take_long_are_made_once_beside_the_loop(self, running: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[int] = []
+
+        def long(*_: Any) -> str:
+            made.append(threading.get_ident())
+            return "long"
+
+        monkeypatch.setattr(front, "document", long)
+        async with served(running.ports) as url, httpx.AsyncClient(base_url=url, timeout=120) as client:
+            answers = [(await client.get("/asyncapi.json")).json() for _ in range(2)]
+        assert (answers, len(made)) == (["long"] * 2, 1)
+        assert threading.get_ident() not in made
+
+    async def test_for_people_hold_nothing_from_elsewhere_and_stand_in_no_frame(self, anonymous: httpx.AsyncClient) -> None:
+        for path in ("/docs", "/problems", "/problems/not-found"):
+            page = await anonymous.get(path)
+            assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+            assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
 
     async def test_explain_no_problem_that_there_is_not(self, anonymous: httpx.AsyncClient) -> None:
         assert refusal(await anonymous.get("/problems/none")) == (404, "not-found")
