@@ -146,6 +146,9 @@ def _refusal(scope: Scope, problem: Problem) -> Response:
 
 async def _whole_body(headers: Headers, receive: Receive) -> bytes:
     announced = headers.get("content-length", "0")
+    if announced == "0" and "transfer-encoding" not in headers:
+        # There is none, so nobody waits for it.
+        return await _read(receive)
     if announced.isdigit() and int(announced) > LARGEST_BODY_BYTES:
         raise _too_large()
     try:
@@ -176,6 +179,8 @@ def _too_large() -> Problem:
 
 def must_be_shallow(body: bytes) -> None:
     """Raises Problem where brackets lie too deep in each other, strings left out; whatever else the body is."""
+    if body.count(b"{") + body.count(b"[") <= DEEPEST_BODY:
+        return
     deepest = depth = 0
     for bracket in _BRACKETS.findall(_STRINGS.sub(b"", body)):
         depth += 1 if bracket in b"[{" else -1

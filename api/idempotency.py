@@ -51,7 +51,8 @@ async def intent(request: Request, who: Caller, ports: Ports, key: str | None) -
     """`key`: the request's `Idempotency-Key`. Without one every request is one of its own."""
     tenant = who.organisation_id or who.person_id or PLATFORM
     seed = ports.draw(16) if key is None else derived_id("idempotency-key", tenant, key)
-    address = f"{request.method} {request.url.path}?{request.url.query}".encode()
+    # `request.url` would be the same, put together and taken apart again.
+    address = f"{request.method} {request.scope['path']}?".encode() + request.scope["query_string"]
     began_ms = int(ports.clock().timestamp() * 1000) if key is None else None
     # What was sent is compared, in whatever version: a body that was brought into a newer form is told apart by its older one.
     body = request.scope["state"].get(SENT) or await request.body()

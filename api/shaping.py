@@ -70,7 +70,8 @@ class Conventions:
             nonlocal kept
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers[HEADER] = asked.version
+                # No route gives it itself, so it is not looked for among the others.
+                headers.append(HEADER, asked.version)
                 shape = self._shapes.get(scope.get("endpoint"))
                 # What ends for everybody is told before what ends for this version.
                 for told in ([] if shape is None else [each.headers() for each in shape.deprecated]) or [ageing]:

@@ -31,9 +31,15 @@ def begin(traceparent: bytes | None, draw: Draw) -> Trace:
 def _trace(traceparent: bytes | None, draw: Draw) -> Trace:
     found = _TRACEPARENT.match(traceparent) if traceparent else None
     if found is None or not traceparent or traceparent.startswith(b"ff"):
-        return Trace(trace_id=draw(16), span_id=draw(8))
+        return _drawn(draw)
     trace = Trace(trace_id=bytes.fromhex(found[1].decode()), span_id=bytes.fromhex(found[2].decode()))
-    return trace if any(trace.trace_id) and any(trace.span_id) else Trace(trace_id=draw(16), span_id=draw(8))
+    return trace if any(trace.trace_id) and any(trace.span_id) else _drawn(draw)
+
+
+def _drawn(draw: Draw) -> Trace:
+    # Each draw is a call into the kernel.
+    drawn = draw(24)
+    return Trace(trace_id=drawn[:16], span_id=drawn[16:])
 
 
 def trace_of(scope: MutableMapping[str, Any]) -> Trace:
