@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from operator import attrgetter
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from events.sealing import Sealed
@@ -111,6 +112,8 @@ def _column(name: str, hint: Any) -> Column:
         # Mostly there is nothing in a mapping.
         return empty if empty and not value else canonical(to_plain(value))
 
+    if isinstance(inner, type) and is_dataclass(inner):
+        return _with(name, Stored.JSON, nullable, _spelling(inner), lambda text: of_plain(json.loads(text)))
     return _with(name, Stored.JSON, nullable, lower, lambda text: of_plain(json.loads(text)))
 
 
@@ -143,6 +146,12 @@ def build_sealed(stored: bytes) -> Sealed[Any]:
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+# What json itself spells these by. Asked for by their exact type: anything that is derived from them is json's to judge.
+_SPELT: dict[type, Callable[[Any], str]] = {
+    int: int.__repr__,
+    bool: {False: "false", True: "true"}.__getitem__,
+    type(None): lambda _: "null",
+}
 
 
 def canonical(plain: Any) -> str:
@@ -187,6 +196,25 @@ def _record(cls: type) -> tuple[Convert, Convert]:
         lambda value: {name: to_plain(getattr(value, name)) for name, to_plain, _ in steps},
         lambda plain: cls(**{name: of_plain(plain[name]) for name, _, of_plain in steps}),
     )
+
+
+def _spelling(cls: type) -> Callable[[Any], str]:
+    """`canonical` of a record's plain value, without the values in between; for there are several in most facts of a turn."""
+    hints = typing.get_type_hints(cls)
+    steps = []
+    for at, name in enumerate(sorted(field.name for field in fields(cls))):
+        to_plain, _ = _json(f"{cls.__qualname__}.{name}", hints[name])
+        steps.append((f"{',' if at else ''}{canonical(name)}:", attrgetter(name), None if to_plain is _same else to_plain))
+
+    def spelt(value: Any) -> str:
+        text = "{"
+        for head, get, to_plain in steps:
+            plain = get(value) if to_plain is None else to_plain(get(value))
+            spell = _SPELT.get(type(plain))
+            text += head + (canonical(plain) if spell is None else spell(plain))
+        return text + "}"
+
+    return spelt
 
 
 def _same(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Rows go into columns and come back the same, and the same row always gives the same bytes."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import pytest
@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.sealing import Sealed
-from projections.columns import UnsupportedColumn, build_sealed, building, columns_of, lower_sealed, lowering
+from projections.calls import TimelineEntry
+from projections.columns import UnsupportedColumn, build_sealed, building, canonical, columns_of, lower_sealed, lowering
 from projections.partial import PartialAggregate
 from projections.registry import LIVE, PARTIAL, SERIES, TABLES
 from projections.series import Series
@@ -40,6 +41,17 @@ class TestColumns:
         lower, build = lowering(shape.columns), building(shape.row, shape.columns)
         names = [column.name for column in shape.columns]
         assert lower(build(dict(zip(names, lower(row), strict=True)))) == lower(row)
+
+    @given(data=st.data())
+    def test_spell_a_record_as_canonical_json(self, data: st.DataObject) -> None:
+        row = data.draw(instances(TimelineEntry))
+        latency, spent = [
+            lowered
+            for column, lowered in zip(columns_of(TimelineEntry), lowering(columns_of(TimelineEntry))(row), strict=True)
+            if column.name in {"latency", "spent"}
+        ]
+        assert latency == (None if row.latency is None else canonical(asdict(row.latency)))
+        assert spent == (None if row.spent is None else canonical(asdict(row.spent)))
 
     @given(st.builds(Sealed, st.text(max_size=100), st.binary(max_size=100)))
     def test_keep_a_sealed_value_whole(self, sealed: Sealed[str]) -> None:
