@@ -6,6 +6,7 @@ from typing import Any
 
 from api.shapes import EXPANDED, PARTIAL, Shape, dotted
 from api.versions import HEADER, Versions
+from api.wire import Page
 
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
@@ -28,10 +29,14 @@ def describe(document: dict[str, Any], shapes: Sequence[Shape], versions: Versio
         {"version": version, "changes": [change.told for change in versions.changes if change.since == version]}
         for version in reversed(versions.known)
     ]
-    document["components"]["schemas"]["DateVersion"] = {
+    schemas = document["components"]["schemas"]
+    schemas["DateVersion"] = {
         "type": "string", "title": "DateVersion", "description": "A version of the API, by the day from which on it is there.",
         "enum": list(versions.known),
     }  # fmt: skip
+    for name, schema in schemas.items():
+        if name.startswith("Page_"):
+            schema.setdefault("description", Page.__doc__)
     by_operation = {shape.operation: shape for shape in shapes}
     answers = {_PLACE.sub("{}", path): _answer_of(methods) for path, methods in document["paths"].items()}
     for path, methods in document["paths"].items():
@@ -44,13 +49,15 @@ def describe(document: dict[str, Any], shapes: Sequence[Shape], versions: Versio
                 content = operation["requestBody"]["content"]
                 operation["requestBody"]["content"] = {MERGE_PATCH: content[_JSON], **content}
                 # A program that fills in what a document has as default would change what it was not told to.
-                for each in document["components"]["schemas"][_name(content[_JSON]["schema"])]["properties"].values():
+                for each in schemas[_name(content[_JSON]["schema"])]["properties"].values():
                     each.pop("default", None)
             for status, answer in operation["responses"].items():
                 if status.startswith("2"):
                     answer.setdefault("headers", {}).update(
                         {HEADER: {"description": "In which it is.", "schema": {"type": "string"}}, **_AGES}
                     )
+            if body := operation.get("requestBody"):
+                operation["requestBody"] = {**body, "content": {kind: _by_name(each, schemas) for kind, each in body["content"].items()}}
             if method == "get" and shape is not None:
                 _of_one(document, operation, shape, answers)
 
@@ -72,6 +79,15 @@ def _of_one(document: dict[str, Any], operation: dict[str, Any], shape: Shape, a
         "description": "What `expand` asked for; null where it is not there, or not the key's to see.",
         "properties": {name: {"anyOf": [found, {"type": "null"}]} for name, found in sorted(referred.items()) if found},
     }
+
+
+def _by_name(content: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """A body whose shape stands among the others, under its title: what a generator makes of it is called so."""
+    schema = content["schema"]
+    if schema.get("type") != "object" or "title" not in schema:
+        return content
+    schemas[schema["title"]] = schema
+    return {**content, "schema": {"$ref": f"#/components/schemas/{schema['title']}"}}
 
 
 def _answer_of(methods: dict[str, Any]) -> Any:

@@ -41,7 +41,7 @@ def _page(document: Mapping[str, Any]) -> Iterator[str]:
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 if tag["name"] in operation.get("tags", ()):
-                    yield from _operation(method, path, operation)
+                    yield from _operation(method, path, operation, document["components"]["schemas"])
     yield "<h2>Shapes</h2>"
     for name, schema in sorted(document["components"]["schemas"].items()):
         yield f'<details id="{html.escape(name)}"><summary><code>{html.escape(name)}</code></summary>'
@@ -49,7 +49,7 @@ def _page(document: Mapping[str, Any]) -> Iterator[str]:
     yield "</body></html>"
 
 
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
+def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     yield f'<details id="{html.escape(operation["operationId"])}"><summary><span class="method">{method.upper()}</span>'
     yield f'<code>{html.escape(path)}</code> <span class="dim">{html.escape(operation["summary"])}</span></summary>'
     yield f"<p>{_words(operation['description'])}</p>"
@@ -62,7 +62,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
     if body := operation.get("requestBody"):
         schema = next(iter(body["content"].values()))["schema"]
         yield f"<h4>Body</h4>{_words(body.get('description', ''))} {_type(schema)}{_properties(schema)}"
-        for example in schema.get("examples", ()):
+        for example in schemas.get(schema.get("$ref", "").rpartition("/")[2], schema).get("examples", ()):
             yield f"<pre>{html.escape(json.dumps(example, indent=2))}</pre>"
     yield "<h4>Answers</h4><table>"
     for status, answer in sorted(operation["responses"].items()):

@@ -19,6 +19,7 @@ from tests.api.platform import Platform, Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 PACKAGE = "aybiza_client"
+CONFIGURATION = {"name": "Ann", "version": "1", "system_prompt": "You are Ann.", "greeting": "Hello."}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="package")
@@ -65,6 +66,9 @@ class TestGeneratedClient:
         async with client.AuthenticatedClient(base_url=running.url, token=tenant.key) as api:
             agent = await operation("agents", "create_agent").asyncio(client=api, body=models.NewAgent(name="Ann"))
             assert agent.name == "Ann"
+            configured = models.AgentConfiguration.from_dict(CONFIGURATION)
+            version = await operation("agents", "publish_agent_version").asyncio(agent.id, client=api, body=configured)
+            assert (version.label, version.configuration["greeting"]) == ("1", "Hello.")
             body = models.FlagValue(enabled=True, variant="on")
             flag = await operation("flags", "set_flag").asyncio_detailed("lamp", client=api, body=body, idempotency_key="once")
             assert (flag.status_code, flag.parsed.variant) == (200, "on")

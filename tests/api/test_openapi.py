@@ -61,6 +61,17 @@ class TestDocument:
                 assert operation["security"] == [{"ApiKey": []}], (method, path)
                 assert {"401", "422", "500", "503"} <= operation["responses"].keys(), (method, path)
 
+    async def test_gives_no_default_to_what_a_change_leaves_as_it_is(self, anonymous: httpx.AsyncClient) -> None:
+        document = (await anonymous.get("/openapi.json")).json()
+        changes = [
+            document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+            for method, _, operation in operations(document)
+            if method == "patch"
+            for content in operation["requestBody"]["content"].values()
+        ]
+        assert len(changes) > 8
+        assert not [(each["title"], name) for each in changes for name, field in each["properties"].items() if "default" in field]
+
     async def test_lists_no_route_that_a_stranger_may_use(self, anonymous: httpx.AsyncClient) -> None:
         document = (await anonymous.get("/openapi.json")).json()
         for method, path, _ in operations(document):
