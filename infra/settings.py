@@ -96,6 +96,11 @@ class Settings(BaseSettings):
     kafka_username: str = ""
     kafka_password: SecretStr | None = None
 
+    # Whether parts of the journal are packed by the projections themselves once nothing is appended to them any more, and for how long
+    # nothing must have been. `aybiza journal pack` packs them in any case.
+    pack_journal: bool = True
+    pack_journal_after_hours: float = Field(24.0, ge=0)
+
     # In production the log's doctor refuses what on a developer's machine it only mentions.
     surroundings: Literal["local", "production"] = "local"
     # Whose right to write to the log is as it should be, where the brokers check rights: `User:owners`, more of them with commas between.

@@ -96,7 +96,8 @@ def of_lag(seen: SeenLag) -> Look:
         if last is None:
             return [Check(name="lag", ready=False, why=f"not known: {seen.why}", needed=False)]
         behind = f"journal {last.journal}, slowest projection {last.slowest} records behind the log"
-        return [Check(name="lag", ready=True, why=behind if last.slowest else "", needed=False)]
+        packing = f"{last.packing} of the journal is being packed" if last.packing else ""
+        return [Check(name="lag", ready=True, why="; ".join(filter(None, (behind if last.slowest else "", packing))), needed=False)]
 
     return look
 

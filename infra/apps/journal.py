@@ -18,7 +18,12 @@ from infra.settings import load_settings
 from projections.journal import JOURNAL, Journal
 from projections.ports import StoreUnavailable
 
-journal = typer.Typer(help="The journal: every record of the log, in parts.", no_args_is_help=True)
+_HELP = """The journal: every record of the log, in parts. What is cold is packed by the projections, or here by hand.
+
+No part is ever dropped: all that is asked of the past would otherwise be read from the log, a whole partition for each question. To have
+the journal smaller, pack it; to have it anew from the log, type: aybiza rebuild journal
+"""
+journal = typer.Typer(help=_HELP, no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -38,7 +43,8 @@ async def list_parts(*, json: Json = False) -> None:
         table.add_row(each.name, str(each.first), str(each.end), f"{each.bytes / 1e6:.1f}", _state(each))
     results.print(table)
     if any(each.cold and not each.packed for each in found):
-        results.print("Those that are cold take a sixth when they are packed. Type: aybiza journal pack")
+        results.print("Those that are cold take a sixth when they are packed, which the projections do by themselves (AYBIZA_PACK_JOURNAL")
+        results.print("says whether, AYBIZA_PACK_JOURNAL_AFTER_HOURS when). At once: aybiza journal pack")
 
 
 @journal.command("pack")
@@ -66,6 +72,8 @@ async def pack_parts(
 
 
 def _state(part: Part) -> str:
+    if part.packing is not None:
+        return f"being packed, {part.packing} records so far"
     return "packed" if part.packed else "cold" if part.cold else "live"
 
 

@@ -12,13 +12,14 @@ from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.progress import Progress
 from infra.apps.alongside import alongside
+from infra.apps.cold_parts import cold_parts
 from infra.apps.telemetry import running_gauges
 from infra.settings import Settings
 from projections.journal import JOURNAL
-from projections.ports import TopicOf
+from projections.ports import StoreUnavailable, TopicOf
 from projections.queries import RowsUnavailable
 from projections.registry import STORED
-from realtime.loop.measuring import JOURNAL_LAG, PROJECTION_LAG
+from realtime.loop.measuring import JOURNAL_COLD, JOURNAL_LAG, PROJECTION_LAG
 
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 5.0
@@ -30,10 +31,15 @@ class LagUnknown(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """Records of the log that are not written yet: into the journal, and by the slowest of all projections."""
+    """Records of the log that are not written yet: into the journal, and by the slowest of all projections.
+
+    `cold`: parts of the journal that nothing is appended to any more and that are not packed; `packing`: the one that is being packed.
+    """
 
     journal: int
     slowest: int
+    cold: int = 0
+    packing: str = ""
 
 
 async def lag_of(reader: KafkaLogReader, pool: Pool, topic_of: TopicOf = topic_of) -> Lag:
@@ -43,10 +49,11 @@ async def lag_of(reader: KafkaLogReader, pool: Pool, topic_of: TopicOf = topic_o
             # The tables first: what is appended meanwhile is behind, not ahead.
             reached = [await Progress(pool, projections).read() for projections in ([JOURNAL], STORED)]
             ends = await reader.end_offsets([topic_of(room) for room in ROOMS])
-    except (HistoryLost, LogAway, OSError, RowsUnavailable, TimeoutError) as cause:
+            cold = await cold_parts(pool)
+    except (HistoryLost, LogAway, OSError, RowsUnavailable, StoreUnavailable, TimeoutError) as cause:
         raise LagUnknown(str(cause) or "there was no answer in time") from cause
     journal, slowest = (sum(max(0, end - each.get(place, (0, None))[0]) for place, end in ends.items()) for each in reached)
-    return Lag(journal=journal, slowest=slowest)
+    return Lag(journal=journal, slowest=slowest, cold=cold.parts, packing=cold.packing)
 
 
 class SeenLag:
@@ -61,6 +68,9 @@ class SeenLag:
 
     def slowest(self) -> int:
         return 0 if self.last is None else self.last.slowest
+
+    def cold(self) -> int:
+        return 0 if self.last is None else self.last.cold
 
     async def follow(self, reader: KafkaLogReader, pool: Pool) -> None:
         """Look every few seconds, until cancelled."""
@@ -78,5 +88,7 @@ async def seen_lag(settings: Settings, reader: KafkaLogReader, pool: Pool) -> As
     async with AsyncExitStack() as stack:
         seen = SeenLag()
         await stack.enter_async_context(alongside({"read side: lag": lambda: seen.follow(reader, pool)}))
-        await stack.enter_async_context(running_gauges(settings, {JOURNAL_LAG: seen.journal, PROJECTION_LAG: seen.slowest}))
+        await stack.enter_async_context(
+            running_gauges(settings, {JOURNAL_LAG: seen.journal, PROJECTION_LAG: seen.slowest, JOURNAL_COLD: seen.cold})
+        )
         yield seen

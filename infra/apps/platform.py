@@ -13,6 +13,7 @@ from infra.adapters.rate_tables import read_rate_tables
 from infra.adapters.rpc.serving import serving_grpc
 from infra.apps.allocating import allocate_for_calls
 from infra.apps.api import certificate_of, opened_ports, recordings_of
+from infra.apps.cold_parts import packed_after
 from infra.apps.engines import Engines, KeyMissing
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.health import HealthOf, of_calls, of_directory, of_grpc, of_lag, of_log, of_parts, of_redis
@@ -81,7 +82,9 @@ async def running_platform(settings: Settings, services: Services, installation:
         models = await stack.enter_async_context(opened_read_models(reader, postgres=services.postgres, redis=services.redis))
         side = ReadSide(
             models=models,
-            projecting=await stack.enter_async_context(running_projections(reader, models.stores, shared=shared)),
+            projecting=await stack.enter_async_context(
+                running_projections(reader, models.stores, shared=shared, packed_after=packed_after(settings))
+            ),
             directory=await stack.enter_async_context(running_directory(reader, lets_in=True)),
             managing=await stack.enter_async_context(running_processors(reader, owners, read_rate_tables(), shared=shared)),
         )

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from infra.apps.cold_parts import packed_after
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.installation import Installation
 from infra.apps.lag import seen_lag
@@ -20,7 +21,9 @@ async def running(settings: Settings, services: Addresses, installation: Install
     async with AsyncExitStack() as stack:
         footing = await stack.enter_async_context(opened_footing("projections", settings, services, installation))
         models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
-        await stack.enter_async_context(running_projections(footing.reader, models.stores, shared=footing.shared))
+        await stack.enter_async_context(
+            running_projections(footing.reader, models.stores, shared=footing.shared, packed_after=packed_after(settings))
+        )
         await stack.enter_async_context(seen_lag(settings, footing.reader, models.stores.pool))
         stack.enter_context(remembered(settings.state_dir, "projections"))
         yield "projections follow the log"

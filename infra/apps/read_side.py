@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeAlias
 
@@ -32,6 +32,7 @@ from infra.adapters.redis import connected as redis_connected
 from infra.adapters.redis_vectors import RedisVectors
 from infra.apps.alongside import alongside
 from infra.apps.beside import Folded, folded, succeed
+from infra.apps.cold_parts import keep_packed
 from infra.apps.counting import keep_counted
 from infra.apps.rebuild import ReadStores
 from infra.apps.sharing import PartOfTheLog, keep, share
@@ -88,7 +89,8 @@ async def opened_read_models(reader: KafkaLogReader, *, postgres: str, redis: st
 class Projecting:
     """The runners of the projections, over the partitions that this process is given (`places`, where it shares them)."""
 
-    def __init__(self, reader: LogReader, stores: ReadStores, topic_of: TopicOf) -> None:
+    def __init__(self, reader: LogReader, stores: ReadStores, topic_of: TopicOf, packed_after: timedelta | None = None) -> None:
+        self._packed_after = packed_after
         self._reader = reader
         self._stores = stores
         self._topic_of = topic_of
@@ -113,6 +115,8 @@ class Projecting:
             tasks.create_task(keep(partial(self._run_live, reader)), name="read side: live")
             tasks.create_task(self._run_beside(reader), name="read side: beside")
             tasks.create_task(keep_counted(self._stores.pool), name="read side: counts")
+            if self._packed_after is not None:
+                tasks.create_task(keep_packed(self._stores.pool, self._packed_after), name="read side: cold parts")
 
     async def _run_stored(self, reader: LogReader) -> None:
         runner = self._runners["projections"] = self._stored(reader)
@@ -190,10 +194,15 @@ class Projecting:
 
 @asynccontextmanager
 async def running_projections(
-    reader: LogReader, stores: ReadStores, *, topic_of: TopicOf = topic_of, shared: Shared | None = None
+    reader: LogReader,
+    stores: ReadStores,
+    *,
+    topic_of: TopicOf = topic_of,
+    shared: Shared | None = None,
+    packed_after: timedelta | None = None,
 ) -> AsyncIterator[Projecting]:
-    """Raises PostgresUnreachable. A bug of a part ends the whole."""
-    projecting = Projecting(reader, stores, topic_of)
+    """Raises PostgresUnreachable. A bug of a part ends the whole. `packed_after`: how old the journal's parts are packed; None: never."""
+    projecting = Projecting(reader, stores, topic_of, packed_after)
     members = None if shared is None else shared(f"projections.{await identity_of(stores.pool)}", projecting.topics)
     async with alongside({"read side: projections": partial(share, members, projecting.run)}):
         yield projecting

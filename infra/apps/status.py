@@ -44,6 +44,8 @@ async def status(*, json: Annotated[bool, typer.Option("--json", help="For progr
             _show_processes(ours)
         if lag is not None:
             results.print(f"\nbehind the log: the journal {lag.journal} records, the slowest projection {lag.slowest}")
+            if lag.cold:
+                results.print(f"parts of the journal that are cold and not packed: {lag.cold}{_packing(lag)}", markup=False)
         elif all(service.condition in _WELL for service in found):
             results.print(f"\nbehind the log: not known ({why})", markup=False, soft_wrap=True)
     if any(service.condition not in _WELL for service in found):
@@ -60,6 +62,10 @@ async def _lag(settings: Settings) -> tuple[Lag | None, str]:
             return await lag_of(reader, pool), ""
     except (KafkaUnreachable, LagUnknown, PostgresUnreachable, VerbFailed) as cause:
         return None, str(cause)
+
+
+def _packing(lag: Lag) -> str:
+    return f" ({lag.packing} is being packed)" if lag.packing else ""
 
 
 def _memory(process: Whereabouts) -> int:

@@ -1,5 +1,6 @@
 """What a million events take in the journal, live and packed, and what its parts cost who appends: `make bench NAME=journal` (EVENTS=)."""
 
+import asyncio
 import gc
 import logging
 import os
@@ -7,6 +8,7 @@ import random
 import statistics
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -21,10 +23,11 @@ from infra.adapters.postgres.packing import pack
 from infra.adapters.postgres.packing import parts as parts_of
 from infra.adapters.postgres.shapes import CHECKPOINTS, PARTED_BY, created, relation_of, schema_of
 from infra.adapters.postgres.store import PostgresStore
+from infra.apps.cold_parts import Pace, keep_packed
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
 from projections.journal import JOURNAL
-from projections.ports import Projection
+from projections.ports import Projection, Writes
 from projections.runner import Runner
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.projection import databases, progress
@@ -40,6 +43,7 @@ _OFFSETS = 1 << 13
 _PACKED_BYTES = """
 SELECT pg_total_relation_size('p_journal_v1.packed') + pg_total_relation_size('p_journal_v1.packed_streams')
 """
+_BATCHES = 100
 _WORDS = "could you tell me whether you are open on saturday and if there is a free hour in the morning please for my son who broke a tooth"
 
 
@@ -104,6 +108,42 @@ async def packed(pool: Pool) -> tuple[float, float, float]:
     return size / records, seconds / records * _MILLION, statistics.median(taken)
 
 
+class Timed(PostgresStore):
+    """Notes how long each batch took."""
+
+    def __init__(self, pool: Pool, taken: list[float]) -> None:
+        super().__init__(pool)
+        self._taken = taken
+
+    async def write(self, writes: Writes) -> None:
+        begun = time.perf_counter()
+        await super().write(writes)
+        self._taken.append((time.perf_counter() - begun) * 1_000)
+
+
+async def batches(reader: PaperReader, pool: Pool) -> list[float]:
+    """Milliseconds of small batches, as they are written when little is behind."""
+    taken: list[float] = []
+    journal: Sequence[Projection] = [JOURNAL]
+    for number in range(_BATCHES):
+        reader.append(StreamId(AYB, "calls", f"call_{time.time_ns():025x}{number:07x}"), received(), answered())
+        await Runner(reader, Timed(pool, taken), journal, journal_rooms=ROOMS).run(stop_at_end=True)
+    return taken
+
+
+async def beside(reader: PaperReader, pool: Pool) -> tuple[float, float]:
+    """The p95 of a batch while cold parts are packed by themselves, and while they are not: in turns, for machines are noisy."""
+    packing: list[float] = []
+    alone: list[float] = []
+    for _ in range(3):
+        alone += await batches(reader, pool)
+        keeping = asyncio.create_task(keep_packed(pool, timedelta(0), Pace(look_seconds=0.01)))
+        packing += await batches(reader, pool)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+    return statistics.quantiles(packing, n=20)[18], statistics.quantiles(alone, n=20)[18]
+
+
 async def measure(dsn: str) -> list[Figure]:
     parts.OFFSETS = _OFFSETS
     begun = time.perf_counter()
@@ -122,6 +162,7 @@ async def measure(dsn: str) -> list[Figure]:
             f"SELECT count(*) FROM {relation_of(JOURNAL)} WHERE pg_column_compression(value) IS NOT NULL LIMIT 1"
         )
         packed_bytes, packing_seconds, reading_ms = await packed(pools[0])
+        while_packing, alone = await beside(reader, pools[2])
 
     def per_million(what: int) -> float:
         return round(what / count * _MILLION / 1e6, 1)
@@ -139,6 +180,8 @@ async def measure(dsn: str) -> list[Figure]:
         figure("packed_mb_per_million_events", round(packed_bytes * _MILLION / 1e6, 1), "MB", reference="live", reference_value=whole),
         figure("packing_seconds_per_million_events", round(packing_seconds, 1), "s"),
         figure("packed_call_read_p50", round(reading_ms, 2), "ms"),
+        figure("batch_p95_while_parts_are_packed", round(while_packing, 1), "ms", reference="while none is",
+               reference_value=round(alone, 1)),
     ]  # fmt: skip
 
 

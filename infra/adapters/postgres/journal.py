@@ -60,11 +60,13 @@ class PostgresJournal:
         # No id has a character behind the tilde, so that this ends the prefix.
         end = f"{tenant}/{category}/~" if tenant is not None else "~"
         last = None if after is None else after if tenant is None else f"{tenant}/{category}/{after}"
+        # Two organisations may have a stream of the same id.
+        ordered = f"{by} {order}" if by == "stream" else f"{by} {order}, stream {order}"
         wanted = f"{within[0]} AND stream < $2 AND ($3::text IS NULL OR {by} {beyond} $3)"
         sql = (
-            f"SELECT stream FROM ((SELECT stream FROM {HOT} WHERE {wanted} AND version = 1 AND kind = {_EVENT} ORDER BY {by} {order} "
-            f"LIMIT $4) UNION ALL (SELECT stream FROM {STREAMS} WHERE {wanted} AND begins ORDER BY {by} {order} LIMIT $4)) found "
-            f"ORDER BY {by} {order} LIMIT $4"
+            f"SELECT stream FROM ((SELECT stream FROM {HOT} WHERE {wanted} AND version = 1 AND kind = {_EVENT} ORDER BY {ordered} "
+            f"LIMIT $4) UNION ALL (SELECT stream FROM {STREAMS} WHERE {wanted} AND begins ORDER BY {ordered} LIMIT $4)) found "
+            f"ORDER BY {ordered} LIMIT $4"
         )
         with unavailable():
             return [StreamId.parse(key_of(record["stream"])) for record in await self._asked.fetch(sql, within[1], end, last, limit)]

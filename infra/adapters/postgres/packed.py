@@ -26,8 +26,13 @@ def streams_of(journal: Journal) -> str:
     return f'"{schema_of(journal)}".packed_streams'
 
 
+def packing_of(journal: Journal) -> str:
+    """The parts that are being packed, and how far: until all of one is, nobody reads its pieces."""
+    return f'"{schema_of(journal)}".packing'
+
+
 def unpacked_of(journal: Journal) -> str:
-    """A build's pieces opened, record by record."""
+    """A build's pieces opened, record by record; also of parts that are being packed."""
     return f'"{schema_of(journal)}".unpacked'
 
 
@@ -49,7 +54,7 @@ OF_STREAM = f'"{view_schema_of(JOURNAL)}".packed_of_stream'
 
 def shown_in(projection: Projection) -> str:
     """The view that is there when all is that readers of a version need."""
-    return f'"{view_schema_of(projection)}".hot' if isinstance(projection, Journal) else view_of(projection)
+    return f'"{view_schema_of(projection)}".packing' if isinstance(projection, Journal) else view_of(projection)
 
 
 async def all_of(connection: Connection, projection: Projection) -> str:
@@ -62,6 +67,7 @@ async def all_of(connection: Connection, projection: Projection) -> str:
 def made(journal: Journal) -> str:
     """The statements that make what a build needs to have packed parts. Idempotent."""
     packed, streams, unpacked, whole = packed_of(journal), streams_of(journal), unpacked_of(journal), whole_of(journal)
+    packing = packing_of(journal)
     arrays = ", ".join(f'"{name}" {kind}[] NOT NULL' for name, kind in _ARRAYS)
     opened, listed = ", ".join(f'p."{name}"' for name, _ in _ARRAYS), ", ".join(f'"{name}"' for name, _ in _ARRAYS)
     chosen = ", ".join(
@@ -77,13 +83,19 @@ def made(journal: Journal) -> str:
             stream text COLLATE "C" NOT NULL, topic text COLLATE "C" NOT NULL, partition integer NOT NULL, part text NOT NULL,
             begins boolean NOT NULL, pieces bigint[] NOT NULL, PRIMARY KEY (stream, topic, partition, part)
         );
+        CREATE TABLE IF NOT EXISTS {packing} (
+            part text COLLATE "C" PRIMARY KEY, topic text COLLATE "C" NOT NULL, partition integer NOT NULL, behind bigint NOT NULL,
+            records bigint NOT NULL
+        );
         CREATE OR REPLACE VIEW {unpacked} WITH (security_barrier = true) AS
             SELECT * FROM (
                 SELECT {chosen}, p.part, p.last_offset FROM {packed} p CROSS JOIN LATERAL unnest({opened}) u ({listed})
             ) opened WHERE current_user <> '{READER}' OR {visible(journal)};
         CREATE OR REPLACE VIEW {whole} WITH (security_invoker = true) AS
-            SELECT {names(journal)} FROM {relation_of(journal)} UNION ALL SELECT {names(journal)} FROM {unpacked};
+            SELECT {names(journal)} FROM {relation_of(journal)} UNION ALL
+            SELECT {names(journal)} FROM {unpacked} WHERE part NOT IN (SELECT part FROM {packing});
         GRANT SELECT (topic, partition, part, first_offset, last_offset) ON {packed} TO {READER};
+        GRANT SELECT (part) ON {packing} TO {READER};
         GRANT SELECT ON {unpacked}, {streams}, {whole} TO {READER};
         ALTER TABLE {streams} ENABLE ROW LEVEL SECURITY;
         DROP POLICY IF EXISTS of_one_organisation ON {streams};
@@ -95,16 +107,17 @@ def shown(journal: Journal, build: int) -> str:
     """The statements by which a version's readers see a build: whole, and in the ways that find a few records among packed ones."""
     seen = Journal(name=journal.name, version=journal.version, build=build)
     listed, packed, schema = names(journal), packed_of(seen), f'"{view_schema_of(journal)}"'
+    done = f"part NOT IN (SELECT part FROM {packing_of(seen)})"
     piece = f"SELECT {listed} FROM {unpacked_of(seen)} WHERE topic = $1 AND partition = $2 AND last_offset = piece AND (NOT $5 OR kind = 0)"
     place = "topic text, partition integer, behind bigint, most bigint, events_only boolean"
     after = _walking(
         f"{schema}.packed_after({place})",
-        f"SELECT last_offset FROM {packed} WHERE topic = $1 AND partition = $2 AND last_offset > $3 ORDER BY last_offset",
+        f"SELECT last_offset FROM {packed} WHERE topic = $1 AND partition = $2 AND last_offset > $3 AND {done} ORDER BY last_offset",
         f'{piece} AND "offset" > $3 ORDER BY "offset"',
     )
     before = _walking(
         f"{schema}.packed_before({place})",
-        f"SELECT last_offset FROM {packed} WHERE topic = $1 AND partition = $2 AND first_offset <= $3 ORDER BY last_offset DESC",
+        f"SELECT last_offset FROM {packed} WHERE topic = $1 AND partition = $2 AND first_offset <= $3 AND {done} ORDER BY last_offset DESC",
         f'{piece} AND "offset" <= $3 ORDER BY "offset" DESC',
     )
     return f"""
@@ -112,7 +125,8 @@ def shown(journal: Journal, build: int) -> str:
         CREATE SCHEMA IF NOT EXISTS {schema};
         CREATE OR REPLACE VIEW {schema}.journal WITH (security_invoker = true) AS SELECT {listed} FROM {whole_of(seen)};
         CREATE OR REPLACE VIEW {schema}.hot WITH (security_invoker = true) AS SELECT {listed} FROM {relation_of(seen)};
-        CREATE OR REPLACE VIEW {schema}.packed_streams WITH (security_invoker = true) AS SELECT * FROM {streams_of(seen)};
+        CREATE OR REPLACE VIEW {schema}.packed_streams WITH (security_invoker = true) AS SELECT * FROM {streams_of(seen)} WHERE {done};
+        CREATE OR REPLACE VIEW {schema}.packing WITH (security_invoker = true) AS SELECT part FROM {packing_of(seen)};
         {after};
         {before};
         CREATE OR REPLACE FUNCTION {schema}.packed_of_stream(wanted text, since bigint) RETURNS SETOF {schema}.hot
@@ -120,7 +134,8 @@ def shown(journal: Journal, build: int) -> str:
         DECLARE place record;
         BEGIN
             FOR place IN
-                SELECT s.topic AS named, s.partition AS numbered, unnest(s.pieces) AS piece FROM {streams_of(seen)} s WHERE s.stream = $1
+                SELECT s.topic AS named, s.partition AS numbered, unnest(s.pieces) AS piece FROM {streams_of(seen)} s
+                WHERE s.stream = $1 AND {done}
             LOOP
                 RETURN QUERY SELECT {listed} FROM {unpacked_of(seen)} j
                 WHERE j.topic = place.named AND j.partition = place.numbered AND j.last_offset = place.piece AND j.stream = $1

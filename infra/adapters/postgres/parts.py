@@ -18,7 +18,7 @@ OFFSETS = 1 << 18
 _MAKING = 0x61796203
 _LONGEST_NAME = 63
 _RANGES = """
-SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) AS bounds, pg_total_relation_size(c.oid)::bigint AS bytes
+SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) AS bounds, coalesce(pg_total_relation_size(c.oid), 0)::bigint AS bytes
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass($1)
 """
 _BOUNDS = re.compile(r"FROM \('(?P<topic>.*)', '?(?P<first>\d+)'?\) TO \('.*', '?(?P<end>\d+)'?\)")
@@ -39,7 +39,8 @@ async def ranges_of(connection: Connection, journal: Journal) -> Sequence[Range]
     """The parts of a build that are not packed, in their order."""
     found = []
     for each in await connection.fetch(_RANGES, relation_of(journal)):
-        bounds = _BOUNDS.search(each["bounds"])
+        # None of one that is being taken away at this moment.
+        bounds = _BOUNDS.search(each["bounds"] or "")
         if bounds is not None:
             first, end = int(bounds["first"]), int(bounds["end"])
             found.append(Range(each["relname"], bounds["topic"].replace("''", "'"), first, end, each["bytes"]))

@@ -14,7 +14,7 @@ from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.copying import copy_journal
 from infra.adapters.postgres.healing import sick
-from infra.adapters.postgres.packed import made, whole_of
+from infra.adapters.postgres.packed import made, packing_of
 from infra.adapters.postgres.partials import add
 from infra.adapters.postgres.parts import Parts
 from infra.adapters.postgres.shapes import (
@@ -188,7 +188,7 @@ async def _make(connection: Connection, projection: Projection) -> None:
             )
     if isinstance(projection, Journal):
         await connection.execute(indexed(projection))
-        if await connection.fetchval("SELECT to_regclass($1)", whole_of(projection)) is None:
+        if await connection.fetchval("SELECT to_regclass($1)", packing_of(projection)) is None:
             await connection.execute(made(projection))
     if isinstance(projection, Table) and projection.done is not None:
         await connection.execute(indexed_rest(projection))
