@@ -1,7 +1,7 @@
 """Routes of what can be charted: answers with their stages, calls and usage, by minute, hour and day."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
 from typing import Annotated, Any, Literal
@@ -20,7 +20,6 @@ router = APIRouter(prefix="/analytics", tags=["analytics"])
 Per = Annotated[Literal["minute", "hour", "day"], Query(description="How long each count is; days begin at midnight UTC.")]
 From = Annotated[Time, Query(alias="from", description="The first count is the one that begins at this time or next after it.")]
 To = Annotated[Time, Query(description="The last count begins before this time.")]
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _MOST_BUCKETS = 1_500
 # Counts behind one answer: of each of its times, one for each model and band, meter and provider, or reason.
@@ -88,7 +87,7 @@ class Used(Wire):
 
 @router.get("/answers", responses=answers(INVALID_REQUEST))
 async def count_answers(organisation: Organisation, read: Read, begins: From, to: To, per: Per = "hour") -> Answered:
-    """How many answers agents gave, how quickly, and by which stages."""
+    """How many answers agents gave, how quickly, and by which stages. With `as-of`: of what had been appended by then."""
     found = await _counts(read, measures.TURN_MEASURES, organisation, per, begins, to)
     return Answered(data=[_answered(at, model, of) for (at, model), of in _grouped(found, "model")])
 
@@ -125,15 +124,12 @@ async def count_usage(organisation: Organisation, ports: Wired, read: Read, begi
 async def _counts(
     read: Reading, series: Series[Any], organisation: str, per: str, begins: datetime, ends: datetime
 ) -> Sequence[Mapping[str, Any]]:
-    if read.past is not None:
-        # A count that was not complete by then has more in it by now: it is left out.
-        ends = min(ends, read.past.at - (read.past.at - _BEGINNING) % _LENGTHS[per])
     if (ends - begins) / _LENGTHS[per] > _MOST_BUCKETS:
         detail = f"is more than {_MOST_BUCKETS} counts behind `from`; ask for fewer, or per something longer"
         raise Problem(
             INVALID_REQUEST, f"No answer has more than {_MOST_BUCKETS} counts in a row.", errors=[At(parameter="to", detail=detail)]
         )
-    return await read.ports.rows.counts_over_time(series, organisation, per=per, begins=begins, ends=ends, limit=_MOST_COUNTS)
+    return await read.counts(series, organisation, per=per, begins=begins, ends=ends, limit=_MOST_COUNTS)
 
 
 def _grouped(found: Sequence[Mapping[str, Any]], *by: str) -> Sequence[tuple[tuple[Any, ...], list[Mapping[str, Any]]]]:

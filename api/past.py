@@ -16,7 +16,7 @@ from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import PLATFORM, StreamId
 from projections.partial import PartialAggregate, PartialRow
-from projections.queries import JournalRows
+from projections.queries import JournalRows, Then, TooMuch
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
 
@@ -87,6 +87,19 @@ class Past:
                 break
             after = facts[-1].version
         return found[:limit]
+
+    async def counts(
+        self, series: Series[E], organisation: str, *, per: str, begins: datetime, ends: datetime, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """As `Rows.counts_over_time` gives them. Raises Problem where there is more than can be counted anew."""
+        then = Then(self.at, self.position)
+        try:
+            counts, last = await self.journal.counts_then(series, organisation, then, per=per, begins=begins, ends=ends, limit=limit)
+        except TooMuch as cause:
+            raise _bad(f"There are {cause} between these times; ask for less, or for now.") from cause
+        if last is not None:
+            self.response.headers[POSITION] = str(last)
+        return counts
 
     async def combined(
         self, aggregate: PartialAggregate[A, Any], tenant: str, *, where: Mapping[str, str], by: str | None, after: str | None, limit: int

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request, Response
@@ -69,6 +70,14 @@ class Reading:
                 table, organisation=organisation, where=equal, after=cursor, limit=limit + 1, newest_first=newest_first
             )
         return rows[:limit], bound(self.path, cursor_of(rows[limit - 1])) if len(rows) > limit else None
+
+    async def counts(
+        self, series: Series[E], organisation: str, *, per: str, begins: datetime, ends: datetime, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """An organisation's counts of a series that is looked at by time."""
+        if self.past is not None:
+            return await self.past.counts(series, organisation, per=per, begins=begins, ends=ends, limit=limit)
+        return await self.ports.rows.counts_over_time(series, organisation, per=per, begins=begins, ends=ends, limit=limit)
 
     async def combined(self, aggregate: PartialAggregate[A, Any], tenant: str, *, where: Mapping[str, str] = _ALL) -> A | None:
         """A tenant's partial rows, combined into one; None where there are none."""

@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -33,6 +34,18 @@ class RowsUnavailable(Exception):
 
 class InvalidCursor(ValueError):
     """The text is no cursor of ours."""
+
+
+class TooMuch(Exception):
+    """More would have to be looked at than is done for one answer; the text says how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What had been appended `at` a time; on the partition of `position`, where there is one, what lies up to that."""
+
+    at: datetime
+    position: Position | None = None
 
 
 class Rows(Protocol):
@@ -125,6 +138,14 @@ class JournalRows(Protocol):
 
     async def appended_at(self, position: Position) -> datetime | None:
         """When what lies last at or before a position was appended; None beyond what the journal has read."""
+
+    async def counts_then(
+        self, series: Series[E], organisation: str, then: Then, *, per: str, begins: datetime, ends: datetime, limit: int
+    ) -> tuple[Sequence[Mapping[str, Any]], Position | None]:
+        """As `Rows.counts_over_time`, of the entries whose facts had been appended by `then`, and where the last of these lies.
+
+        Raises TooMuch for more entries than can be looked up one by one.
+        """
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         """The facts appended last, over all topics, in the order of their append times."""

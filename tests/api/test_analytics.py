@@ -1,5 +1,7 @@
 """What can be charted, over HTTP."""
 
+import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -8,14 +10,16 @@ import pytest
 
 from commands.calls.deciding import CALLS
 from commands.calls.orders import Witness
+from commands.dispatch import Order
 from commands.rates import Price
 from commands.usage import USAGE, RecordUsage
 from events.calls.talking import AgentTurn, Evidence, Latency, Spent
 from events.streams import StreamId
 from events.usage import Meter, UsageLine
+from infra.adapters.postgres import journal
 from tests.api.asking import refusal
 from tests.api.platform import Platform, Tenant
-from tests.api.test_calls import call_under_way, subject_of
+from tests.api.test_calls import OVER, call_under_way, subject_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -53,24 +57,55 @@ class TestAnswers:
         assert (counted["response_ms_mean"], counted["endpointing_ms_mean"], counted["thinking_ms_mean"]) == (343.3, 50.0, 50.0)
         assert (await stranger.api.get("/v1/analytics/answers", params=params)).json()["data"] == []
 
-    async def test_as_of_a_time_are_those_that_were_complete_by_then(self, running: Platform, tenant: Tenant) -> None:
+    async def test_as_of_a_place_count_what_had_been_appended(self, running: Platform, tenant: Tenant) -> None:
         call = await call_under_way(running, tenant)
-        before = datetime.now(UTC) - timedelta(days=1)
         said = running.key_ring.seal(subject_of(running, tenant), "yes")
+        told = []
+        for turn, response_ms in ((2, 400), (3, 900)):
+            fact = AgentTurn(
+                turn=turn, said=said, heard=said, evidence=Evidence.PLAYED, interrupted=False, started_ms=1, ended_ms=2,
+                latency=Latency(speech_ended_ms=1_000, on_wire_ms=1_000 + response_ms), spent=Spent(model="claude", output_tokens=turn),
+            )  # fmt: skip
+            told.append(await running.do(CALLS, call, Witness(fact=fact)))
+        params = {"min-position": str(told[-1].position)}
+        for per in ("hour", "day"):
+            now = await tenant.api.get("/v1/analytics/answers", params=span(per=per, **params))
+            then = [
+                await tenant.api.get("/v1/analytics/answers", params=span(per=per, **params, **{"as-of": str(each.position)}))
+                for each in told
+            ]
+            assert then[1].json() == now.json()
+            (before,) = [each for each in then[0].json()["data"] if each["model"] == "claude"]
+            assert (before["answers"], before["response_ms_largest"], before["output_tokens"]) == (1, 400, 2)
+            assert [answer.headers["Aybiza-Position"] for answer in then] == [str(each.position) for each in told]
+
+    async def test_as_of_a_time_go_by_when_it_was_appended_and_not_by_when_it_happened(self, running: Platform, tenant: Tenant) -> None:
+        first = await call_under_way(running, tenant)
+        said = running.key_ring.seal(subject_of(running, tenant), "yes")
+        between = datetime.now(UTC)
+        while datetime.now(UTC) < between + timedelta(milliseconds=2):
+            await asyncio.sleep(0)
         fact = AgentTurn(
             turn=2, said=said, heard=said, evidence=Evidence.PLAYED, interrupted=False, started_ms=1, ended_ms=2, latency=Latency(),
             spent=Spent(model="claude"),
         )  # fmt: skip
-        last = await running.do(CALLS, call, Witness(fact=fact))
-        for per in ("minute", "hour", "day"):
-            params = span(per=per, **{"min-position": str(last.position)})
-            if per == "minute":
-                params["from"] = (datetime.now(UTC) - timedelta(hours=20)).isoformat()
-            assert (await tenant.api.get("/v1/analytics/answers", params=params)).json()["data"]
-            for then in (before, datetime.now(UTC) - timedelta(milliseconds=1)):
-                shown = (await tenant.api.get("/v1/analytics/answers", params={**params, "as-of": then.isoformat()})).json()["data"]
-                # A minute may have ended since it was said.
-                assert shown == [] or datetime.fromisoformat(shown[-1]["begins"]) < then - timedelta(minutes=1)
+        # A worker may tell late what happened long before.
+        order = Order(command_id=os.urandom(16), digest=os.urandom(16), actor="worker", occurred_at=between - timedelta(hours=3))
+        last = await running.owners(CALLS, first, Witness(fact=fact), order)
+        params = span(per="hour", **{"min-position": str(last.position)})
+        shown = [each["model"] for each in (await tenant.api.get("/v1/analytics/answers", params=params)).json()["data"]]
+        assert sorted(shown) == ["claude", "m"]
+        answer = await tenant.api.get("/v1/analytics/answers", params={**params, "as-of": between.isoformat()})
+        assert [each["model"] for each in answer.json()["data"]] == ["m"]
+
+    async def test_as_of_a_time_are_refused_where_too_many_would_be_counted_anew(
+        self, running: Platform, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call = await call_under_way(running, tenant)
+        last = await running.do(CALLS, call, OVER)
+        monkeypatch.setattr(journal, "_MOST_ENTRIES", 0)
+        params = span(**{"as-of": str(last.position), "min-position": str(last.position)})
+        assert refusal(await tenant.api.get("/v1/analytics/answers", params=params)) == (400, "bad-as-of")
 
     async def test_are_refused_where_there_would_be_too_many(self, tenant: Tenant) -> None:
         params = {"from": "2025-01-01T00:00:00Z", "to": "2026-01-01T00:00:00Z", "per": "minute"}

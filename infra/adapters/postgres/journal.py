@@ -1,7 +1,8 @@
 """The journal's records, decoded again."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from events.codec import Codec
 from events.headers import Kind
@@ -10,15 +11,23 @@ from events.recorded import Recorded
 from events.records import recorded
 from events.registry import Fact
 from events.streams import StreamId
+from infra.adapters.postgres.over_time import counts_then_of
 from infra.adapters.postgres.packed import AFTER, BEFORE, HOT, NEWEST, OF_STREAM, STREAMS
 from infra.adapters.postgres.rows import unavailable
 from infra.adapters.postgres.shapes import LIVE, READ_SIDE, names
 from infra.adapters.postgres.walls import Asked
 from projections.journal import JOURNAL, JournalEntry, key_of, raw_of
+from projections.queries import Then, TooMuch
+from projections.series import EntryRow, Series
+
+E = TypeVar("E", bound=EntryRow)
 
 _NAMES = names(JOURNAL)
 _SELECT = f"SELECT {_NAMES} FROM {HOT}"
 _EVENT = int(Kind.EVENT)
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+# A second or two of looking up.
+_MOST_ENTRIES = 200_000
 _PLACE = 'topic, partition, "offset"'
 # Each of what is not packed and of what is packed, in one statement: nobody who reads sees a part neither here nor there.
 _OF_STREAM = f"""
@@ -82,6 +91,24 @@ class PostgresJournal:
         with unavailable():
             found = await self._asked.fetchval(sql, position.topic, position.partition, position.offset)
         return None if found is None else datetime.fromtimestamp(found / 1000, UTC)
+
+    async def counts_then(
+        self, series: Series[E], organisation: str, then: Then, *, per: str, begins: datetime, ends: datetime, limit: int
+    ) -> tuple[Sequence[Mapping[str, Any]], Position | None]:
+        topic, partition, offset = ("", -1, -1) if then.position is None else then.position[:3]
+        # As `datetime.fromtimestamp` has it of an append time, so that what is at the very moment is in it.
+        at_ms = (then.at - _EPOCH) // _MILLISECOND
+        with unavailable():
+            found = await self._asked.fetch(
+                counts_then_of(series, per), organisation, begins, ends, limit, at_ms, topic, partition, offset, _MOST_ENTRIES + 1
+            )
+        if not found:
+            return (), None
+        counts, last = [dict(each) for each in found], found[0]
+        if last["looked_at"] > _MOST_ENTRIES:
+            raise TooMuch(f"more than {_MOST_ENTRIES} entries")
+        facts = await self.events_after(last["last_topic"], last["last_partition"], last["last_offset"] - 1, limit=1)
+        return counts, facts[0].position if facts else None
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         # The last of every partition, then the last of those: each is found by the key, however long the journal is.

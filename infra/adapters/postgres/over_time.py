@@ -12,13 +12,17 @@ from typing import Any
 
 import asyncpg
 
+from events.headers import Kind
 from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.packed import HOT, OF_STREAM
 from infra.adapters.postgres.shapes import columns_of, names, relation_of, schema_of, view_schema_of
 from infra.adapters.postgres.walls import READER, visible
 from projections.ports import StoreUnavailable
 from projections.series import OverTime, Series
 
 LEVELS = ("minute", "hour", "day")
+_PLACE = ("appended_at_ms", "topic", "partition", "offset")
+_EVENT = int(Kind.EVENT)
 _REFRESHING = 0x61796204
 _RANGES = """
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass($1) AND c.relname < $2 ORDER BY 1
@@ -83,6 +87,47 @@ def counts_of(series: Series[Any], per: str) -> str:
         f'SELECT {", ".join(_names(series))} FROM "{view_schema_of(series)}"."{series.name}_{per}" '
         f"WHERE tenant = $1 AND bucket >= $2 AND bucket < $3 ORDER BY {order} LIMIT $4"
     )
+
+
+def counts_then_of(series: Series[Any], per: str) -> str:
+    """The same question of what had been appended at a time ($5, in ms), and in one partition ($6, $7) up to an offset ($8), whatever the
+    time there: of $9 entries at most, each looked up in the journal.
+
+    Each count has the place of what was appended last among all that are counted, and how many entries were looked at.
+    """
+    if per not in LEVELS:
+        raise ValueError(f"nothing is counted by {per}, but by {', '.join(LEVELS)}")
+    over = _over(series)
+    columns = ", ".join(f'"{column.name}"' for column in series.columns if column.name not in {"tenant", "id"})
+    place, place_of_j = (", ".join(f'{of}"{name}"' for name in _PLACE) for of in ("", "j."))
+    by, newest = ", ".join(["bucket", "tenant", *(f'"{name}"' for name in over.by)]), ", ".join(f'"{name}" DESC' for name in _PLACE)
+    bucket = _cut("occurred_at", per)
+    # Packed parts are opened once a stream, not once an entry.
+    return f"""
+        WITH entry AS MATERIALIZED (
+            SELECT tenant, tenant || '/{series.category}/' || id AS stream, {columns} FROM "{view_schema_of(series)}"."{series.name}"
+            WHERE tenant = $1 AND occurred_at >= $2 AND occurred_at < $3::timestamptz + INTERVAL '1 {per}'
+                AND {bucket} >= $2 AND {bucket} < $3 LIMIT $9
+        ), hot AS MATERIALIZED (
+            SELECT entry.*, {place_of_j} FROM entry LEFT JOIN LATERAL (
+                SELECT {place} FROM {HOT} h WHERE h.stream = entry.stream AND h.version = entry.version AND h.kind = {_EVENT} LIMIT 1
+            ) j ON true
+        ), cold AS MATERIALIZED (
+            SELECT j.stream, j.version, {place_of_j} FROM (
+                SELECT stream, min(version) AS since FROM hot WHERE topic IS NULL GROUP BY stream
+            ) unfound CROSS JOIN LATERAL {OF_STREAM}(unfound.stream, unfound.since) j WHERE j.kind = {_EVENT}
+        ), counted AS MATERIALIZED (
+            SELECT *, {bucket} AS bucket FROM (
+                SELECT * FROM hot WHERE topic IS NOT NULL UNION ALL
+                SELECT entry.*, {place_of_j} FROM hot JOIN entry USING (stream, version, n) JOIN cold j USING (stream, version)
+                WHERE hot.topic IS NULL
+            ) placed WHERE CASE WHEN topic = $6 AND partition = $7 THEN "offset" <= $8 ELSE appended_at_ms <= $5 END
+        )
+        SELECT {by}, {_measures(over)}, (SELECT count(*) FROM entry) AS looked_at, last_topic, last_partition, last_offset
+        FROM counted CROSS JOIN (
+            SELECT topic AS last_topic, partition AS last_partition, "offset" AS last_offset FROM counted ORDER BY {newest} LIMIT 1
+        ) last GROUP BY {by}, last_topic, last_partition, last_offset ORDER BY {by} LIMIT $4
+    """
 
 
 async def is_native(connection: Connection, series: Series[Any]) -> bool:
