@@ -15,7 +15,7 @@ import asyncpg
 from events.headers import Kind
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.packed import HOT, OF_STREAM
-from infra.adapters.postgres.shapes import columns_of, names, relation_of, schema_of, view_schema_of
+from infra.adapters.postgres.shapes import LIVE, READ_SIDE, columns_of, names, relation_of, schema_of, view_schema_of
 from infra.adapters.postgres.walls import READER, visible
 from projections.ports import StoreUnavailable
 from projections.series import OverTime, Series
@@ -102,6 +102,8 @@ def counts_then_of(series: Series[Any], per: str) -> str:
     place, place_of_j = (", ".join(f'{of}"{name}"' for name in _PLACE) for of in ("", "j."))
     by, newest = ", ".join(["bucket", "tenant", *(f'"{name}"' for name in over.by)]), ", ".join(f'"{name}" DESC' for name in _PLACE)
     bucket = _cut("occurred_at", per)
+    # Only the parts of these are looked through, for each entry.
+    topics = f"ARRAY(SELECT DISTINCT topic FROM {READ_SIDE}.checkpoints WHERE projection = {LIVE.format(series.name)})"
     # Packed parts are opened once a stream, not once an entry.
     return f"""
         WITH entry AS MATERIALIZED (
@@ -110,7 +112,8 @@ def counts_then_of(series: Series[Any], per: str) -> str:
                 AND {bucket} >= $2 AND {bucket} < $3 LIMIT $9
         ), hot AS MATERIALIZED (
             SELECT entry.*, {place_of_j} FROM entry LEFT JOIN LATERAL (
-                SELECT {place} FROM {HOT} h WHERE h.stream = entry.stream AND h.version = entry.version AND h.kind = {_EVENT} LIMIT 1
+                SELECT {place} FROM {HOT} h WHERE h.topic = ANY({topics}) AND h.stream = entry.stream AND h.version = entry.version
+                    AND h.kind = {_EVENT} LIMIT 1
             ) j ON true
         ), cold AS MATERIALIZED (
             SELECT j.stream, j.version, {place_of_j} FROM (
