@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -23,7 +24,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.api.asking import refusal
+from api.versions import CHANGES, HEADER, Versions
+from tests.api.asking import refusal, seen
 from tests.api.platform import Platform, Tenant
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -95,13 +97,25 @@ class TestPromise:
     async def test_holds_whatever_is_sent(self, running: Platform, tenant: Tenant) -> None:
         await asyncio.to_thread(throw_at, running.url, {"Authorization": f"Bearer {tenant.key}"})
 
+    async def test_holds_in_each_older_version_where_it_is_another(self, running: Platform, tenant: Tenant) -> None:
+        agent = (await tenant.api.post("/v1/agents", json={"name": "Ann"})).json()["id"]
+        number = {"number": f"+1808555{random.randint(1000, 9999)}", "agent_id": agent}
+        made = await tenant.api.post("/v1/numbers", json=number)
+        assert (await tenant.api.get("/v1/numbers", params=seen(made))).json()["data"][0]["environment"] is None
+        for version in Versions().known[:-1]:
+            changed = {name for change in CHANGES if change.since > version for name in (*change.operations, *change.bodies)}
+            headers = {"Authorization": f"Bearer {tenant.key}", HEADER: version}
+            await asyncio.to_thread(throw_at, running.url, headers, f"?version={version}", changed)
 
-def throw_at(url: str, headers: dict[str, str]) -> None:
+
+def throw_at(url: str, headers: dict[str, str], query: str = "", only: Collection[str] | None = None) -> None:
     """Some requests to every operation, good ones and bad ones. Raises what was wrong with all of them together."""
     wrong: list[BaseException] = []
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", timeout=120)
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json{query}", timeout=120)
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
+        if only is not None and result.ok().definition.raw["operationId"] not in only:
+            continue
         for mode in schemathesis.GenerationMode:
 
             @seed(SEED)
