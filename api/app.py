@@ -1,7 +1,6 @@
 """The HTTP application: every room's routes, behind one gate, with one way to say no."""
 
 import time
-from collections import Counter
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -72,7 +71,7 @@ def create_app(ports: Ports) -> FastAPI:
     )  # fmt: skip
     app.state.ports = ports
     app.state.within = Within(app)
-    app.state.under_way = Counter()
+    app.state.under_way = {}
     app.state.pages = openapi.Pages()
     shapes = shapes_of(route for room in _ROOMS for route in room.router.routes if isinstance(route, APIRoute))
     app.add_middleware(Conventions, shapes=shapes, versions=ports.versions)

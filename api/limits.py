@@ -1,7 +1,7 @@
 """How much a key may ask: a quota per window for each class of routes, so much at once, and how it is counted."""
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -62,26 +62,25 @@ class AtOnce:
     """How many requests of each key this process is answering."""
 
     def __init__(self) -> None:
-        self._count: Counter[str] = Counter()
+        self._count: dict[str, int] = {}
         self.left: set[str] = set()
         """Of whom requests have ended since this was last emptied."""
 
-    # A Counter answers 0 for whom it does not know, without remembering them.
     def __getitem__(self, who: str) -> int:
-        return self._count[who]
+        return self._count.get(who, 0)
 
     def keys(self) -> Collection[str]:
         return self._count.keys()
 
     def enter(self, who: str) -> int:
         """How many there are with this one."""
-        self._count[who] += 1
-        return self._count[who]
+        count = self._count[who] = self._count.get(who, 0) + 1
+        return count
 
     def leave(self, who: str) -> None:
-        self._count[who] -= 1
-        if not self._count[who]:
-            del self._count[who]
+        left = self._count.pop(who) - 1
+        if left:
+            self._count[who] = left
         self.left.add(who)
 
 

@@ -6,7 +6,6 @@ An expansion is what the caller would have had by asking for it: the same key, t
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -29,8 +28,7 @@ _PASSED_ON = ("as-of", "min-position")
 _SCOPE = ("type", "asgi", "http_version", "scheme", "server", "client", "root_path", "app", "state", "extensions")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """What a request wants of its answer."""
 
     version: str

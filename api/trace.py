@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import MutableMapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -13,8 +12,7 @@ HEADER = "Aybiza-Trace-Id"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?\Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(NamedTuple):
     """Raw ids, as the log's packed header carries them; `span_id` is the caller's."""
 
     trace_id: bytes

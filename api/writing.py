@@ -1,7 +1,6 @@
 """How a route changes something: one command, decided where its stream is owned, and the answer's headers."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ class Writing:
     now: datetime
     request: Request
     response: Response
-    under_way: Counter[bytes] = field(default_factory=Counter)
+    under_way: dict[bytes, int] = field(default_factory=dict)
 
     async def __call__(
         self, decider: Decider[Any, Any, Any], stream: StreamId, command: object, *, step: str = "", aside: bool = False
@@ -62,7 +61,7 @@ class Writing:
     async def _alone_or_in_time(self, sending: Awaitable[Committed]) -> Committed:
         """Who asks again while the first request is under way waits for its answer, and not for ever. Raises Problem."""
         seed, again = self.intent.seed, self.intent.seed in self.under_way
-        self.under_way[seed] += 1
+        self.under_way[seed] = self.under_way.get(seed, 0) + 1
         try:
             if not again:
                 return await sending
@@ -72,9 +71,9 @@ class Writing:
             at = [At(header="Idempotency-Key", detail="is in use")]
             raise Problem(IN_FLIGHT, IN_FLIGHT.meaning, errors=at, headers={"Retry-After": "1"}) from cause
         finally:
-            self.under_way[seed] -= 1
-            if not self.under_way[seed]:
-                del self.under_way[seed]
+            left = self.under_way.pop(seed) - 1
+            if left:
+                self.under_way[seed] = left
 
     async def first_at(self, stream: StreamId, committed: Committed) -> datetime:
         """When it happened: of a repeat, and of what changed nothing, as the journal has it; the present where that cannot be asked."""

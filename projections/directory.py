@@ -226,7 +226,7 @@ class Directory:
             del known[next(iter(known))]
 
     def _check_goal(self) -> None:
-        if all(self._reached.get(place, 0) >= end for place, end in self._goal.items()):
+        if not self.caught_up.is_set() and all(self._reached.get(place, 0) >= end for place, end in self._goal.items()):
             self.caught_up.set()
 
 

@@ -1,6 +1,7 @@
 """The rows used last, kept at hand: a fold needs each of them as the one before left it."""
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, TypeAlias
 
 from projections.folding import Outcome
@@ -42,5 +43,6 @@ class RecentRows:
             for key, folded in changed.items():
                 cached.pop(key, None)
                 cached[key] = folded.row
-            for key in list(cached)[: max(0, len(cached) - _MOST)]:
-                del cached[key]
+            if len(cached) > _MOST:
+                for key in list(islice(cached, len(cached) - _MOST)):
+                    del cached[key]
