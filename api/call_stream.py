@@ -107,7 +107,7 @@ async def _asked(socket: WebSocket, call_id: str) -> _Listening:
         raise Problem(ORGANISATION_NEEDED, ORGANISATION_NEEDED.meaning)
     stream = StreamId(who.organisation_id, "calls", proper_id(call_id, "call_", "call"))
     behind = _behind(socket.query_params)
-    if ports.feed.full:
+    if ports.feed.full(stream.tenant):
         raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
     try:
         found(await ports.rows.get(rows.CALLS, stream.tenant, stream.id), "call")

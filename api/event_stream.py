@@ -1,11 +1,13 @@
 """Routes of events: what happens, as it happens, as server-sent events that go on exactly where a program was."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from api.auth import AnyCaller, Organisation, still_opens
 from api.cloudevents import as_json, cloud_event
@@ -20,6 +22,7 @@ from projections.feed_names import Resume, Vectors, VectorsAway, resume_at
 router = APIRouter(prefix="/events", tags=["events"])
 _BEAT_SECONDS = 15.0
 _BEAT = b": beat\n\n"
+_PATIENCE_SECONDS = 30.0
 _TYPE = r"^[a-z0-9-]{1,80}(\.v[0-9]{1,4})?$"
 
 Types = Annotated[
@@ -35,8 +38,25 @@ WaitSeconds = Annotated[
 ]
 
 
+class _TookNothing(Exception):
+    """The client took nothing for too long."""
+
+
 class EventStream(StreamingResponse):
+    """Ends where its client takes nothing for `_PATIENCE_SECONDS`: on a new connection it goes on from where it was."""
+
     media_type = "text/event-stream"
+
+    async def stream_response(self, send: Send) -> None:
+        async def taken(message: Message) -> None:
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await send(message)
+            except TimeoutError as cause:
+                raise _TookNothing from cause
+
+        with suppress(_TookNothing):
+            await super().stream_response(taken)
 
 
 @router.get(
@@ -51,7 +71,7 @@ async def follow_events(
 ) -> EventStream:  # fmt: skip
     """The organisation's facts from now on, or from behind an event: none twice, none left out, in order within each stream."""
     feed = ports.feed
-    if feed.full:
+    if feed.full(organisation):
         raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
     at = await resumed(feed.vectors, last_event_id or after)
     told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: still_opens(ports, who))

@@ -20,6 +20,9 @@ _REMEMBERED = 4_000
 _MOST_LISTENERS = 5_000
 # Readings at once of those who come back: each has a connection of its own.
 _CATCHING_UP = 16
+# Who reads slowly keeps a place for long: an organisation keeps its own listeners waiting, and no others.
+_CATCHING_UP_OF_ONE = 4
+_MOST_OF_ONE = 2_500
 
 
 class FeedFull(Exception):
@@ -67,6 +70,7 @@ class _Organisation:
         self.first = 0
         self.listeners = 0
         self.more = asyncio.Event()
+        self.catching_up = asyncio.Semaphore(_CATCHING_UP_OF_ONE)
 
     @property
     def end(self) -> int:
@@ -108,10 +112,10 @@ class Feed:
         """How many follow."""
         return sum(each.listeners for each in self._organisations.values())
 
-    @property
-    def full(self) -> bool:
-        """Whether more listeners would be more than one process serves well, or it stops."""
-        return self._closed or self.listeners >= _MOST_LISTENERS
+    def full(self, organisation: str) -> bool:
+        """Whether one more would be more than one process serves well, or than one organisation may have there, or it stops."""
+        joined = self._organisations.get(organisation)
+        return self._closed or self.listeners >= _MOST_LISTENERS or (joined is not None and joined.listeners >= _MOST_OF_ONE)
 
     async def run(self) -> None:
         """Read for whoever listens, until cancelled. Raises what the reader and `standing` raise; listeners then wait for the next run."""
@@ -148,8 +152,8 @@ class Feed:
 
         None is given where nothing came for `beat_seconds`. Raises FeedFull, and what the reader raises. Close it when leaving.
         """
-        if self.full:
-            raise FeedFull(f"{_MOST_LISTENERS} programs listen here already, or the process stops")
+        if self.full(organisation):
+            raise FeedFull(f"{_MOST_LISTENERS} programs listen here already, {_MOST_OF_ONE} of them {organisation}'s, or the process stops")
         joined = self._organisations.get(organisation)
         if joined is None:
             joined = self._organisations[organisation] = _Organisation()
@@ -211,7 +215,7 @@ class Feed:
         if not behind:
             return
         reading = self._reader.batches(self._topics, at.cursor, stop=stop, select=Select(tenants=[organisation]))
-        async with self._catching_up, aclosing(reading) as batches:
+        async with self._organisations[organisation].catching_up, self._catching_up, aclosing(reading) as batches:
             async for batch in batches:
                 await names.begin(batch)
                 for raw in batch.records:

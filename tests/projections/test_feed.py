@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import pytest
 
@@ -174,7 +174,24 @@ class TestFollow:
             await asyncio.sleep(0)
             feed.close()
             assert await waiting is None
-            assert feed.full
+            assert feed.full(OURS)
+
+    async def test_is_not_kept_from_catching_up_by_another_organisation_that_reads_slowly(self) -> None:
+        reader = ChoosyReader()
+        for organisation in (OURS, THEIRS):
+            reader.append(flag("a", organisation), *[FlagSet(enabled=True, variant="v")] * 5)
+        async with feeding(reader) as feed, AsyncExitStack() as slow:
+            await listen(feed, 1, organisation=THEIRS)
+            first = [
+                asyncio.ensure_future(anext(await slow.enter_async_context(aclosing(feed.follow(OURS, Resume(Cursor(), {}))))))
+                for _ in range(40)
+            ]
+            done, waiting = await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED, timeout=120)
+            assert done
+            assert len(await listen(feed, 5, organisation=THEIRS)) == 5
+            for each in waiting:
+                each.cancel()
+            await asyncio.wait(first)
 
     async def test_says_now_and_then_that_nothing_came(self) -> None:
         async with feeding(ChoosyReader()) as feed, asyncio.timeout(120), aclosing(feed.follow(OURS, beat_seconds=0.01)) as facts:

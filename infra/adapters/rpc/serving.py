@@ -129,7 +129,7 @@ class View:
         self._limiter.leave(asked.caller.actor)
         if len(request.types) > _MOST_TYPES:
             raise Problem(INVALID_REQUEST, f"At most {_MOST_TYPES} types are told apart.")
-        if feed.full:
+        if feed.full(asked.organisation):
             raise Problem(READS_UNAVAILABLE, "Nobody more can listen here now.", headers={"Retry-After": "5"})
         return asked, await resumed(feed.vectors, request.after[:20_000])
 
