@@ -23,11 +23,17 @@ IfMatch = Annotated[
 ]
 
 
-def expected_version(if_match: str | None) -> int | None:
-    """The version that the caller decided on; None where any will do. Raises Problem."""
-    if if_match is None or if_match.strip() == "*":
+def expected_version(method: str, if_match: str | None, if_none_match: str | None) -> int | None:
+    """The version that the caller decided on; None where any will do. Raises Problem, also for what would be a condition in vain."""
+    if if_none_match is not None:
+        at = [At(header="If-None-Match", detail='is not taken; `If-Match: "0"` is for what was never there')]
+        raise Problem(BAD_PRECONDITION, BAD_PRECONDITION.meaning, errors=at)
+    if if_match is None:
         return None
     value = if_match.strip()
+    if value == "*" and method != "PUT":
+        # What makes nothing finds by itself that there is nothing.
+        return None
     if strong := _STRONG.match(value):
         return int(strong[1])
     if _OTHER.match(value):

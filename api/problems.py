@@ -116,7 +116,10 @@ EVENT_ID_EXPIRED = _kind(
 FILES_EXPIRED = _kind(
     "files-expired", 410, "The files were kept until the operation's `files_expire_at`, and are removed. Ask for the same export again."
 )
-BAD_PRECONDITION = _kind("bad-precondition", 400, '`If-Match` takes one strong version as `ETag` gave it, such as `"7"`.')
+BAD_PRECONDITION = _kind(
+    "bad-precondition", 400,
+    '`If-Match` takes one strong version as `ETag` gave it, such as `"7"`, `"0"` for what was never there. `If-None-Match` is not taken.',
+)  # fmt: skip
 BAD_REQUEST = _kind("bad-request", 400, "The request cannot be read.")
 UNKNOWN_FIELD = _kind("unknown-field", 400, "`fields` names something that the answer does not have; `possible` lists what it has.")
 UNKNOWN_EXPANSION = _kind("unknown-expansion", 400, "`expand` names something that nothing here refers to; `possible` lists what may be.")

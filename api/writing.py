@@ -99,7 +99,7 @@ async def writing(request: Request, response: Response, idempotency_key: Idempot
         dispatch=ports.dispatch,
         who=who,
         intent=await intent(request, who, ports, idempotency_key),
-        expected_version=expected_version(if_match),
+        expected_version=expected_version(request.method, if_match, request.headers.get("if-none-match")),
         now=ports.clock(),
         request=request,
         response=response,

@@ -105,6 +105,21 @@ class TestIfMatch:
             answer = await tenant.api.put("/v1/flags/a", json={"enabled": True, "variant": "on"}, headers={"If-Match": tag})
             assert refusal(answer) == (412, "precondition-failed")
 
+    async def test_of_what_was_never_there_makes_it_once(self, tenant: Tenant) -> None:
+        for status in (200, 412):
+            answer = await tenant.api.put("/v1/flags/a", json={"enabled": True, "variant": "on"}, headers={"If-Match": '"0"'})
+            assert answer.status_code == status
+
+    @pytest.mark.parametrize("condition", [{"If-None-Match": "*"}, {"If-None-Match": '"1"'}, {"If-Match": "*"}])
+    async def test_is_not_passed_over_where_it_says_what_is_not_looked_at(self, tenant: Tenant, condition: dict[str, str]) -> None:
+        answer = await tenant.api.put("/v1/flags/a", json={"enabled": True, "variant": "on"}, headers=condition)
+        assert refusal(answer) == (400, "bad-precondition")
+
+    async def test_of_anything_is_for_what_is_there(self, tenant: Tenant) -> None:
+        assert refusal(await tenant.api.delete("/v1/flags/a", headers={"If-Match": "*"})) == (404, "not-found")
+        await tenant.api.put("/v1/flags/a", json={"enabled": True, "variant": "on"})
+        assert (await tenant.api.delete("/v1/flags/a", headers={"If-Match": "*"})).status_code == 202
+
     async def test_lets_pass_who_has_seen_the_present_version(self, tenant: Tenant) -> None:
         first = await tenant.api.put("/v1/flags/a", json={"enabled": True, "variant": "on"})
         tag = {"If-Match": first.headers["ETag"]}
