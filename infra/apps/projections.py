@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from infra.apps.allocating import allocate_for_groups
 from infra.apps.cold_parts import packed_after
 from infra.apps.footing import ANY_PROCESS, opened_footing
 from infra.apps.installation import Installation
@@ -19,6 +20,7 @@ FAILURES = ANY_PROCESS
 async def running(settings: Settings, services: Addresses, installation: Installation) -> AsyncIterator[str]:
     """The value is what a person is told. Raises FAILURES."""
     async with AsyncExitStack() as stack:
+        allocate_for_groups()
         footing = await stack.enter_async_context(opened_footing("projections", settings, services, installation))
         models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
         await stack.enter_async_context(

@@ -8,7 +8,6 @@ ring to last turn, go into the grown journal and into an empty one in turns, a f
 the database does by the clock (autovacuum, checkpoints) counts in the time, and of its CPU-seconds is shown apart.
 """
 
-import gc
 import logging
 import os
 import statistics
@@ -30,6 +29,7 @@ from events.rooms import prepared_codec
 from events.streams import StreamId, topic_of
 from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.store import PostgresStore
+from infra.apps.allocating import allocate_for_groups
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
 from projections.calls import CALLS
@@ -225,5 +225,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    gc.set_threshold(100_000, 50, 1_000)
+    allocate_for_groups()
     uvloop.run(main())

@@ -1,7 +1,6 @@
 """Projected events a second, exactly once, and the time from an acknowledged write to its row: `make bench NAME=projection`."""
 
 import asyncio
-import gc
 import logging
 import random
 import statistics
@@ -28,6 +27,7 @@ from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.progress import following
 from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
+from infra.apps.allocating import allocate_for_groups
 from infra.apps.sharing import PartOfTheLog
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
@@ -257,6 +257,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    # Thousands of facts live for a moment: looked through at every 700th new object they would be looked at for nothing.
-    gc.set_threshold(100_000, 50, 1_000)
+    allocate_for_groups()
     uvloop.run(main() if len(sys.argv) == 1 else share_of(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
