@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -30,7 +31,9 @@ from tests.kafka_corner import DECIDERS, Corner, corner, order, stream, streams_
 
 PARTITION = 3
 SMALL = Bounds(streams=8, commands=40, tail=10)
-LOADING = LoadingPatience(whole_records=0, refresh_seconds=0.02)
+AWAY = LoadingPatience(whole_records=0, refresh_seconds=0.02)
+# A busy machine's journal may be long in coming.
+RUNNING = replace(AWAY, journal_seconds=60)
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ async def pool(database: str) -> AsyncIterator[Pool]:
 
 
 @asynccontextmanager
-async def owner(here: Corner, log: KafkaLog, histories: Histories | None) -> AsyncIterator[OwnedPartition]:
+async def owner(here: Corner, log: KafkaLog, histories: Histories | None, loading: LoadingPatience) -> AsyncIterator[OwnedPartition]:
     schemas = here.schemas(log)
     world = World(
         log=log, schemas=schemas, now_ms=lambda: time.time_ns() // 1_000_000, draw=os.urandom, histories=histories,
@@ -60,7 +63,7 @@ async def owner(here: Corner, log: KafkaLog, histories: Histories | None) -> Asy
     )  # fmt: skip
     streams = Streams(DECIDERS, schemas.codec, Room(SMALL))
     partition = OwnedPartition(
-        Owner(Place(here.flags, PARTITION), streams, "test"), world, Patience(answer_seconds=20, loading=LOADING), lambda _: None
+        Owner(Place(here.flags, PARTITION), streams, "test"), world, Patience(answer_seconds=100, loading=loading), lambda _: None
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(partition.run())
@@ -72,21 +75,34 @@ async def owner(here: Corner, log: KafkaLog, histories: Histories | None) -> Asy
 
 async def ask(partition: OwnedPartition, at: str, name: str, variant: str) -> Committed:
     loop = asyncio.get_running_loop()
-    ticket = Ticket(loop.create_future(), loop.time() + 20)
+    ticket = Ticket(loop.create_future(), loop.time() + 100)
     partition.submit(Submission(FLAGS, stream(at), SetFlag(enabled=True, variant=variant), order(name), None, ticket))
     return await ticket.answer
 
 
+async def begins_without_a_look(partition: OwnedPartition, name: str) -> None:
+    """A stream that never was is known to be new, by the names of all that were."""
+    streams = partition.owner.streams
+    async with asyncio.timeout(120):
+        while not streams.names.whole:
+            await asyncio.sleep(0.01)
+    assert streams.horizon > 0
+    before = streams.memory.loads
+    assert (await ask(partition, name, name, "first")).version == 1
+    after = streams.memory.loads
+    assert {source: after[source] - before.get(source, 0) for source in after if after[source] != before.get(source)} == {"new": 1}
+
+
 @pytest.mark.parametrize("journal", ["running", "away"])
 async def test_an_owner_finds_again_what_it_forgot(here: Corner, log: KafkaLog, pool: Pool, journal: str) -> None:
-    names = [each.id for each in streams_on(PARTITION, 30)]
+    *names, _, _, _ = those = [each.id for each in streams_on(PARTITION, 33)]
     runner = Runner(
         here.reader(log), PostgresStore(pool), [JOURNAL], topic_of=lambda room: f"{here.prefix}.{room}.v1", journal_rooms=("flags",)
     )
     running = asyncio.create_task(runner.run()) if journal == "running" else None
     histories = PostgresHistories(pool)
     for turn in range(1, 4):
-        async with owner(here, log, histories) as partition:
+        async with owner(here, log, histories, RUNNING if journal == "running" else AWAY) as partition:
             async with asyncio.TaskGroup() as tasks:
                 asked = [tasks.create_task(ask(partition, name, f"{name}-{turn}", str(turn))) for name in names]
             assert {task.result().version for task in asked} == {turn}
@@ -100,6 +116,7 @@ async def test_an_owner_finds_again_what_it_forgot(here: Corner, log: KafkaLog, 
             if turn > 1:
                 assert memory.loads.keys() <= ({"journal", "tail"} if journal == "running" else {"partition"})
                 assert memory.loads
+            await begins_without_a_look(partition, those[-turn])
     if running is not None:
         running.cancel()
         await asyncio.wait([running])
