@@ -17,6 +17,8 @@ _SECONDS = 0.25
 # What a process answers at once is counted so long after it last said so: it may have died.
 _LEASE_SECONDS = 10.0
 _REPORT_SECONDS = 0.5
+# Redis does one thing at a time: more connections would have no sooner answers, and to open one costs as much as twenty questions.
+_CONNECTIONS = 8
 # The generic cell rate algorithm, by Redis' own clock, in microseconds. KEYS[1] holds when the quota is whole again; KEYS[2], where it is
 # asked for, each process's count, the end of its lease, and its order: two requests of one process may arrive in any. ARGV: window, quota,
 # process, count with this request, order, most at once, lease. One line is answered, which is read at once.
@@ -87,6 +89,7 @@ class RedisLimits:
         self._connections = client.connection_pool
         self._patience = self._connections.connection_kwargs.get("socket_timeout")
         self._idle: list[AbstractConnection] = []
+        self._places = asyncio.Semaphore(_CONNECTIONS)
         self._prefix = prefix
         self._process = os.urandom(8).hex()
         self._order = itertools.count(1)
@@ -101,7 +104,7 @@ class RedisLimits:
             rest += self._process, str(self.at_once[who]), str(next(self._order)), str(most_at_once), _LEASE
             self.at_once.left.discard(who)
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_SECONDS), self._places:
                 remaining, whole_in, wait, free = (await self._taken(str(len(keys)), *keys, *rest)).split()
         except (RedisError, OSError, TimeoutError) as cause:
             raise LimitsAway(f"Redis does not count ({type(cause).__name__})") from cause
