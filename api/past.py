@@ -55,10 +55,18 @@ class Past:
         return table.fold(await self.history(stream))
 
     async def page(
-        self, table: Table[R], organisation: str | None, *, limit: int, after: str | None, newest_first: bool, where: dict[str, object]
+        self,
+        table: Table[R],
+        organisation: str | None,
+        *,
+        limit: int,
+        after: str | None,
+        newest_first: bool,
+        where: dict[str, object],
+        tenant: str | None = None,
     ) -> Sequence[R]:
-        """Rows in the order of their ids, as `Rows.find` gives them."""
-        tenant = PLATFORM if table.names_its_organisation else organisation
+        """Rows in the order of their ids, as `Rows.find` gives them. `tenant`: whose streams are looked through, if not theirs."""
+        tenant = tenant or (PLATFORM if table.names_its_organisation else organisation)
         found: list[R] = []
         looked = 0
         while len(found) < limit and looked < _MOST_STREAMS:

@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 
 from api import totp
 from api.auth import SignedIn
+from api.own import Own
 from api.owners import release_owner
 from api.ports import Ports, TooManyPasswords
+from api.preconditions import tag
 from api.problems import NOT_FOUND, PERSON_ONLY, SECOND_FACTOR_NEEDED, SIGN_IN_FAILED, SIGN_IN_UNAVAILABLE, answers
-from api.rights import role_of
 from api.sealing import opened
 from api.signing_in import Code, GivenPassword, NewPassword, busy, counted, failed, passwords_of, proven
 from api.wire import Accepted, Line, Page, Time, Wire, Wired, found, nothing, page_of
@@ -96,8 +97,10 @@ Myself = Annotated[Person, Depends(myself)]
 
 
 @router.get("/me", responses=answers(PERSON_ONLY))
-async def get_me(me: Myself, ports: Wired) -> Me:
+async def get_me(ports: Wired, own: Own, response: Response) -> Me:
     """Who is signed in."""
+    me = found(await own.person(), "person")
+    tag(response, me.version)
     return Me(
         id=me.id, email=opened(ports.keyring, me.email), name=opened(ports.keyring, me.name), registered_at=me.registered_at,
         signed_in_at=me.signed_in_at, second_factor=me.totp is not None, recovery_codes_left=len(me.recovery),
@@ -157,9 +160,16 @@ async def disable_totp(me: Myself, body: Proving, who: SignedIn, request: Reques
 
 
 @router.get("/me/memberships", responses=answers(PERSON_ONLY))
-async def list_my_memberships(me: Myself, ports: Wired) -> Page[Belonging]:
+async def list_my_memberships(own: Own) -> Page[Belonging]:
     """The organisations that the person belongs to. Each is named in `Aybiza-Organisation` to act in it."""
-    return page_of([_belonging(ports, each.tenant, each.role, each.since) for each in ports.access.memberships_of(me.id)], None)
+    belongings = [
+        Belonging(
+            organisation_id=each.tenant, organisation=await own.name_of(each.tenant), role=each.role,
+            scopes=await own.scopes_of(each.tenant, each.role), since=each.since,
+        )
+        for each in await own.memberships()
+    ]  # fmt: skip
+    return page_of(belongings, None)
 
 
 @router.delete("/me/memberships/{organisation_id}", status_code=202, responses=answers(PERSON_ONLY, NOT_FOUND, LastOwner, OwnerNotReleased))
@@ -179,16 +189,14 @@ async def leave_organisation(
 
 
 @router.get("/me/sessions", responses=answers(PERSON_ONLY))
-async def list_my_sessions(me: Myself, who: SignedIn, ports: Wired) -> Page[OpenSession]:
+async def list_my_sessions(who: SignedIn, own: Own) -> Page[OpenSession]:
     """Where the person is signed in."""
-    now = ports.clock()
     shown = [
         OpenSession(
             id=each.id, opened_at=each.opened_at, refreshed_at=each.refreshed_at, expires_at=each.expires_at, methods=each.methods,
             current=each.id == who.session_id,
         )
-        for each in ports.access.sessions_of(me.id)
-        if each.expires_at > now
+        for each in await own.sessions()
     ]  # fmt: skip
     return page_of(shown, None)
 
@@ -216,16 +224,3 @@ async def _seen(ports: Ports, committed: Committed) -> Accepted:
 
 def _stream(me: Person) -> StreamId:
     return StreamId(PLATFORM, "people", me.id)
-
-
-def _belonging(ports: Ports, organisation_id: str, name: str, since: Time) -> Belonging:
-    organisation = ports.access.organisation(organisation_id)
-    role = role_of(ports.access, organisation_id, name)
-    scopes = () if role is None else tuple(grant.scope for grant in role.grants)
-    return Belonging(
-        organisation_id=organisation_id,
-        organisation="" if organisation is None else organisation.name,
-        role=name,
-        scopes=scopes,
-        since=since,
-    )

@@ -156,11 +156,16 @@ async def reading(request: Request, response: Response, min_position: MinPositio
     """The read models, once they show what the caller wants to see, or as they were. Raises Problem for what is no position of ours."""
     ports: Ports = request.app.state.ports
     request.scope["state"]["told"] = response.headers
-    positions = [_position(text, ports.topics) for text in min_position or ()]
+    positions = positions_of(min_position, ports)
     if not await ports.rows.wait_for(positions, _WAIT_SECONDS):
         response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'
     # Afterwards: what was waited for may be the very place that is asked about.
     return Reading(ports=ports, path=request.scope["path"], past=None if as_of is None else await past(ports, response, as_of))
+
+
+def positions_of(min_position: list[str] | None, ports: Ports) -> Sequence[Position]:
+    """Raises Problem for what is no position of ours."""
+    return [_position(text, ports.topics) for text in min_position or ()]
 
 
 def _position(text: str, topics: Collection[str]) -> Position:

@@ -57,6 +57,10 @@ class Access:
         """Those that stand, in the order of the organisations' ids."""
         return [each for _, each in sorted(self._memberships.get(person_id, {}).items()) if each.ended_at is None]
 
+    def ever_in(self, person_id: str) -> Sequence[str]:
+        """The organisations of which the person is a member or once was, in order."""
+        return sorted(self._memberships.get(person_id, {}))
+
     def owners_of(self, organisation_id: str) -> Sequence[tuple[str, int]]:
         """Who belongs to it as an owner, each with the version of their membership."""
         return sorted(self._owners.get(organisation_id, {}).items())
