@@ -273,7 +273,7 @@ class TestSenderWhoHearsOfAChangeLate:
         # The first time that it was removed nobody wanted to know.
         assert {event["aybizaversion"] for _, event in post.receiver.taken} == {1, 3, 4, 5}
 
-    async def test_tells_the_new_address_what_it_told_the_old_one_since(self, post: Post) -> None:
+    async def test_goes_on_at_the_new_address_from_what_is_on_record(self, post: Post) -> None:
         async with receiver() as new:
             await post.add("flag-set")
             async with post.sending():
