@@ -24,6 +24,7 @@ from infra.adapters.postgres.rebuilding import Album, Picture, drop, picture, re
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.redis import RedisStore, RedisUnreachable
 from infra.adapters.redis import connected as redis_connected
+from infra.apps.allocating import allocate_for_groups
 from infra.apps.beside import topics_of
 from infra.apps.brokers import security_of
 from infra.apps.builds import rebuild_beside
@@ -179,6 +180,7 @@ async def rebuild(
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Delete projections, build them anew from the log, and show that every byte is the same; or build one --beside."""
+    allocate_for_groups()
     if beside:
         if not names or len(names) > 1:
             raise VerbFailed("Name the one projection that is to be built beside.")

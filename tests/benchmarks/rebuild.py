@@ -1,7 +1,6 @@
 """A projection built beside the one that is read: how fast, how large, what is noticed: `make bench NAME=rebuild` (EVENTS=, BUILDS=)."""
 
 import asyncio
-import gc
 import logging
 import os
 import statistics
@@ -28,6 +27,7 @@ from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.progress import following
 from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
+from infra.apps.allocating import allocate_for_groups
 from infra.apps.beside import build_beside
 from infra.local.stack import ensure_stack, stop_stack
 from infra.settings import load_settings
@@ -213,5 +213,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    gc.set_threshold(100_000, 50, 1_000)
+    allocate_for_groups()
     uvloop.run(build(*sys.argv[1:]) if len(sys.argv) > 1 else main())
