@@ -43,7 +43,7 @@ _OFFSETS = 1 << 13
 _PACKED_BYTES = """
 SELECT pg_total_relation_size('p_journal_v1.packed') + pg_total_relation_size('p_journal_v1.packed_streams')
 """
-_BATCHES = 100
+_BATCHES = 30
 _WORDS = "could you tell me whether you are open on saturday and if there is a free hour in the morning please for my son who broke a tooth"
 
 
