@@ -17,6 +17,8 @@ from events.selecting import Select
 from projections.feed_names import Names, Resume, Spot, Vectors
 
 _REMEMBERED = 4_000
+# Of an organisation's facts as they lie on the log; in memory, read and shown, they take a few times as much.
+_REMEMBERED_BYTES = 8 << 20
 _MOST_LISTENERS = 5_000
 # Readings at once of those who come back: each has a connection of its own.
 _CATCHING_UP = 16
@@ -52,9 +54,10 @@ Reached = Mapping[Spot, tuple[int, Fence]]
 class Heard:
     """A fact in a feed. `name` is the place behind it; `shown` is its listeners' own: what they made of it, made once."""
 
-    __slots__ = ("name", "offset", "place", "recorded", "shown")
+    __slots__ = ("name", "offset", "place", "recorded", "shown", "size")
 
-    def __init__(self, recorded: Recorded[Fact], name: str) -> None:
+    def __init__(self, recorded: Recorded[Fact], name: str, size: int) -> None:
+        self.size = size
         self.recorded = recorded
         self.name = name
         self.place: Spot = (recorded.position.topic, recorded.position.partition)
@@ -68,6 +71,7 @@ class _Organisation:
     def __init__(self) -> None:
         self.heard: deque[Heard] = deque()
         self.first = 0
+        self.bytes = 0
         self.listeners = 0
         self.more = asyncio.Event()
         self.catching_up = asyncio.Semaphore(_CATCHING_UP_OF_ONE)
@@ -78,8 +82,9 @@ class _Organisation:
 
     def add(self, heard: Heard) -> None:
         self.heard.append(heard)
-        if len(self.heard) > _REMEMBERED:
-            self.heard.popleft()
+        self.bytes += heard.size
+        while len(self.heard) > _REMEMBERED or (self.bytes > _REMEMBERED_BYTES and len(self.heard) > 1):
+            self.bytes -= self.heard.popleft().size
             self.first += 1
         more, self.more = self.more, asyncio.Event()
         more.set()
@@ -244,7 +249,7 @@ class Feed:
         recorded = recorded_or_parked(raw, self._reader.codec)
         if isinstance(recorded, ParkedRecord):
             return None
-        return Heard(recorded, names.name((raw.topic, raw.partition), raw.offset))
+        return Heard(recorded, names.name((raw.topic, raw.partition), raw.offset), len(raw.value))
 
 
 async def _set_within(event: asyncio.Event, seconds: float | None) -> bool:

@@ -1,6 +1,7 @@
 """Whoever listens hears each fact once, wherever and how often they begin again."""
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -14,6 +15,7 @@ from events.records import AdmittedBatch
 from events.rooms import ROOMS
 from events.selecting import Select
 from events.streams import StreamId, topic_of
+from projections import feed as feeding_on
 from projections.feed import Feed, Heard, chosen
 from projections.feed_names import Resume, Spot, VectorsAway, resume_at
 from tests.projections.paper import PaperReader
@@ -152,6 +154,21 @@ class TestFollow:
                 await listen(feed, 3000)
                 told += [await anext(slow) for _ in range(5000)]
         assert [fact.offset for fact in told if fact is not None] == list(range(1, 5002))
+
+    async def test_remembers_no_more_than_so_many_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(feeding_on, "_REMEMBERED_BYTES", 10_000)
+        reader = ChoosyReader(partitions=1)
+        reader.append(flag("a"), FlagSet(enabled=True, variant="v"))
+        async with feeding(reader) as feed:
+            slow = feed.follow(OURS)
+            async with asyncio.timeout(120), aclosing(slow):
+                told = [await anext(slow)]
+                reader.append(flag("a"), *[FlagSet(enabled=True, variant="v" * 1000)] * 300)
+                await listen(feed, 301)
+                gc.collect()
+                assert sum(isinstance(each, Heard) for each in gc.get_objects()) < 100
+                told += [await anext(slow) for _ in range(300)]
+        assert [fact.offset for fact in told if fact is not None] == list(range(1, 302))
 
     async def test_goes_on_without_a_shelf(self) -> None:
         reader, shelf = ChoosyReader(partitions=64), Shelf()
