@@ -10,7 +10,7 @@ from api.positions import Read
 from api.preconditions import tag
 from api.problems import NOT_FOUND, PRECONDITION_FAILED, answers
 from api.sealing import Person, PhoneNumber, opened, person, seal_caller
-from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, page_of
+from api.wire import Accepted, Cursor, GivenTime, Limit, Line, Page, Time, Wire, Wired, found, page_of
 from api.writing import Write
 from commands.consents import CONSENTS, ConsentNotHeld, GrantConsent, RevokeConsent
 from events.consents import Purpose
@@ -26,7 +26,7 @@ class NewConsent(Wire):
     caller: PhoneNumber
     purpose: Purpose
     evidence: Line
-    expires_at: Time | None = None
+    expires_at: GivenTime | None = None
 
 
 class Consent(Wire):

@@ -25,7 +25,7 @@ from api.problems import (
 )
 from api.scopes import Scopes, covers
 from api.versions import FIRST
-from api.wire import Accepted, Cursor, Limit, Line, Page, Time, Wire, Wired, found, nothing, page_of
+from api.wire import Accepted, Cursor, GivenTime, Limit, Line, Page, Time, Wire, Wired, found, nothing, page_of
 from api.writing import Write
 from commands.dispatch import Committed
 from commands.organisations import (
@@ -70,7 +70,7 @@ class Organisation(Wire):
 class NewKey(Wire):
     label: Line
     scopes: Annotated[Scopes, Field(description="What it may, such as `calls:read`. None: everything that the issuing key may.")] = ()
-    expires_at: Annotated[Time | None, Field(description="It opens nothing from then on. Left out: never.")] = None
+    expires_at: Annotated[GivenTime | None, Field(description="It opens nothing from then on. Left out: never.")] = None
     personal: Annotated[bool, Field(description="Your own: it may no more than you may, and only while you belong here.")] = False
 
 

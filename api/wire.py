@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
@@ -45,7 +46,18 @@ def _paragraphs(text: str) -> str:
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_one_line)]
 Paragraphs = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_paragraphs)]
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as cause:
+        raise ValueError("must be within the years 1 to 9999, in UTC") from cause
+
+
 Time: TypeAlias = AwareDatetime
+GivenTime: TypeAlias = Annotated[Time, AfterValidator(_in_utc)]
+"""A time that somebody may choose: near the ends of the calendar not every one is a time in UTC."""
 
 
 class Money(Wire):

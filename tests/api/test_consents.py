@@ -28,6 +28,7 @@ class TestGrantConsent:
             ({"purpose": "everything"}, "#/purpose"),
             ({"evidence": ""}, "#/evidence"),
             ({"expires_at": "2030-01-01T00:00:00"}, "#/expires_at"),
+            ({"expires_at": "9999-12-31T23:59:59-14:00"}, "#/expires_at"),
         ],
     )
     async def test_is_refused_with_a_pointer(self, tenant: Tenant, wrong: dict[str, str], pointer: str) -> None:

@@ -78,6 +78,13 @@ class TestScopedKey:
         assert refusal(answer) == (422, "invalid-request")
         assert answer.json()["errors"][0]["pointer"] == "#/scopes"
 
+    async def test_may_be_made_for_as_long_as_the_calendar_goes(self, tenant: Tenant) -> None:
+        path = f"/v1/organisations/{tenant.id}/api-keys"
+        beyond = await tenant.api.post(path, json={"label": "beyond", "expires_at": "9999-12-31T23:59:59-14:00"})
+        assert refusal(beyond) == (422, "invalid-request")
+        last = await tenant.api.post(path, json={"label": "last", "expires_at": "9999-12-31T23:59:59Z"})
+        assert last.status_code == 201
+
     async def test_opens_nothing_once_it_has_expired(self, running: Platform, tenant: Tenant) -> None:
         yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
         path = f"/v1/organisations/{tenant.id}/api-keys"
