@@ -14,6 +14,7 @@ class TestRunnerKilledAnywhere:
         assert program.returncode == 0
         found = json.loads(answer.splitlines()[-1])
         assert found["rows"]["journal.v1"] > 40
+        assert found["rows"]["call_summaries.v1"] > 1
         assert found["crash_points"] > 30
         assert found["differing"] == []
         # None: there was nobody to overtake, or one who held the others up.
