@@ -21,6 +21,7 @@ WAITING = (
     "tests/infra/apps/test_logs.py",
     "tests/faults/test_processes.py",
     "tests/chaos/test_chaos.py",
+    "tests/faults/test_two_webhook_senders.py",
     "tests/infra/adapters/test_membership.py",
     "tests/faults/test_log_faults.py",
 )
