@@ -1,22 +1,26 @@
 """A program that kills the runner at every step of its way: `python -m tests.faults.crashing_runner DSN`, a fresh database.
 
 The runner, the store and everything below run as they are; the process ends (`os._exit`) just before the n-th step of any of their
-coroutines, then again in the next process, and then one runs to the end. Some processes are not killed there but frozen: another takes
-over and dies, the first wakes up and goes on, and then one runs to the end. Prints one JSON object: every point must give the same bytes,
-and the frozen ones must not once the checkpoint is stepped without its predicate.
+coroutines, then again in the next process, and then one runs to the end: every step from the first read of the log on, and every third
+of those that make tables and connections. Some processes are not killed there but frozen: another takes over and dies, the first wakes up
+and goes on, and then one runs to the end. Prints one JSON object: every point must give the same bytes, and the frozen ones must not once
+the checkpoint is stepped without its predicate.
 """
 
 import asyncio
 import json
+import mmap
 import os
 import signal
+import struct
 import sys
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
 import asyncpg
 import uvloop
 
+from events.records import AdmittedBatch
 from events.rooms import ROOMS
 from infra.adapters.postgres import store as store_module
 from infra.adapters.postgres.connections import connected
@@ -35,6 +39,8 @@ PROJECTIONS: tuple[Projection, ...] = (JOURNAL, CALLS, CALL_TIMELINE, FLAGS, CAL
 KILLED = 9
 OVERTAKEN = 10
 _SEED = 21
+_STEPS = struct.Struct("=q")
+_OF_THE_OPENING = 3
 _PURPOSE = "crashing"
 _IN_A_TRANSACTION = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL"
 
@@ -43,7 +49,8 @@ class Steps:
     """Counts the steps of every task of a loop, and ends or freezes the process before one of them."""
 
     def __init__(self, fatal: int, *, freezes: bool = False) -> None:
-        self._left = fatal
+        self.taken = 0
+        self._fatal = fatal
         self._freezes = freezes
 
     def factory(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any], **named: Any) -> asyncio.Task[Any]:
@@ -53,10 +60,10 @@ class Steps:
         return await _Stepped(work, self._step)
 
     def _step(self) -> None:
-        self._left -= 1
-        if self._left == 0 and self._freezes:
+        self.taken += 1
+        if self.taken == self._fatal and self._freezes:
             os.kill(os.getpid(), signal.SIGSTOP)
-        elif self._left == 0:
+        elif self.taken == self._fatal:
             os._exit(KILLED)
 
 
@@ -83,17 +90,36 @@ class _Stepped:
                 error = thrown
 
 
-def reader() -> PaperReader:
+class Paper(PaperReader):
+    """Notes, for the process that forked this one, how many steps were taken before the log was read."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=_SEED, largest_batch=9)
+        self.steps: Steps | None = None
+        self._shared = mmap.mmap(-1, _STEPS.size)
+
+    @property
+    def before_reading(self) -> int:
+        steps: int = _STEPS.unpack(self._shared[:])[0]
+        return steps
+
+    def batches(self, *asked: Any, **how: Any) -> AsyncGenerator[AdmittedBatch, None]:
+        assert self.steps is not None
+        self._shared[:] = _STEPS.pack(self.steps.taken)
+        return super().batches(*asked, **how)
+
+
+def reader() -> Paper:
     """The same log for every process."""
-    paper = PaperReader(seed=_SEED, largest_batch=9)
+    paper = Paper()
     for stream, facts in history(_SEED, commits=40):
         paper.append(stream, *facts)
     return paper
 
 
-async def project(dsn: str, paper: PaperReader, fatal: int, *, freezes: bool = False) -> None:
+async def project(dsn: str, paper: Paper, fatal: int, *, freezes: bool = False) -> None:
     """Run to the end, or to the fatal step. The process ends where another has taken over."""
-    steps = Steps(fatal, freezes=freezes)
+    paper.steps = steps = Steps(fatal, freezes=freezes)
     asyncio.get_running_loop().set_task_factory(steps.factory)  # type: ignore[arg-type]  # typeshed wants names that nobody gives
     async with connected(dsn, purpose=_PURPOSE, durable=False) as pool:
         try:
@@ -141,7 +167,7 @@ async def holds_up_others(dsn: str) -> bool:
         await connection.close()
 
 
-def overtaken(dsn: str, paper: PaperReader, at: int, dies_at: int, expected: Album) -> bool | None:
+def overtaken(dsn: str, paper: Paper, at: int, dies_at: int, expected: Album) -> bool | None:
     """Whether the rows are those of a replay after one was frozen, overtaken by one that died, and woken; None where nothing was frozen."""
     frozen = begun(lambda: project(dsn, paper, at, freezes=True))
     _, status = os.waitpid(frozen, os.WUNTRACED)
@@ -171,14 +197,15 @@ def unguarded(step: str) -> str:
 
 
 def main(dsn: str) -> None:
-    """Kill at step 1, 2, 3, … until a run comes to its end."""
+    """Kill at one step after the other until a run comes to its end."""
     # Made once: what it compiles, each process has from its parent.
     paper = reader()
     in_a_process(lambda: project(dsn, paper, 0))
     expected = uvloop.run(look(dsn, and_drop=True))
-    fatal, differing = 0, []
+    opening = paper.before_reading
+    fatal, differing, tried = 0, [], 0
     while True:
-        fatal += 1
+        fatal += _OF_THE_OPENING if fatal + _OF_THE_OPENING <= opening else 1
         survived = in_a_process(lambda: project(dsn, paper, fatal))  # noqa: B023 - run within the turn
         if survived:
             break
@@ -186,13 +213,21 @@ def main(dsn: str) -> None:
         in_a_process(lambda: project(dsn, paper, 0))
         if uvloop.run(look(dsn, and_drop=True)) != expected:
             differing.append(fatal)
+        tried += 1
     # Before, nothing was read yet that could be written too late; who overtakes comes so far that it has written.
     points = {at: fatal - 1 - at * 7 % (fatal // 4) for at in range(fatal * 2 // 3, fatal, 3)}
     guarded = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
     store_module.STEP = unguarded(store_module.STEP)
     harmed = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
     rows = {name: each.rows for name, each in expected.pictures.items()}
-    answer = {"crash_points": fatal - 1, "differing": differing, "overtaken": guarded, "overtaken_without_predicate": harmed, "rows": rows}
+    answer = {
+        "crash_points": tried,
+        "of_reading": fatal - 1 - opening,
+        "differing": differing,
+        "overtaken": guarded,
+        "overtaken_without_predicate": harmed,
+        "rows": rows,
+    }
     print(json.dumps(answer))  # noqa: T201 - a program's answer
 
 
