@@ -93,7 +93,7 @@ class Gate:
         except Disconnected:
             return
         else:
-            await self._app(scope, _replay(body, receive), traced)
+            await self._app(scope, replayed(body, receive), traced)
         finally:
             if admitted is not None:
                 self._limiter.leave(admitted)
@@ -189,7 +189,8 @@ def must_be_shallow(body: bytes) -> None:
         raise Problem(BODY_TOO_DEEP, f"The body is nested more than {DEEPEST_BODY} deep.")
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """A request's body that was read whole already, to be read once more; then what comes next."""
     told = False
 
     async def again() -> Message:

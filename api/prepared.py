@@ -14,7 +14,9 @@ from fastapi.exceptions import ResponseValidationError
 from fastapi.params import Body
 from fastapi.routing import APIRoute
 from fastapi.utils import is_body_allowed_for_status_code
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.gate import replayed
 
 _JSON = b"application/json"
 # A field as FastAPI made it of a parameter, which is a type that it does not name in public.
@@ -82,7 +84,7 @@ class Prepared:
         content = b"" if self._body is None else await request.body()
         arguments = self._arguments(request, content)
         if arguments is None:
-            await self._route.app(scope, _replay(content, receive) if self._body is not None else receive, send)
+            await self._route.app(scope, replayed(content, receive) if self._body is not None else receive, send)
             return
         aside = None
         if self._answers:
@@ -174,16 +176,3 @@ def _taken_in(dependant: Dependant, steps: list[_Step], known: dict[Any, int]) -
     ))  # fmt: skip
     known[call] = len(steps) - 1
     return True
-
-
-def _replay(content: bytes, receive: Receive) -> Receive:
-    told = False
-
-    async def again() -> Message:
-        nonlocal told
-        if told:
-            return await receive()
-        told = True
-        return {"type": "http.request", "body": content, "more_body": False}
-
-    return again
