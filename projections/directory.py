@@ -21,9 +21,11 @@ from projections.ports import Checkpoint, LogReader, Mark, Opened, Place, Projec
 from projections.runner import Runner
 from projections.table import Key, Table
 
-FOLLOWED: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, FLAGS, ENVIRONMENTS)
-# What a process that lets people in follows as well.
-WITH_ACCESS: tuple[Table[Any], ...] = (*FOLLOWED, *ACCESS)
+ANSWERING: tuple[Table[Any], ...] = (ORGANISATIONS, AGENTS, NUMBERS, FLAGS, ENVIRONMENTS)
+"""What a process follows that answers calls."""
+LETTING_IN: tuple[Table[Any], ...] = (ORGANISATIONS, *ACCESS)
+"""What a process follows that lets people in: of agents and flags it is asked too, but it answers that from the tables."""
+WITH_ACCESS: tuple[Table[Any], ...] = (*ANSWERING, *ACCESS)
 Spoken: TypeAlias = tuple[str, str, str]
 """What an agent speaks by: a version's label, its hash and its configuration."""
 # Of each agent: a call under way goes on with the version it rang with, whatever was published since.
@@ -64,7 +66,7 @@ class KnownKey(NamedTuple):
 class Directory:
     """A store in memory (`projections.ports.Store`) that answers at once. `follow` keeps it true."""
 
-    def __init__(self, *, topic_of: TopicOf = topic_of, followed: tuple[Table[Any], ...] = FOLLOWED) -> None:
+    def __init__(self, *, topic_of: TopicOf = topic_of, followed: tuple[Table[Any], ...] = ANSWERING) -> None:
         self.topic_of = topic_of
         self.followed = followed
         self.access = Access()
@@ -232,7 +234,8 @@ class Directory:
 
 async def follow(reader: LogReader, directory: Directory) -> None:
     """Keep a directory true until cancelled. It is ready to be asked once `caught_up` is set."""
-    runner = Runner(reader, directory, (*directory.followed, AGENT_VERSIONS, ENVIRONMENT_PINS), topic_of=directory.topic_of)
+    entries = (AGENT_VERSIONS, ENVIRONMENT_PINS) if AGENTS in directory.followed else ()
+    runner = Runner(reader, directory, (*directory.followed, *entries), topic_of=directory.topic_of)
     directory.must_reach(await reader.end_offsets(runner.topics))
     await runner.run()
 

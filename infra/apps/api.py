@@ -34,7 +34,7 @@ from infra.apps.web import serving, settle
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses
 from infra.settings import Settings
-from projections.directory import Directory
+from projections.directory import LETTING_IN, Directory
 from projections.feed import Feed
 
 FAILURES = ANY_PROCESS
@@ -48,7 +48,7 @@ async def running(settings: Settings, services: Addresses, installation: Install
         owning = await stack.enter_async_context(running_owners(footing))
         owners = owning.owners
         models = await stack.enter_async_context(opened_read_models(footing.reader, postgres=services.postgres, redis=services.redis))
-        directory = await stack.enter_async_context(running_directory(footing.reader, lets_in=True))
+        directory = await stack.enter_async_context(running_directory(footing.reader, followed=LETTING_IN))
         listening = listen(settings.http_host, settings.http_port, setting="AYBIZA_HTTP_PORT")
         stack.callback(listening.close)
         url = f"http://{settings.http_host}:{listening.getsockname()[1]}"

@@ -38,6 +38,7 @@ from infra.apps.webhooks import Sending, running_webhooks
 from infra.apps.whereabouts import remembered
 from infra.local.stack import Addresses as Services
 from infra.settings import Settings
+from projections.directory import WITH_ACCESS
 from realtime.ports import EngineUnavailable
 from realtime.worker import CallWorker
 
@@ -85,7 +86,7 @@ async def running_platform(settings: Settings, services: Services, installation:
             projecting=await stack.enter_async_context(
                 running_projections(reader, models.stores, shared=shared, packed_after=packed_after(settings))
             ),
-            directory=await stack.enter_async_context(running_directory(reader, lets_in=True)),
+            directory=await stack.enter_async_context(running_directory(reader, followed=WITH_ACCESS)),
             managing=await stack.enter_async_context(running_processors(reader, owners, read_rate_tables(), shared=shared)),
         )
         sending = Sending(keyring=installation.key_ring, private=settings.webhooks_private)

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -36,11 +36,12 @@ from infra.apps.cold_parts import keep_packed
 from infra.apps.counting import keep_counted
 from infra.apps.rebuild import ReadStores
 from infra.apps.sharing import PartOfTheLog, keep, share
-from projections.directory import FOLLOWED, WITH_ACCESS, Directory, follow
+from projections.directory import ANSWERING, WITH_ACCESS, Directory, follow
 from projections.feed import Feed
 from projections.ports import LogReader, Projection, Store, StoreUnavailable, TopicOf, named
 from projections.registry import LIVE, STORED
 from projections.runner import Runner
+from projections.table import Table
 from stream_processors.registry import managers
 from stream_processors.running import Processors
 
@@ -241,9 +242,11 @@ async def running_processors(
 
 
 @asynccontextmanager
-async def running_directory(reader: LogReader, *, topic_of: TopicOf = topic_of, lets_in: bool = False) -> AsyncIterator[Directory]:
-    """Each process has its own. It is ready to be asked once `caught_up` is set. `lets_in`: also of who may what."""
-    directory = Directory(topic_of=topic_of, followed=WITH_ACCESS if lets_in else FOLLOWED)
+async def running_directory(
+    reader: LogReader, *, topic_of: TopicOf = topic_of, followed: tuple[Table[Any], ...] = ANSWERING
+) -> AsyncIterator[Directory]:
+    """Each process has its own, of what it is asked about. It is ready to be asked once `caught_up` is set."""
+    directory = Directory(topic_of=topic_of, followed=followed)
     async with alongside({"read side: directory": lambda: keep(lambda: follow(reader, directory))}):
         yield directory
 
@@ -310,6 +313,6 @@ async def running_read_side(
         yield ReadSide(
             models=models,
             projecting=await stack.enter_async_context(running_projections(reader, models.stores, topic_of=topic_of)),
-            directory=await stack.enter_async_context(running_directory(reader, topic_of=topic_of, lets_in=True)),
+            directory=await stack.enter_async_context(running_directory(reader, topic_of=topic_of, followed=WITH_ACCESS)),
             managing=await stack.enter_async_context(running_processors(reader, dispatch, rates, topic_of=topic_of)),
         )

@@ -4,11 +4,12 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from events.flags import FlagSet
 from events.memberships import MembershipEnded, MembershipGranted
 from events.people import SessionEnded, SessionOpened
-from events.streams import PLATFORM, StreamId
+from events.streams import PLATFORM, StreamId, topic_of
 from projections.access import Access
-from projections.directory import WITH_ACCESS, Directory, follow
+from projections.directory import LETTING_IN, Directory, follow
 from projections.memberships import MEMBERSHIPS, Membership
 from projections.organisations import ORGANISATIONS, Organisation
 from projections.people import SESSIONS
@@ -61,7 +62,8 @@ class TestFollowing:
         reader = PaperReader()
         reader.append(SESSION, OPENED)
         reader.append(StreamId(AYB, "memberships", "USR-1"), MembershipGranted(role="owner", invitation_id="inv_1"))
-        with_people, without = Directory(followed=WITH_ACCESS), Directory()
+        reader.append(StreamId(AYB, "flags", "recording"), FlagSet(enabled=True, variant="on", description=""))
+        with_people, without = Directory(followed=LETTING_IN), Directory()
         tasks = [asyncio.create_task(follow(reader, each)) for each in (with_people, without)]
         async with asyncio.timeout(120):
             await with_people.caught_up.wait()
@@ -75,6 +77,10 @@ class TestFollowing:
         assert with_people.access.memberships_of("USR-1") == []
         assert with_people.access.sessions_of("USR-1") == []
         assert SESSIONS not in without.followed
+        # Each hears of what it is asked, and a fact of another kind does not wake it.
+        heard, other = ({topic for topic, _ in each.position()} for each in (with_people, without))
+        assert topic_of("flags") in other - heard
+        assert topic_of("memberships") in heard - other
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)

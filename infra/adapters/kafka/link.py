@@ -93,7 +93,7 @@ async def bootstrap(client: AIOKafkaClient) -> None:
 
 
 class Link:
-    """A client of one purpose, with at most one connection per broker. Use it as an async context manager."""
+    """A client of one purpose, with at most one connection per broker, or per broker and topic. Use it as an async context manager."""
 
     def __init__(
         self, bootstrap_servers: str, purpose: str, *, request_timeout_ms: int = 5_000, security: KafkaSecurity = IN_CLEAR
@@ -105,8 +105,8 @@ class Link:
         self._client: Any = None
         # Rises with each new knowledge of who leads what.
         self.knowledge = 0
-        self._connections: dict[int, Connection] = {}
-        self._connecting: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._connections: dict[tuple[int, str], Connection] = {}
+        self._connecting: defaultdict[tuple[int, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
         """Raises KafkaUnreachable."""
@@ -158,9 +158,9 @@ class Link:
         leader: int | None = self._client.cluster.leader_for_partition(TopicPartition(topic, partition))
         return None if leader is None or leader < 0 else leader
 
-    def connected(self, node: int) -> Connection | None:
-        """The connection to a broker, where there is one."""
-        known = self._connections.get(node)
+    def connected(self, node: int, topic: str = "") -> Connection | None:
+        """The connection to a broker, or the one for a topic, where there is one."""
+        known = self._connections.get((node, topic))
         return known if known is not None and known.alive else None
 
     def post(self, connection: Connection, request: WireRequest[Answer]) -> asyncio.Future[Answer]:
@@ -182,14 +182,12 @@ class Link:
         """What we know of leaders was wrong: ask anew, in the background."""
         self._client.force_metadata_update()
 
-    async def connection(self, node: int) -> Connection:
-        """The connection to a broker, a new one where there was none or it was cut. Raises NotAsked."""
-        known = self._connections.get(node)
-        if known is not None and known.alive:
+    async def connection(self, node: int, topic: str = "") -> Connection:
+        """The connection to a broker, or the one for a topic; a new one where there was none or it was cut. Raises NotAsked."""
+        if (known := self.connected(node, topic)) is not None:
             return known
-        async with self._connecting[node]:
-            known = self._connections.get(node)
-            if known is not None and known.alive:
+        async with self._connecting[node, topic]:
+            if (known := self.connected(node, topic)) is not None:
                 return known
             broker = self._client.cluster.broker_metadata(node)
             if broker is None:
@@ -202,5 +200,5 @@ class Link:
             except (TimeoutError, KafkaError, OSError) as error:
                 self.outdated()
                 raise NotAsked(f"{broker.host}:{broker.port}: {error}") from error
-            connection = self._connections[node] = Connection(conn)
+            connection = self._connections[node, topic] = Connection(conn)
             return connection

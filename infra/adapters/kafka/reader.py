@@ -67,10 +67,10 @@ class ClaimIndex(Protocol):
 
 
 class KafkaLogReader:
-    """Reads any number of times at once; each reading has a connection of its own.
+    """Reads any number of times at once; each reading has connections of its own, one per broker and topic.
 
-    A reading holds, per broker, at most one answer that is dealt with and one that comes (each up to 4 MiB, or one record batch),
-    and per partition a commit whose end has not come. `codec` knows the schema of every record that was handed out. `counts`
+    A reading holds, per broker and topic, at most one answer that is dealt with and one that comes (each up to 1 MiB, or one record
+    batch), and per partition a commit whose end has not come. `codec` knows the schema of every record that was handed out. `counts`
     says, per partition, what was dropped and why; `foreign` where the last thousand foreign records lie, each of which
     `on_foreign` hears of too; `away` what the brokers said that do not answer at present.
     """

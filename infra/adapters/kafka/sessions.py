@@ -19,7 +19,7 @@ _NO_REPLICA = -1
 _AT_LEAST_BYTES = 1
 # A part is read in one go on the event loop: a few milliseconds' worth.
 _PARTITION_BYTES = 256 << 10
-_RESPONSE_BYTES = 4 << 20
+_RESPONSE_BYTES = 1 << 20
 _NO_SESSION = 0
 _NEW = 0
 _NEVER = -1
