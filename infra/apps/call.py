@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from infra.apps.calling import Reach, call_and_tell
-from infra.apps.demo import reach_of
 from infra.apps.demo_business.opening import CALLER, OpeningFailed, open_business
+from infra.apps.demo_play import reach_of
 from infra.apps.installation import open_installation
 from infra.apps.live import narrated
 from infra.apps.logs import logging_to

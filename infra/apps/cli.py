@@ -78,6 +78,8 @@ def main() -> None:
     gc.set_threshold(100_000, 50, 1_000)
     # The matrices of a call are small: a second thread for them costs more than it does. It is read once, when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # gRPC would say at each program that we start that it cannot follow into it.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Standard output is for results.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     # It tells in its log what our sentences say.

@@ -14,10 +14,11 @@ from events.calls.ringing import CallReceived, CallResumed
 from events.calls.talking import AgentTurn, CallerTurn, DisclosureSpoken
 from events.calls.thinking import ToolAnswered, ToolRequested
 from events.headers import Kind
+from events.recorded import Recorded
 from events.records import recorded
 from events.registry import Fact
 from events.sealing import KeyRing
-from events.streams import topic_of
+from events.streams import StreamId, topic_of
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.apps.alongside import alongside
 from infra.apps.story import in_clear
@@ -27,9 +28,12 @@ _TOPICS = (topic_of("calls"), topic_of("consents"))
 
 
 @asynccontextmanager
-async def narrated(reader: KafkaLogReader, key_ring: KeyRing, tell: Callable[[Text], None]) -> AsyncIterator[None]:
-    """Tell every fact of calls and consents that is appended from now on."""
+async def narrated(
+    reader: KafkaLogReader, key_ring: KeyRing, tell: Callable[[Text], None], *, caller: str | None = None
+) -> AsyncIterator[None]:
+    """Tell every fact of calls and consents that is appended from now on; of one caller's calls, where one is named."""
     ends = await reader.end_offsets(_TOPICS)
+    concerns = (lambda _found: True) if caller is None else CallsOf(caller, key_ring).concern
 
     async def follow() -> None:
         # The fence of an end is not known without reading up to it; what lies before is read and not told.
@@ -38,12 +42,29 @@ async def narrated(reader: KafkaLogReader, key_ring: KeyRing, tell: Callable[[Te
                 for raw in batch.records:
                     fresh = raw.offset >= ends[raw.topic, raw.partition]
                     if fresh and raw.header is not None and raw.header.kind is Kind.EVENT:
-                        line = sentence(recorded(raw, reader.codec).fact, key_ring)
+                        found = recorded(raw, reader.codec)
+                        line = sentence(found.fact, key_ring) if concerns(found) else None
                         if line is not None:
                             tell(line)
 
     async with alongside({"narrate the log": follow}):
         yield
+
+
+class CallsOf:
+    """Which facts concern the calls of one number: those of its calls, and what the caller allowed."""
+
+    def __init__(self, caller: str, key_ring: KeyRing) -> None:
+        self._caller = caller
+        self._key_ring = key_ring
+        self._streams: set[StreamId] = set()
+
+    def concern(self, found: Recorded[Fact]) -> bool:
+        """Facts are shown in the order of each stream; a call begins by its ring."""
+        fact = found.fact
+        if isinstance(fact, CallReceived) and in_clear(self._key_ring, fact.caller) == self._caller:
+            self._streams |= {found.stream, StreamId(found.stream.tenant, "consents", fact.caller_ref)}
+        return found.stream in self._streams
 
 
 def sentence(fact: Fact, key_ring: KeyRing) -> Text | None:

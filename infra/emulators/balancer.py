@@ -39,6 +39,14 @@ class Balancer:
         """The next connection goes here, where it can."""
         self._turn = self._workers.index(worker)
 
+    async def reached(self, worker: tuple[str, int]) -> None:
+        """Returns once it says that it is ready: from then on connections go to it."""
+        ready = await _ready(worker)
+        while not ready:
+            await asyncio.sleep(_LOOK_SECONDS)
+            ready = await _ready(worker)
+        self._unready.discard(worker)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:

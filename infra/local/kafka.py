@@ -116,7 +116,9 @@ class KafkaService:
         if version < OLDEST_JAVA:
             raise StackUnavailable(f"Kafka needs Java {OLDEST_JAVA} or later, and {java} is {version}. Type: {INSTALL_JAVA}")
         cluster = cluster_id(uuid.uuid4().bytes)
-        command = [*self._java(java), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)]
+        # It ends before a full compiler would pay: a third of the time.
+        brief = ["-XX:TieredStopAtLevel=1", *([f"-XX:SharedArchiveFile={classes}"] if (classes := self._classes).is_file() else [])]
+        command = [*self._java(java), *brief, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)]
         try:
             await run(command, what="Formatting Kafka's data folder")
         except ProgramFailed as error:
@@ -126,11 +128,15 @@ class KafkaService:
         jars = jars_folder(self._cache_dir)
         return [str(java), *_JVM, f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}", "-cp", f"{jars}/*"]
 
+    @property
+    def _classes(self) -> Path:
+        return jars_folder(self._cache_dir) / "classes.jsa"
+
     def command(self, ports: Sequence[int]) -> Sequence[str]:
         """The broker in the foreground; its settings file names the ports."""
         # The first broker that ends cleanly leaves its loaded classes behind, and later ones start in 1.4 s instead of 2.4 s. A Java
         # that finds the archive made by another Java, or from other jars, ignores it.
-        classes = jars_folder(self._cache_dir) / "classes.jsa"
+        classes = self._classes
         sharing = f"-XX:SharedArchiveFile={classes}" if classes.is_file() else f"-XX:ArchiveClassesAtExit={classes}"
         return [*self._java(java_program()), sharing, "kafka.Kafka", str(self._properties)]
 

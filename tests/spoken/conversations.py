@@ -21,8 +21,8 @@ from events.streams import topic_of
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.signal_folder import SignalFolder
 from infra.apps.calling import tell
-from infra.apps.demo import reach_of
 from infra.apps.demo_business.opening import Business, open_business
+from infra.apps.demo_play import reach_of
 from infra.apps.installation import open_installation
 from infra.apps.platform import Platform, running_platform
 from infra.apps.rerun import run_call

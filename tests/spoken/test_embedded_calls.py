@@ -12,9 +12,9 @@ from events.headers import Kind
 from events.numbers import UnassignedNumberCalled
 from events.records import RawRecord, recorded
 from events.streams import topic_of
-from infra.apps.demo import LINES
 from infra.apps.demo_business.opening import configuration
 from infra.apps.demo_checks import findings
+from infra.apps.demo_play import LINES
 from infra.apps.ringing import Line, ring
 from infra.local.stack import Addresses
 from infra.settings import Settings

@@ -10,11 +10,11 @@ import pytest
 
 from infra.adapters.pocketsphinx.recogniser import Recogniser
 from infra.adapters.scripted_model.model import ScriptedModel
-from infra.apps.demo import LINES
 from infra.apps.demo_business import opening
 from infra.apps.demo_business.opening import configuration
 from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_checks import findings
+from infra.apps.demo_play import LINES
 from infra.emulators.bedrock.server import BedrockEmulator, Fault, Rejected
 from infra.emulators.deepgram.faults import NO_FAULTS, Faults
 from infra.emulators.deepgram.server import deepgram_emulator
