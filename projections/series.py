@@ -34,7 +34,8 @@ class OverTime:
     """That a series is looked at by time, not only by stream: it is kept in ranges of days, and counted by minute, hour and day (UTC).
 
     Each count is of an organisation and of what the columns `by` say, with the `sums` and the `largest` of others. Entries of more than
-    `packed_after_days` are compressed, those of more than `kept_days` dropped (None: never); counts stay.
+    `packed_after_days` are compressed, those of more than `kept_days` dropped (None: never). Counts stay; what comes after its range
+    was dropped is not counted.
     """
 
     by: tuple[str, ...]

@@ -25,7 +25,7 @@ async def keep_counted(pool: Pool) -> None:
         try:
             for series in await live_builds(pool, [each for each in SERIES if each.over_time is not None]):
                 if isinstance(series, Series):
-                    await refresh(pool, series, ours_only=True)
+                    await refresh(pool, series)
                     await expire(pool, series, datetime.now(UTC))
             away = False
         except StoreUnavailable as cause:

@@ -1,8 +1,10 @@
 """What every way of keeping a series over time keeps to: ranges and counts of our own, and TimescaleDB, by the same questions."""
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -20,7 +22,9 @@ from events.streams import StreamId
 from events.usage import Meter, RatedLine, UsageLine, UsageRated, UsageRecorded
 from infra.adapters.postgres import builds
 from infra.adapters.postgres.builds import build_of
-from infra.adapters.postgres.connections import Pool, connected
+from infra.adapters.postgres.comparing import compare
+from infra.adapters.postgres.connections import Connection, Pool, connected
+from infra.adapters.postgres.counts import LEVELS
 from infra.adapters.postgres.over_time import expire, is_native, refresh
 from infra.adapters.postgres.rows import digest_of
 from infra.adapters.postgres.store import PostgresStore
@@ -44,6 +48,22 @@ _IMAGE = "timescale/timescaledb:2.29.2-pg18"
 _TURNS = """
 SELECT bucket, band_ms, entries, response_ms_sum, response_ms_max FROM v_turn_measures_v1.turn_measures_{} WHERE tenant = $1 ORDER BY 1, 2
 """
+# Whatever of these we made or had made, and whether who may only look may look there.
+_WITH_ORGANISATIONS = """
+SELECT n.nspname || '.' || c.relname AS name, has_any_column_privilege(c.oid, 'SELECT') AS open
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_temp'
+    AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped)
+"""
+_NO_EXTENSION = """
+CREATE FUNCTION no_extension() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege; END $$;
+CREATE EVENT TRIGGER no_extension ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION no_extension()
+"""
+_MANY = """
+INSERT INTO p_turn_measures_v1.turn_measures SELECT tenant, id, version + 100 * many, n, occurred_at, model, band_ms, response_ms,
+    endpointing_ms, thinking_ms, voice_ms, interrupted, input_tokens, output_tokens, characters
+FROM p_turn_measures_v1.turn_measures, generate_series(1, 100) many
+"""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +86,12 @@ def timescale(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(params=["native", "timescale"])
 async def dsn(request: pytest.FixtureRequest, stack: Addresses) -> AsyncIterator[str]:
-    server = stack.postgres if request.param == "native" else request.getfixturevalue("timescale")
+    async with database(stack.postgres if request.param == "native" else request.getfixturevalue("timescale")) as dsn:
+        yield dsn
+
+
+@asynccontextmanager
+async def database(server: str) -> AsyncIterator[str]:
     connection = await asyncpg.connect(server)
     name = f"series{uuid.uuid4().hex[:12]}"
     try:
@@ -107,11 +132,33 @@ async def fold(reader: PaperReader, pool: Pool) -> None:
     await Runner(reader, PostgresStore(pool), MEASURES, journal_rooms=ROOMS).run(stop_at_end=True)
 
 
-async def counted(pool: Pool, level: str) -> list[tuple[Any, ...]]:
+async def come_late(reader: PaperReader, pool: Pool, times: int = 1) -> None:
+    """More answers of the calls that were there, at the times of theirs."""
+    for _ in range(times):
+        for number in range(20):
+            reader.append(StreamId(AYB, "calls", f"call_{number:04}"), answered_in(100 * number))
+        await fold(reader, pool)
+
+
+async def refresh_until(pool: Pool, done: asyncio.Task[None]) -> None:
+    while not done.done():
+        await refresh(pool, TURN_MEASURES)
+    await refresh(pool, TURN_MEASURES)
+
+
+async def pack(pool: Pool) -> None:
+    """Compress what can be compressed: ranges of our own cannot."""
+    async with pool.acquire() as connection:
+        if not await is_native(connection, TURN_MEASURES):
+            packed = await connection.fetch("SELECT compress_chunk(c) FROM show_chunks('p_turn_measures_v1.turn_measures') c")
+            assert len(packed) == 1
+
+
+async def counted(pool: "Pool | Connection", level: str) -> list[tuple[Any, ...]]:
     return [tuple(each) for each in await pool.fetch(_TURNS.format(level), AYB)]
 
 
-async def by_hand(pool: Pool, level: str) -> list[tuple[Any, ...]]:
+async def by_hand(pool: "Pool | Connection", level: str) -> list[tuple[Any, ...]]:
     found = await pool.fetch(
         f"SELECT date_trunc('{level}', occurred_at, 'UTC') AS bucket, band_ms, count(*), coalesce(sum(response_ms), 0), max(response_ms) "
         "FROM v_turn_measures_v1.turn_measures WHERE tenant = $1 GROUP BY 1, 2 ORDER BY 1, 2",
@@ -121,7 +168,7 @@ async def by_hand(pool: Pool, level: str) -> list[tuple[Any, ...]]:
 
 
 class TestCounts:
-    @pytest.mark.parametrize("level", ["minute", "hour", "day"])
+    @pytest.mark.parametrize("level", LEVELS)
     async def test_are_what_the_entries_are_before_and_after_they_are_kept(self, pool: Pool, level: str) -> None:
         await fold(history(), pool)
         expected = await by_hand(pool, level)
@@ -131,24 +178,38 @@ class TestCounts:
             await refresh(pool, TURN_MEASURES)
             assert await counted(pool, level) == expected
 
-    async def test_take_in_what_comes_late(self, pool: Pool) -> None:
+    async def test_take_in_at_once_what_comes_late(self, pool: Pool) -> None:
         reader = history()
         await fold(reader, pool)
         await refresh(pool, TURN_MEASURES)
-        for number in range(20):
-            reader.append(StreamId(AYB, "calls", f"call_{number:04}"), answered_in(100 * number))
-        await fold(reader, pool)
-        await refresh(pool, TURN_MEASURES)
-        for level in ("minute", "hour", "day"):
+        await come_late(reader, pool)
+        for level in LEVELS:
             assert await counted(pool, level) == await by_hand(pool, level)
+        await refresh(pool, TURN_MEASURES)
+        for level in LEVELS:
+            assert await counted(pool, level) == await by_hand(pool, level)
+
+    async def test_are_what_the_entries_are_at_every_moment(self, pool: Pool) -> None:
+        reader = history()
+        await fold(reader, pool)
+        looks = 0
+        async with pool.acquire() as connection:
+            appending = asyncio.create_task(come_late(reader, pool, 12), name="test: append")
+            keeping = asyncio.create_task(refresh_until(pool, appending), name="test: keep counts")
+            while not keeping.done():
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    for level in LEVELS:
+                        assert await counted(connection, level) == await by_hand(connection, level)
+                looks += 1
+        await keeping
+        await appending
+        assert looks > 1
+        assert await counted(pool, "hour") == await by_hand(pool, "hour")
 
     async def test_notice_what_they_were_not_told_of(self, pool: Pool) -> None:
         """The negative control: an entry that nobody noted is not in the counts that are kept."""
         await fold(history(), pool)
         await refresh(pool, TURN_MEASURES)
-        async with pool.acquire() as connection:
-            if not await is_native(connection, TURN_MEASURES):
-                pytest.skip("TimescaleDB notes by itself")
         await pool.execute(
             "INSERT INTO p_turn_measures_v1.turn_measures SELECT tenant, id, version + 100, n, occurred_at, model, band_ms, response_ms, "
             "endpointing_ms, thinking_ms, voice_ms, interrupted, input_tokens, output_tokens, characters "
@@ -201,6 +262,20 @@ class TestWall:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await wall.fetch("SELECT * FROM p_turn_measures_v1.turn_measures")
 
+    async def test_is_the_only_way_to_what_is_an_organisations(self, pool: Pool, wall: Wall) -> None:
+        """Neither ranges, nor chunks, packed or not, nor what counts are kept in."""
+        await fold(history(), pool)
+        await refresh(pool, TURN_MEASURES)
+        await pack(pool)
+        asked_for.set(AYB)
+        open_to_readers: dict[bool, set[str]] = {True: set(), False: set()}
+        for each in await wall.fetch(_WITH_ORGANISATIONS):
+            open_to_readers[each["open"]].add(each["name"])
+        assert len(open_to_readers[False]) > 8
+        assert open_to_readers[True] == {
+            f"v_{series.name}_v1.{series.name}{level}" for series in MEASURES for level in ("", "_minute", "_hour", "_day")
+        }
+
 
 class TestKeeping:
     async def test_lies_in_ranges_of_days(self, pool: Pool) -> None:
@@ -215,23 +290,46 @@ class TestKeeping:
         )
         assert await pool.fetchval(catalogue) == 1
 
-    async def test_that_is_old_goes_or_is_packed_and_the_counts_stay(self, pool: Pool) -> None:
+    async def test_that_is_packed_is_what_it_was_and_takes_in_what_comes_late(self, pool: Pool) -> None:
         reader = history()
         await fold(reader, pool)
         await refresh(pool, TURN_MEASURES)
-        before = await counted(pool, "hour")
+        async with pool.acquire() as connection:
+            before = await digest_of(connection, TURN_MEASURES)
+            await pack(pool)
+            assert await digest_of(connection, TURN_MEASURES) == before
+        await come_late(reader, pool)
+        assert await pool.fetchval("SELECT count(*) FROM v_turn_measures_v1.turn_measures") == 220
+        for _ in range(2):
+            for level in LEVELS:
+                assert await counted(pool, level) == await by_hand(pool, level)
+            await refresh(pool, TURN_MEASURES)
+
+    @pytest.mark.parametrize("kept", [True, False])
+    async def test_that_is_old_goes_and_the_counts_stay_whatever_comes_late(self, pool: Pool, kept: bool) -> None:
+        reader = history()
+        await fold(reader, pool)
+        if kept:
+            await refresh(pool, TURN_MEASURES)
+            await pack(pool)
+        before = {level: await counted(pool, level) for level in LEVELS}
         short = replace(TURN_MEASURES, over_time=replace(OVER, kept_days=30))
         assert not await expire(pool, short, DAY + timedelta(days=30))
-        async with pool.acquire() as connection:
-            native = await is_native(connection, TURN_MEASURES)
-        if native:
+        for _ in range(2):
             assert len(await expire(pool, short, DAY + timedelta(days=33))) == 1
             assert await pool.fetchval("SELECT count(*) FROM v_turn_measures_v1.turn_measures") == 0
-        else:
-            packed = await pool.fetch("SELECT compress_chunk(c) FROM show_chunks('p_turn_measures_v1.turn_measures') c")
-            assert len(packed) == 1
-            assert await by_hand(pool, "hour") == before
-        assert await counted(pool, "hour") == before
+            assert {level: await counted(pool, level) for level in LEVELS} == before
+            await come_late(reader, pool)
+            assert await pool.fetchval("SELECT count(*) FROM v_turn_measures_v1.turn_measures") == 20
+            await refresh(pool, TURN_MEASURES)
+            assert {level: await counted(pool, level) for level in LEVELS} == before
+
+    async def test_is_said_to_take_the_room_that_it_takes(self, pool: Pool) -> None:
+        await fold(history(), pool)
+        (build,) = [each for each in await builds.standing(pool) if each.projection == named(TURN_MEASURES)]
+        before = (await builds.sizes(pool, [build]))[build.projection]
+        await pool.execute(_MANY)
+        assert (await builds.sizes(pool, [build]))[build.projection] > before + 20_000 * 100
 
     async def test_built_beside_has_the_same_bytes_and_the_same_counts(self, pool: Pool) -> None:
         reader = history()
@@ -246,3 +344,38 @@ class TestKeeping:
         assert await counted(pool, "hour") == before
         await builds.forget(pool, next(each for each in await builds.standing(pool) if each.projection == named(TURN_MEASURES)))
         assert await counted(pool, "hour") == before
+
+
+class TestTimescaleThatComesLater:
+    """A database that kept ranges of its own, and has TimescaleDB since."""
+
+    @pytest.fixture
+    async def dsn(self, timescale: str) -> AsyncIterator[str]:
+        async with database(timescale) as dsn:
+            yield dsn
+
+    async def test_is_used_by_what_is_built_beside(self, dsn: str) -> None:
+        reader = history()
+        second = replace(TURN_MEASURES, build=2)
+        async with connected(dsn, purpose="test", durable=False) as pool:
+            await pool.execute(_NO_EXTENSION)
+            await fold(reader, pool)
+            await refresh(pool, TURN_MEASURES)
+            await pool.execute("DROP FUNCTION no_extension CASCADE")
+            before = {level: await counted(pool, level) for level in LEVELS}
+            await come_late(reader, pool)
+            await build_beside(reader, pool, second)
+            async with pool.acquire() as connection:
+                assert await is_native(connection, TURN_MEASURES)
+                assert not await is_native(connection, second)
+            compared = await compare(pool, TURN_MEASURES, second)
+            assert compared.same
+            assert compared.digests is not None
+            assert compared.digests[0] == compared.digests[1]
+            seen = {level: await counted(pool, level) for level in LEVELS}
+            assert seen != before
+            for chosen in (second, TURN_MEASURES, second):
+                (build,) = [each for each in await builds.standing(pool) if each.projection == named(chosen)]
+                await builds.switch(pool, build, [TURN_MEASURES])
+                assert {level: await counted(pool, level) for level in LEVELS} == seen
+                await refresh(pool, chosen)

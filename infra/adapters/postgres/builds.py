@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 
-from infra.adapters.postgres import over_time
+from infra.adapters.postgres import hypertables, over_time
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.packed import shown, shown_in
 from infra.adapters.postgres.shapes import READ_SIDE, SqlColumn, columns_of, schema_of, view_of, view_schema_of
@@ -123,8 +123,8 @@ async def sizes(pool: Pool, builds: Collection[Build]) -> Mapping[str, int]:
     """How many bytes each build takes, with its indexes and all its parts. Raises StoreUnavailable."""
     schemas = {_schema(each.name, each.version, each.build): each.projection for each in builds}
     with raising(StoreUnavailable):
-        found = await pool.fetch(_SIZES, list(schemas))
-    return {schemas[each["nspname"]]: each["bytes"] for each in found}
+        found, elsewhere = await pool.fetch(_SIZES, list(schemas)), await hypertables.sizes(pool, schemas)
+    return {schemas[each["nspname"]]: each["bytes"] + elsewhere.get(each["nspname"], 0) for each in found}
 
 
 async def _told(connection: Connection, name: str | None) -> Sequence[Build]:

@@ -1,65 +1,66 @@
 """Series that are looked at by time: hypertables with continuous aggregates where TimescaleDB is, ranges and counts of our own where not.
 
-Readers ask the same views of both. What we count ourselves is never counted on: whoever appends notes the minutes that it touched, and
-those are counted anew from their entries, so that doing it twice, late, or after a crash gives the same. Until then a view counts them
-when it is asked.
+Readers ask the same views of both, and at each moment both say what the entries are. Which one a build has is decided when it is made:
+where TimescaleDB comes later, a build beside the one that is there has it.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-import asyncpg
-
 from events.headers import Kind
+from infra.adapters.postgres import hypertables
 from infra.adapters.postgres.connections import Connection, Pool, raising
+from infra.adapters.postgres.counts import (
+    FINER,
+    LEVELS,
+    counted_of,
+    cut,
+    gone_of,
+    kept_of,
+    measures,
+    names_of,
+    not_gone,
+    noted_of,
+    of_counts,
+    of_entries,
+    over,
+    remembered,
+    views,
+)
 from infra.adapters.postgres.packed import HOT, OF_STREAM
 from infra.adapters.postgres.shapes import LIVE, READ_SIDE, columns_of, names, relation_of, schema_of, view_schema_of
 from infra.adapters.postgres.walls import READER, visible
 from projections.ports import StoreUnavailable
 from projections.series import OverTime, Series
 
-LEVELS = ("minute", "hour", "day")
 _PLACE = ("appended_at_ms", "topic", "partition", "offset")
 _EVENT = int(Kind.EVENT)
 _REFRESHING = 0x61796204
 _RANGES = """
 SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass($1) AND c.relname < $2 ORDER BY 1
 """
-_AVAILABLE = """
-SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-    AND 'timescaledb' = ANY (string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ','))
-"""
-
-
-async def has_timescale(connection: Connection) -> bool:
-    """Whether TimescaleDB is there with all that we ask of it; makes the extension where we may."""
-    if not await connection.fetchval(_AVAILABLE):
-        return False
-    try:
-        async with connection.transaction():
-            await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-            # Builds of the Apache part alone have neither continuous aggregates nor compression.
-            return bool(await connection.fetchval("SELECT current_setting('timescaledb.license', true) = 'timescale'"))
-    except asyncpg.PostgresError:
-        return False
+_KIND = "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)"
 
 
 async def make(connection: Connection, series: Series[Any]) -> None:
     """Make a build's relation with its counts, in whichever way this database has."""
-    over = _over(series)
-    relation, schema = relation_of(series), schema_of(series)
+    of, relation = over(series), relation_of(series)
     columns = ", ".join(column.declared() for column in columns_of(series))
     key = 'PRIMARY KEY ("tenant", "id", "version", "n", "occurred_at")'
-    await connection.execute(f'CREATE SCHEMA "{schema}"')
-    if await has_timescale(connection):
-        await connection.execute(f"CREATE TABLE {relation} ({columns}, {key})")
-        for statement in _timescale(series, over):
-            await connection.execute(statement)
+    await connection.execute(f'CREATE SCHEMA "{schema_of(series)}"')
+    if await hypertables.version_of(connection) is not None:
+        statements = [f"CREATE TABLE {relation} ({columns}, {key})", *hypertables.created(series)]
     else:
-        await connection.execute(f"CREATE TABLE {relation} ({columns}, {key}) PARTITION BY RANGE (occurred_at)")
-        for statement in _native(series, over):
+        statements = [f"CREATE TABLE {relation} ({columns}, {key}) PARTITION BY RANGE (occurred_at)", *_native(series, of)]
+    for statement in statements:
+        await connection.execute(statement)
+
+
+async def complete(connection: Connection, series: Series[Any]) -> None:
+    """Make what a build of earlier lacks."""
+    if await is_noted(connection, series):
+        for statement in remembered(series):
             await connection.execute(statement)
 
 
@@ -70,7 +71,7 @@ def shown(series: Series[Any]) -> Sequence[str]:
     statements = [f'CREATE SCHEMA IF NOT EXISTS "{view_schema}"']
     for name, columns, source in (
         (series.name, names(series), relation_of(series)),
-        *((f"{series.name}_{level}", ", ".join(_names(series)), _counted(series, level)) for level in LEVELS),
+        *((f"{series.name}_{level}", ", ".join(names_of(series)), counted_of(series, level)) for level in LEVELS),
     ):
         view = f'"{view_schema}"."{name}"'
         statements.append(f"CREATE OR REPLACE VIEW {view} WITH (security_barrier = true) AS SELECT {columns} FROM {source} WHERE {wall}")
@@ -82,9 +83,9 @@ def counts_of(series: Series[Any], per: str) -> str:
     """The question for an organisation's counts ($1) from a time on ($2), before another ($3), and for how many at most ($4)."""
     if per not in LEVELS:
         raise ValueError(f"nothing is counted by {per}, but by {', '.join(LEVELS)}")
-    order = ", ".join(f'"{name}"' for name in ("bucket", *_over(series).by))
+    order = ", ".join(f'"{name}"' for name in ("bucket", *over(series).by))
     return (
-        f'SELECT {", ".join(_names(series))} FROM "{view_schema_of(series)}"."{series.name}_{per}" '
+        f'SELECT {", ".join(names_of(series))} FROM "{view_schema_of(series)}"."{series.name}_{per}" '
         f"WHERE tenant = $1 AND bucket >= $2 AND bucket < $3 ORDER BY {order} LIMIT $4"
     )
 
@@ -97,11 +98,11 @@ def counts_then_of(series: Series[Any], per: str) -> str:
     """
     if per not in LEVELS:
         raise ValueError(f"nothing is counted by {per}, but by {', '.join(LEVELS)}")
-    over = _over(series)
+    of = over(series)
     columns = ", ".join(f'"{column.name}"' for column in series.columns if column.name not in {"tenant", "id"})
     place, place_of_j = (", ".join(f'{of}"{name}"' for name in _PLACE) for of in ("", "j."))
-    by, newest = ", ".join(["bucket", "tenant", *(f'"{name}"' for name in over.by)]), ", ".join(f'"{name}" DESC' for name in _PLACE)
-    bucket = _cut("occurred_at", per)
+    by, newest = ", ".join(["bucket", "tenant", *(f'"{name}"' for name in of.by)]), ", ".join(f'"{name}" DESC' for name in _PLACE)
+    bucket = cut("occurred_at", per)
     # Only the parts of these are looked through, for each entry.
     topics = f"ARRAY(SELECT DISTINCT topic FROM {READ_SIDE}.checkpoints WHERE projection = {LIVE.format(series.name)})"
     # Packed parts are opened once a stream, not once an entry.
@@ -126,7 +127,7 @@ def counts_then_of(series: Series[Any], per: str) -> str:
                 WHERE hot.topic IS NULL
             ) placed WHERE CASE WHEN topic = $6 AND partition = $7 THEN "offset" <= $8 ELSE appended_at_ms <= $5 END
         )
-        SELECT {by}, {_measures(over)}, (SELECT count(*) FROM entry) AS looked_at, last_topic, last_partition, last_offset
+        SELECT {by}, {measures(of)}, (SELECT count(*) FROM entry) AS looked_at, last_topic, last_partition, last_offset
         FROM counted CROSS JOIN (
             SELECT topic AS last_topic, partition AS last_partition, "offset" AS last_offset FROM counted ORDER BY {newest} LIMIT 1
         ) last GROUP BY {by}, last_topic, last_partition, last_offset ORDER BY {by} LIMIT $4
@@ -135,179 +136,111 @@ def counts_then_of(series: Series[Any], per: str) -> str:
 
 async def is_native(connection: Connection, series: Series[Any]) -> bool:
     """Whether we keep its ranges and counts ourselves."""
-    return bool(await connection.fetchval("SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1)", relation_of(series)))
+    return bool(await connection.fetchval(_KIND, relation_of(series)))
 
 
-async def refresh(pool: Pool, series: Series[Any], *, ours_only: bool = False) -> None:
-    """Bring a build's counts up to its entries. Idempotent; at the same time by two, one does it. Raises StoreUnavailable.
+async def is_noted(connection: Connection, series: Series[Any]) -> bool:
+    """Whether those who append note what they touch: hypertables of earlier did without."""
+    return await connection.fetchval("SELECT to_regclass($1)", noted_of(series)) is not None
 
-    `ours_only`: TimescaleDB has policies of its own for what is its.
-    """
+
+async def refresh(pool: Pool, series: Series[Any]) -> None:
+    """Bring a build's counts up to its entries. Idempotent; at the same time by two, one does it. Raises StoreUnavailable."""
     with raising(StoreUnavailable):
         async with pool.acquire() as connection:
-            if await is_native(connection, series):
+            if await _alone(connection, series):
                 await _count_again(connection, series)
-            elif not ours_only and await connection.fetchval("SELECT to_regclass($1)", relation_of(series)) is not None:
-                for level in LEVELS:
-                    await connection.execute(f"CALL refresh_continuous_aggregate('{_table(series, level)}', NULL, NULL)")
+
+
+async def _alone(connection: Connection, series: Series[Any]) -> bool:
+    """False where there is nothing to do it to, or where somebody does it now. The lock goes when the connection is given back."""
+    if not await is_noted(connection, series):
+        return False
+    return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext($2))", _REFRESHING, relation_of(series)))
 
 
 async def _count_again(connection: Connection, series: Series[Any]) -> None:
-    noted = f'"{schema_of(series)}"."{series.name}_noted"'
+    if not await connection.fetchval(f"SELECT EXISTS (SELECT FROM {noted_of(series)})"):
+        return
+    # What came after its range had been dropped: there is nothing left to count it with.
+    await connection.execute(f"DELETE FROM {noted_of(series)} WHERE NOT {not_gone(series)}")
+    if not await is_native(connection, series):
+        await hypertables.count_again(connection, series)
+        return
     # One moment for all: what somebody appends meanwhile has its note beside it, for the next time.
     async with connection.transaction(isolation="repeatable_read"):
-        if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1, hashtext($2))", _REFRESHING, relation_of(series)):
-            return
-        minutes = await connection.fetch(f"DELETE FROM {noted} RETURNING bucket")
+        minutes = await connection.fetch(f"DELETE FROM {noted_of(series)} RETURNING bucket")
         buckets = sorted({each["bucket"] for each in minutes})
-        if not buckets:
-            return
-        listed = ", ".join(_names(series))
-        await connection.execute(f"DELETE FROM {_table(series, 'minute')} WHERE bucket = ANY($1)", buckets)
-        counted = _of_entries(series, "(SELECT unnest($1::timestamptz[]) AS bucket)")
-        await connection.execute(f"INSERT INTO {_table(series, 'minute')} ({listed}) {counted}", buckets)
-        for finer, level in pairwise(LEVELS):
+        listed = ", ".join(names_of(series))
+        await connection.execute(f"DELETE FROM {kept_of(series, 'minute')} WHERE bucket = ANY($1)", buckets)
+        counted = of_entries(series, "(SELECT unnest($1::timestamptz[]) AS bucket)")
+        await connection.execute(f"INSERT INTO {kept_of(series, 'minute')} ({listed}) {counted}", buckets)
+        for finer, level in FINER:
             await connection.execute(
-                f"DELETE FROM {_table(series, level)} WHERE bucket IN (SELECT {_cut('b', level)} FROM unnest($1::timestamptz[]) b)", buckets
+                f"DELETE FROM {kept_of(series, level)} WHERE bucket IN (SELECT {cut('b', level)} FROM unnest($1::timestamptz[]) b)", buckets
             )
-            touched = f"(SELECT DISTINCT {_cut('b', level)} AS bucket FROM unnest($1::timestamptz[]) b)"
+            touched = f"(SELECT DISTINCT {cut('b', level)} AS bucket FROM unnest($1::timestamptz[]) b)"
             await connection.execute(
-                f"INSERT INTO {_table(series, level)} ({listed}) {_of_counts(series, _table(series, finer), level, touched)}", buckets
+                f"INSERT INTO {kept_of(series, level)} ({listed}) {of_counts(series, kept_of(series, finer), level, touched)}", buckets
             )
 
 
 async def expire(pool: Pool, series: Series[Any], now: datetime) -> Sequence[str]:
     """Drop the ranges of which everything is older than is kept; their counts stay. Returns their names. Raises StoreUnavailable."""
-    kept_days = _over(series).kept_days
-    if kept_days is None:
+    of = over(series)
+    if of.kept_days is None:
         return ()
+    day = (now - timedelta(days=of.kept_days)).astimezone(UTC).toordinal()
+    before = datetime.combine(date.fromordinal(max(day // of.days * of.days, 1)), time(), UTC)
     with raising(StoreUnavailable):
         async with pool.acquire() as connection:
-            if not await is_native(connection, series):
+            if not await _alone(connection, series):
                 return ()
-            await _count_again(connection, series)
-            oldest = f"{series.name}_{now - timedelta(days=kept_days + _over(series).days):%Y%m%d}"
-            found = await connection.fetch(_RANGES, relation_of(series), oldest)
-            for each in found:
-                part = f'"{schema_of(series)}"."{each["relname"]}"'
-                await connection.execute(f"ALTER TABLE {relation_of(series)} DETACH PARTITION {part} CONCURRENTLY")
-                await connection.execute(f"DROP TABLE {part}")
+            native = await is_native(connection, series)
+            found = await (_older if native else hypertables.older)(connection, series, before)
+            if found:
+                await _count_again(connection, series)
+                # From now on nothing is counted there again: after a crash between these two, too.
+                async with connection.transaction():
+                    await connection.execute(f"DELETE FROM {gone_of(series)} WHERE before < $1", before)
+                    await connection.execute(f"INSERT INTO {gone_of(series)} VALUES ($1)", before)
+                await (_drop if native else hypertables.drop_older)(connection, series, before)
+    return found
+
+
+async def _older(connection: Connection, series: Series[Any], before: datetime) -> Sequence[str]:
+    found = await connection.fetch(_RANGES, relation_of(series), f"{series.name}_{before:%Y%m%d}")
     return [each["relname"] for each in found]
+
+
+async def _drop(connection: Connection, series: Series[Any], before: datetime) -> None:
+    for each in await _older(connection, series, before):
+        part = f'"{schema_of(series)}"."{each}"'
+        await connection.execute(f"ALTER TABLE {relation_of(series)} DETACH PARTITION {part} CONCURRENTLY")
+        await connection.execute(f"DROP TABLE {part}")
 
 
 async def note(connection: Connection, series: Series[Any], entries: Sequence[Any]) -> None:
     """Note the minutes that are to be counted anew, in the transaction that appends. No key: those who append never wait for each other."""
     minutes = sorted({entry.occurred_at.replace(second=0, microsecond=0) for entry in entries})
-    await connection.execute(f'INSERT INTO "{schema_of(series)}"."{series.name}_noted" SELECT unnest($1::timestamptz[])', minutes)
+    noted = f"SELECT bucket FROM unnest($1::timestamptz[]) touched (bucket) WHERE {not_gone(series)}"
+    await connection.execute(f"INSERT INTO {noted_of(series)} {noted}", minutes)
 
 
-def _over(series: Series[Any]) -> OverTime:
-    if series.over_time is None:
-        raise TypeError(f"{series.name} is not looked at by time")
-    return series.over_time
-
-
-def _table(series: Series[Any], level: str) -> str:
-    return f'"{schema_of(series)}"."{series.name}_{level}"'
-
-
-def _counted(series: Series[Any], level: str) -> str:
-    return f'"{schema_of(series)}"."{series.name}_by_{level}"'
-
-
-def _names(series: Series[Any]) -> list[str]:
-    over = _over(series)
-    return ["bucket", "tenant", *over.by, "entries", *(f"{name}_sum" for name in over.sums), *(f"{name}_max" for name in over.largest)]
-
-
-def _cut(what: str, level: str) -> str:
-    return f"date_trunc('{level}', {what}, 'UTC')"
-
-
-def _measures(over: OverTime) -> str:
-    sums = [f'coalesce(sum("{name}"), 0)::numeric AS {name}_sum' for name in over.sums]
-    return ", ".join(["count(*)::bigint AS entries", *sums, *(f'max("{name}") AS {name}_max' for name in over.largest)])
-
-
-def _added(over: OverTime) -> str:
-    sums = [f"sum({name}_sum)::numeric AS {name}_sum" for name in over.sums]
-    return ", ".join(["sum(entries)::bigint AS entries", *sums, *(f"max({name}_max) AS {name}_max" for name in over.largest)])
-
-
-def _of_entries(series: Series[Any], buckets: str) -> str:
-    """Counts of some minutes from their entries, found by their time."""
-    over = _over(series)
-    by = ", ".join(["b.bucket", "e.tenant", *(f'e."{name}"' for name in over.by)])
-    return (
-        f"SELECT {by}, {_measures(over)} FROM {buckets} b JOIN {relation_of(series)} e "
-        f"ON e.occurred_at >= b.bucket AND e.occurred_at < b.bucket + INTERVAL '1 minute' GROUP BY {by}"
-    )
-
-
-def _of_counts(series: Series[Any], finer: str, level: str, buckets: str) -> str:
-    over = _over(series)
-    by = ", ".join(["b.bucket", "c.tenant", *(f'c."{name}"' for name in over.by)])
-    return (
-        f"SELECT {by}, {_added(over)} FROM {buckets} b JOIN {finer} c "
-        f"ON c.bucket >= b.bucket AND c.bucket < b.bucket + INTERVAL '1 {level}' GROUP BY {by}"
-    )
-
-
-def _native(series: Series[Any], over: OverTime) -> Sequence[str]:
+def _native(series: Series[Any], of: OverTime) -> Sequence[str]:
     kinds = {column.name: column for column in columns_of(series)}
-    by = [kinds[name].declared() for name in over.by]
-    largest = [f"{name}_max {kinds[name].type}" for name in over.largest]
+    by = [kinds[name].declared() for name in of.by]
+    largest = [f"{name}_max {kinds[name].type}" for name in of.largest]
     columns = ", ".join(
         [
             "bucket timestamptz NOT NULL", 'tenant text COLLATE "C" NOT NULL', *by, "entries bigint NOT NULL",
-            *(f"{name}_sum numeric NOT NULL" for name in over.sums), *largest,
+            *(f"{name}_sum numeric NOT NULL" for name in of.sums), *largest,
         ]
     )  # fmt: skip
-    key = ", ".join(["bucket", "tenant", *(f'"{name}"' for name in over.by)])
-    noted = f'"{schema_of(series)}"."{series.name}_noted"'
-    listed = ", ".join(_names(series))
-    statements = [
+    key = ", ".join(["bucket", "tenant", *(f'"{name}"' for name in of.by)])
+    return [
         f"CREATE INDEX ON {relation_of(series)} (occurred_at)",
-        f"CREATE TABLE {noted} (bucket timestamptz NOT NULL)",
-        *(f"CREATE TABLE {_table(series, level)} ({columns}, PRIMARY KEY ({key}))" for level in LEVELS),
+        *remembered(series),
+        *(f"CREATE TABLE {kept_of(series, level)} ({columns}, PRIMARY KEY ({key}))" for level in LEVELS),
+        *views(series),
     ]
-    finer = relation_of(series)
-    for level in LEVELS:
-        touched = f"(SELECT DISTINCT {_cut('bucket', level)} AS bucket FROM {noted})"
-        fresh = _of_entries(series, touched) if level == "minute" else _of_counts(series, finer, level, touched)
-        statements.append(
-            f"CREATE VIEW {_counted(series, level)} AS SELECT {listed} FROM {_table(series, level)} "
-            f"WHERE bucket NOT IN (SELECT bucket FROM {touched} noted) UNION ALL {fresh}"
-        )
-        finer = _counted(series, level)
-    return statements
-
-
-def _timescale(series: Series[Any], over: OverTime) -> Sequence[str]:
-    relation, listed = relation_of(series).replace("'", ""), ", ".join(_names(series))
-    by = ", ".join(["1", "tenant", *(f'"{name}"' for name in over.by)])
-    aggregate = "WITH (timescaledb.continuous, timescaledb.materialized_only = false)"
-    statements = [
-        f"SELECT create_hypertable('{relation}', by_range('occurred_at', INTERVAL '{over.days} days'), create_default_indexes => false)",
-        f"CREATE INDEX ON {relation} (occurred_at)",
-    ]
-    finer, column, measures = relation, "occurred_at", _measures(over)
-    listed_by = ", ".join(["tenant", *(f'"{name}"' for name in over.by)])
-    later = "schedule_interval => INTERVAL '1 minute', initial_start => now() + INTERVAL '1 minute'"
-    much_later = "initial_start => now() + INTERVAL '10 minutes'"
-    packed = "timescaledb.compress, timescaledb.compress_segmentby = 'tenant', timescaledb.compress_orderby = 'occurred_at'"
-    for level in LEVELS:
-        bucket, table, source = f"time_bucket('1 {level}', {column}) AS bucket", _table(series, level), f"FROM {finer}"
-        statements += [
-            f"CREATE MATERIALIZED VIEW {table} {aggregate} AS SELECT {bucket}, {listed_by}, {measures} {source} GROUP BY {by} WITH NO DATA",
-            f"SELECT add_continuous_aggregate_policy('{table}', start_offset => NULL, end_offset => INTERVAL '1 {level}', {later})",
-            f"CREATE VIEW {_counted(series, level)} AS SELECT {listed} FROM {_table(series, level)}",
-        ]
-        finer, column, measures = _table(series, level), "bucket", _added(over)
-    statements += [
-        f"ALTER TABLE {relation} SET ({packed})",
-        f"SELECT add_compression_policy('{relation}', INTERVAL '{over.packed_after_days} days', {much_later})",
-    ]
-    if over.kept_days is not None:
-        statements.append(f"SELECT add_retention_policy('{relation}', INTERVAL '{over.kept_days} days', {much_later})")
-    return statements

@@ -54,6 +54,7 @@ class Parts:
         self._pool = pool
         self._there: set[str] = set()
         self._parted: set[str] = set()
+        self._noted: set[str] = set()
         self._widths: dict[str, int] = {}
         self.journal = JOURNAL
 
@@ -68,6 +69,8 @@ class Parts:
             by_time = isinstance(projection, Series) and projection.over_time is not None
             if (by_time or isinstance(projection, Journal)) and await connection.fetchval(_KIND, relation_of(projection)):
                 self._parted.add(named(projection))
+            if isinstance(projection, Series) and by_time and await over_time.is_noted(connection, projection):
+                self._noted.add(named(projection))
 
     async def ready(self, writes: Writes) -> None:
         """Make the parts that are wanted and not there yet. In transactions of their own: nobody who reads or appends waits for them."""
@@ -80,7 +83,7 @@ class Parts:
     async def note(self, connection: Connection, writes: Writes) -> None:
         """Note what is to be counted anew, with what is written."""
         for series, entries in writes.entries.items():
-            if entries and named(series) in self._parted:
+            if entries and named(series) in self._noted:
                 await over_time.note(connection, series, entries)
 
     def _spans(self, writes: Writes) -> Iterable[tuple[str, str]]:

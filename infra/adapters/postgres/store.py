@@ -190,6 +190,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
         await connection.execute(indexed(projection))
         if await connection.fetchval("SELECT to_regclass($1)", packing_of(projection)) is None:
             await connection.execute(made(projection))
+    if isinstance(projection, Series) and by_time:
+        await over_time.complete(connection, projection)
     if isinstance(projection, Table) and projection.done is not None:
         await connection.execute(indexed_rest(projection))
     # What is looked at by time has its wall in its views: compressed rows know no policies.
