@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ClassVar, cast
 
 import httptools
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from infra.apps.alongside import alongside
 
+log = structlog.get_logger()
 _STOP_SECONDS = 5
 # Nobody says anything to a socket of ours that matters.
 _LARGEST_SAID = 16 * 1024
@@ -21,6 +23,8 @@ _LARGEST_SAID = 16 * 1024
 
 # A request's line and headers come in one packet, or a few; who takes longer holds a socket and nothing else.
 _HEAD_SECONDS = 10.0
+# To close a connection is to wait until all is taken that was written: who takes nothing would keep socket and buffer for ever.
+_TAKING_SECONDS = 20.0
 _LARGEST_HEAD = 64 * 1024
 _MOST_WAITING = 32
 
@@ -65,14 +69,16 @@ class Joined:
 
 
 class Impatient(HttpToolsProtocol):
-    """Closes a connection whose request has not begun in time. Its body has a time of its own, at the gate.
+    """Closes a connection whose request has not begun in time, or who takes nothing of an answer. A body's time is seen to at the gate.
 
     The parser is quick and strict, and bounds nothing: how long a head may be and how many requests may wait for the ones before them
     is seen to here, as is that nothing behind a body is taken for a header, and that only a WebSocket changes what is spoken.
     """
 
     head_seconds: ClassVar[float] = _HEAD_SECONDS
+    taking_seconds: ClassVar[float] = _TAKING_SECONDS
     _waits: asyncio.TimerHandle | None = None
+    _takes: asyncio.TimerHandle | None = None
     _unread = 0
     _head = 0
     _hosts = 0
@@ -102,7 +108,16 @@ class Impatient(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+        self._taken()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        self._taken()
+        super().resume_writing()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -184,6 +199,24 @@ class Impatient(HttpToolsProtocol):
         if self._waits is not None:
             self._waits.cancel()
             self._waits = None
+
+    def _watch(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._takes = asyncio.get_running_loop().call_later(self.taking_seconds, self._look_what_was_taken, left)
+
+    def _look_what_was_taken(self, before: int) -> None:
+        # A slow line is none that stands still.
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()
+        else:
+            self._takes = None
+            log.info("answer-not-taken", seconds=self.taking_seconds)
+            self.transport.abort()
+
+    def _taken(self) -> None:
+        if self._takes is not None:
+            self._takes.cancel()
+            self._takes = None
 
     def _give_up(self) -> None:
         self._waits = None

@@ -1,11 +1,19 @@
 """Where the platform listens, what it says when it cannot, and how an answer leaves."""
 
 import asyncio
+import logging
+import socket
+from collections.abc import AsyncGenerator
+from typing import ClassVar
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from uvicorn.server import ServerState
 
 from infra.apps.listening import AddressUnavailable, listen
-from infra.apps.web import Joined
+from infra.apps.web import Impatient, Joined, serving
 
 
 class TestListen:
@@ -64,3 +72,65 @@ class TestAnAnswer:
         assert packets.closed
         await asyncio.sleep(0)
         assert packets.sent == [b"head"]
+
+
+class Hasty(Impatient):
+    taking_seconds = 0.02
+    lost: ClassVar[asyncio.Event]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.lost.set()
+
+
+class Slow(Packets):
+    """Less is left at each look, until the last."""
+
+    def __init__(self, *left: int) -> None:
+        super().__init__()
+        self.left = list(left)
+        self.aborted = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return self.left.pop(0)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+class TestWhoTakesNothing:
+    async def test_of_an_answer_is_left_and_nothing_is_kept_for_them(self, caplog: pytest.LogCaptureFixture) -> None:
+        ended, Hasty.lost = asyncio.Event(), asyncio.Event()
+        app = FastAPI()
+
+        async def without_end() -> AsyncGenerator[bytes, None]:
+            try:
+                while True:
+                    yield bytes(65_536)
+                    await asyncio.sleep(0)
+            finally:
+                ended.set()
+
+        @app.get("/")
+        async def answer() -> StreamingResponse:
+            return StreamingResponse(without_end())
+
+        with listen("127.0.0.1", None, setting="AYBIZA_HTTP_PORT") as listening, socket.socket() as client, caplog.at_level(logging.INFO):
+            async with serving(app, listening, Hasty), asyncio.timeout(120):
+                client.connect(listening.getsockname())
+                client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+                # Whose answer is only ended keeps the connection until all is taken that was written.
+                await Hasty.lost.wait()
+                await ended.wait()
+        assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+    async def test_is_not_who_takes_little(self) -> None:
+        Hasty.lost = asyncio.Event()
+        line = Slow(9, 7, 7, 3, 3, 3)
+        protocol = Hasty(uvicorn.Config(FastAPI(), log_config=None), ServerState(), {})
+        protocol.connection_made(line)
+        protocol.pause_writing()
+        async with asyncio.timeout(120):
+            await line.aborted.wait()
+        assert line.left == []
+        protocol.connection_lost(None)
