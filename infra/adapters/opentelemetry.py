@@ -15,12 +15,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from realtime.loop import measuring
+from realtime.loop import figures
 from realtime.loop.measuring import Attributes, Span
 
 _SCOPE = "aybiza.realtime"
-_HISTOGRAMS = (measuring.STAGE_SECONDS, measuring.TURN_SECONDS, measuring.CLEAR_SECONDS, measuring.LOOP_LAG_SECONDS)
-_COUNTERS = (measuring.CALLS_ENDED, measuring.ENGINE_FAILURES)
+_HISTOGRAMS = (figures.STAGE_SECONDS, figures.TURN_SECONDS, figures.CLEAR_SECONDS, figures.LOOP_LAG_SECONDS)
+_COUNTERS = (figures.CALLS_ENDED, figures.ENGINE_FAILURES)
 # Seconds: fine where a conversation is felt, coarse where it has failed.
 _BOUNDARIES = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 
@@ -41,7 +41,7 @@ class OpenTelemetry:
             name: meter.create_histogram(name, unit="s", explicit_bucket_boundaries_advisory=_BOUNDARIES) for name in _HISTOGRAMS
         }
         self._counters = {name: meter.create_counter(name) for name in _COUNTERS}
-        self._live = meter.create_up_down_counter(measuring.LIVE_CALLS)
+        self._live = meter.create_up_down_counter(figures.LIVE_CALLS)
         self._scope = InstrumentationScope(_SCOPE)
 
     def span(self, span: Span) -> None:
@@ -59,7 +59,7 @@ class OpenTelemetry:
         self._histograms[name].record(max(0.0, value), attributes)
 
     def add(self, name: str, amount: int, attributes: Attributes) -> None:
-        if name == measuring.LIVE_CALLS:
+        if name == figures.LIVE_CALLS:
             self._live.add(amount, attributes)
         else:
             self._counters[name].add(amount, attributes)

@@ -9,23 +9,16 @@ from typing import Any, TypeAlias
 import structlog
 
 from commands.model_catalogue import catalogue_in_force, resolve
-from infra.adapters.bedrock.converse import open_bedrock
-from infra.adapters.deepgram.flux import DeepgramFlux
-from infra.adapters.deepgram.listen import DeepgramListen
-from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import Flite
 from infra.adapters.model_catalogues import read_model_catalogues
 from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
-from infra.adapters.polly import open_polly
 from infra.adapters.scripted_model.model import ScriptedModel
 from infra.adapters.silero.detector import SileroVoiceActivity
 from infra.adapters.twilio import TwilioTelephony
 from infra.apps.demo_business.script import demo_script
 from infra.apps.demo_business.tools import tools_for
 from infra.apps.installation import Installation
-from infra.apps.rungs import floor_of, model_rungs, recogniser_rungs, slots_of, voice_rungs
 from infra.settings import Settings
-from realtime.engines.ladders import ModelLadder, RecogniserLadder, VoiceLadder
 from realtime.engines.slots import Slots
 from realtime.ports import (
     EngineUnavailable,
@@ -72,7 +65,7 @@ class Engines:
     """Do ahead what an agent's first call would wait for; quick when it was done before."""
 
 
-_Set: TypeAlias = tuple[SpeechToText, LanguageModel, TextToSpeech, Callable[[Mapping[str, Any]], Awaitable[None]]]
+EngineSet: TypeAlias = tuple[SpeechToText, LanguageModel, TextToSpeech, Callable[[Mapping[str, Any]], Awaitable[None]]]
 
 
 @asynccontextmanager
@@ -90,8 +83,7 @@ async def opened_engines(settings: Settings, installation: Installation) -> Asyn
         return found.models
 
     async with AsyncExitStack() as stack:
-        open_set = _embedded if settings.engines == "embedded" else _providers
-        hearing, thinking, speaking, prepare = await open_set(stack, settings)
+        hearing, thinking, speaking, prepare = await (_embedded if settings.engines == "embedded" else _providers)(stack, settings)
         yield Engines(
             recogniser=hearing, model=thinking, voice=speaking, activity=SileroVoiceActivity(),
             telephony=await _telephony(stack, settings, installation), tools=tools_for, models=models,
@@ -99,7 +91,7 @@ async def opened_engines(settings: Settings, installation: Installation) -> Asyn
         )  # fmt: skip
 
 
-async def _embedded(stack: AsyncExitStack, settings: Settings) -> _Set:
+async def _embedded(stack: AsyncExitStack, settings: Settings) -> EngineSet:
     recogniser = Recogniser(cache=settings.cache_dir / "pocketsphinx")
     stack.push_async_callback(recogniser.close)
 
@@ -113,36 +105,20 @@ async def _embedded(stack: AsyncExitStack, settings: Settings) -> _Set:
     return Pocketsphinx(recogniser), ScriptedModel([demo_script()]), Flite(), prepare
 
 
-async def _providers(stack: AsyncExitStack, settings: Settings) -> _Set:
-    key = _deepgram_key(settings)
-    bedrock = await stack.enter_async_context(open_bedrock(region=settings.bedrock_region, endpoint_url=settings.bedrock_endpoint_url))
-    floor = floor_of(settings, stack)
-    listen = DeepgramFlux if settings.deepgram_model == "flux" else DeepgramListen
-    hearing = recogniser_rungs(settings, key, listen(key, base_url=settings.deepgram_base_url), floor)
-    polly = (
-        await stack.enter_async_context(
-            open_polly(
-                region=settings.polly_region or settings.bedrock_region,
-                endpoint_url=settings.polly_endpoint_url,
-                voices=settings.polly_voices,
-            )
-        )
-        if settings.second_voice == "polly"
-        else None
-    )
-    speaking = voice_rungs(settings, key, DeepgramSpeak(key, base_url=settings.deepgram_base_url), floor, polly)
-    thinking = await model_rungs(settings, bedrock, catalogue_in_force(read_model_catalogues(), datetime.now(UTC).date()), stack)
-
-    async def prepare(_configuration: Mapping[str, Any]) -> None:
-        """The provider has its models at hand."""
-
-    return RecogniserLadder(hearing), ModelLadder(thinking), VoiceLadder(speaking), prepare
-
-
-def _deepgram_key(settings: Settings) -> str:
+async def _providers(stack: AsyncExitStack, settings: Settings) -> EngineSet:
     if settings.deepgram_api_key is None:
         raise KeyMissing("AYBIZA_ENGINES=providers needs DEEPGRAM_API_KEY; or leave the engines embedded")
-    return settings.deepgram_api_key.get_secret_value()
+    # The SDKs of all providers take half of a start: only who asks for them has them.
+    from infra.apps.providers import opened_providers  # noqa: PLC0415
+
+    return await opened_providers(stack, settings, settings.deepgram_api_key.get_secret_value())
+
+
+def slots_of(settings: Settings) -> Slots:
+    """How many calls the accounts leave room for; without end for engines of our own."""
+    if settings.engines == "embedded":
+        return Slots([])
+    return Slots([settings.recogniser_streams, settings.voice_streams, settings.model_streams])
 
 
 async def _telephony(stack: AsyncExitStack, settings: Settings, installation: Installation) -> Telephony:

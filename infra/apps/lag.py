@@ -13,13 +13,13 @@ from infra.adapters.postgres.connections import Pool
 from infra.adapters.postgres.progress import Progress
 from infra.apps.alongside import alongside
 from infra.apps.cold_parts import cold_parts
-from infra.apps.telemetry import running_gauges
+from infra.apps.gauges import running_gauges
 from infra.settings import Settings
 from projections.journal import JOURNAL
 from projections.ports import StoreUnavailable, TopicOf
 from projections.queries import RowsUnavailable
 from projections.registry import STORED
-from realtime.loop.measuring import JOURNAL_COLD, JOURNAL_LAG, PROJECTION_LAG
+from realtime.loop.figures import JOURNAL_COLD, JOURNAL_LAG, PROJECTION_LAG
 
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 5.0

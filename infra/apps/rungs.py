@@ -16,7 +16,6 @@ from infra.adapters.flite import PROGRAM, Flite
 from infra.adapters.pocketsphinx.recogniser import Pocketsphinx, Recogniser
 from infra.settings import Settings
 from realtime.engines.ladders import Rung
-from realtime.engines.slots import Slots
 from realtime.ports import LanguageModel, SpeechToText, TextToSpeech
 
 # A provider's socket is there in some hundred milliseconds, or it is not there.
@@ -85,13 +84,6 @@ async def model_rungs(
         names = elsewhere(catalogue, settings.bedrock_region, region)
         rungs.append(Rung(name=f"{there.name}@{region}", engine=there, within_seconds=_MODEL_SECONDS, translate=_named(names)))
     return rungs
-
-
-def slots_of(settings: Settings) -> Slots:
-    """How many calls the accounts leave room for; without end for engines of our own."""
-    if settings.engines == "embedded":
-        return Slots([])
-    return Slots([settings.recogniser_streams, settings.voice_streams, settings.model_streams])
 
 
 def _at(name: str, url: str) -> str:

@@ -1,14 +1,15 @@
-"""Spans and figures of a process, where the environment names an OTLP collector; nothing at all where it names none."""
+"""Spans and figures of calls, where the environment names an OTLP collector; nothing at all where it names none."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from infra.apps.alongside import alongside
 from infra.settings import Settings
-from realtime.loop.measuring import FACTS_WAITING, LOOP_LAG_SECONDS, Telemetry, measuring
+from realtime.loop.figures import FACTS_WAITING, LOOP_LAG_SECONDS
+from realtime.loop.measuring import Telemetry, measuring
 from realtime.loop.observing import Observing
 from realtime.worker import CallWorker
 
@@ -41,20 +42,6 @@ async def running_telemetry(settings: Settings) -> AsyncIterator[Seen]:
         telemetry.watch(FACTS_WAITING, seen.facts_waiting)
         await stack.enter_async_context(alongside({"loop lag": lambda: _lag(telemetry)}))
         yield seen
-
-
-@asynccontextmanager
-async def running_gauges(settings: Settings, gauges: Mapping[str, Callable[[], int]]) -> AsyncIterator[None]:
-    """Figures that are asked for now and then, by a thread; nothing where nobody collects them."""
-    if settings.otlp_endpoint is None:
-        yield
-        return
-    from infra.adapters.opentelemetry import opened_telemetry  # noqa: PLC0415 - as above
-
-    async with opened_telemetry(settings.otlp_endpoint) as telemetry:
-        for name, value in gauges.items():
-            telemetry.watch(name, value)
-        yield
 
 
 async def _lag(telemetry: Telemetry) -> None:

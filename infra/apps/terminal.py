@@ -33,7 +33,7 @@ def print_json(value: Any) -> None:
 def watched() -> Iterator[services.Progress]:
     """Show the progress of several parts at once: a spinner and a clock for each, or a line per step without a terminal."""
     if not asides.is_terminal:
-        yield lambda part, words: print(f"{part}: {words}", file=sys.stderr, flush=True)  # noqa: T201 — a line for a log, unwrapped
+        yield _line_by_line()
         return
     columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.fields[part]:<10}{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=asides) as progress:
@@ -47,3 +47,15 @@ def watched() -> Iterator[services.Progress]:
         yield show
         for task in tasks.values():
             progress.update(task, completed=1)
+
+
+def _line_by_line() -> services.Progress:
+    """A log has no use for the same line again."""
+    said: dict[str, str] = {}
+
+    def show(part: str, words: str) -> None:
+        if said.get(part) != words:
+            said[part] = words
+            print(f"{part}: {words}", file=sys.stderr, flush=True)  # noqa: T201 — unwrapped
+
+    return show

@@ -90,7 +90,8 @@ def _timeline(story: CallStory) -> RenderableType:
         if entry.turn is not None and entry.turn != turn:
             turn = entry.turn
             table.add_row("", "", Text(f"— turn {turn} —" if turn else "— greeting —", style="dim"))
-        at = clock(entry.at_ms)
+        # Kept up to a moment, not from it.
+        at = clock(entry.ended_ms if entry.kind == "signals-kept" else entry.at_ms)
         late = " (late)" if entry.kind.startswith("late-") else ""
         for who, what in _told(story, happening):
             table.add_row(at, Text(who + late, style=_WHO.get(who, "dim")), what)
@@ -128,7 +129,7 @@ def _told(story: CallStory, happening: Happening) -> Iterator[tuple[str, Rendera
         case "facts-lost":
             yield "fault", Text(f"{entry.count} facts of this call were lost while the log was away")
         case "signals-kept":
-            yield "", Text(f"{entry.count} signals kept, up to {clock(entry.ended_ms)}", style="dim")
+            yield "", Text(f"all that the call heard and saw so far is kept, for a re-run: {entry.count} signals", style="dim")
         case "recording-started":
             yield "record", Text(f"● recording, on consent version {entry.consent_version}", style="red")
         case "recording-stopped":
@@ -148,6 +149,10 @@ def _ordered(happening: Happening) -> Iterator[tuple[str, RenderableType]]:
         case "recording-kept":
             # Where each piece lies is for the auditor, not for the story.
             return
+        case "agent-heard":
+            yield "", Text("what was heard so far is kept, for a worker that may have to go on", style="dim")
+        case "call-resumed":
+            yield "fault", Text(f"another worker goes on: {entry.reason}")
         case "capture-began":
             yield "line", Text(f"keys are sealed: {entry.reason}", style="dim")
         case "digits-captured":

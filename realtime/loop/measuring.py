@@ -1,6 +1,6 @@
 """What is seen of a call from outside: spans from the ring to each stage of each turn, and figures. Nothing in them is personal.
 
-They are told from what the machine decided, so that they say what the log says. Names follow OpenTelemetry's conventions.
+They are told from what the machine decided, so that they say what the log says.
 """
 
 import asyncio
@@ -15,6 +15,18 @@ from events.calls.talking import AgentInterrupted, AgentTurn, Latency
 from events.calls.thinking import ToolAnswered, ToolRequested
 from events.identifiers import derived_id
 from realtime.hearing import vad
+from realtime.loop.figures import (
+    CALL,
+    CALLS_ENDED,
+    CLEAR_SECONDS,
+    ENGINE_FAILURES,
+    LIVE_CALLS,
+    RING,
+    STAGE_SECONDS,
+    TOOL,
+    TURN,
+    TURN_SECONDS,
+)
 from realtime.loop.observing import Observer, Observing, Watched
 from realtime.loop.tracing import root_of, trace_of
 from realtime.machine import effects as do
@@ -22,37 +34,6 @@ from realtime.machine.effects import Effect
 from realtime.machine.signals import Signal
 
 Attributes: TypeAlias = Mapping[str, str | int | bool]
-
-CALL: Final = "call"
-"""A call over one media stream, from its ring where that was here."""
-RING: Final = "call.ring"
-"""From the ring to the media stream."""
-TURN: Final = "call.turn"
-"""From the caller's last speech to the end of the answer; a stage of it is `call.turn.<stage>`."""
-TOOL: Final = "call.tool"
-"""From a tool's request to its answer."""
-
-STAGE_SECONDS: Final = "aybiza.turn.stage.duration"
-"""Histogram by `stage`: how long each stage of an answer took after the one before it."""
-TURN_SECONDS: Final = "aybiza.turn.latency"
-"""Histogram: from the caller's last speech to our first frame."""
-CLEAR_SECONDS: Final = "aybiza.barge_in.clear"
-"""Histogram: from the caller's first sound over the agent to our stop."""
-LIVE_CALLS: Final = "aybiza.calls.live"
-CALLS_ENDED: Final = "aybiza.calls.ended"
-"""Counter by `reason`, a code."""
-ENGINE_FAILURES: Final = "aybiza.engine.failures"
-"""Counter by `engine`, the name of its provider's."""
-FACTS_WAITING: Final = "aybiza.facts.waiting"
-"""Gauge: commands of calls that are not on the log yet."""
-JOURNAL_LAG: Final = "aybiza.journal.lag"
-"""Gauge: records of the log that are not in the journal yet."""
-JOURNAL_COLD: Final = "aybiza.journal.cold"
-"""Gauge: parts of the journal that nothing is appended to any more, and that are not packed."""
-PROJECTION_LAG: Final = "aybiza.projections.lag"
-"""Gauge: records of the log that the slowest of the projections has still to take."""
-LOOP_LAG_SECONDS: Final = "aybiza.loop.lag"
-"""Histogram: how late the event loop is with what is due."""
 
 _STAGES: Final = (("turn_decided_ms", "decided"), ("recognised_ms", "recognised"), ("first_token_ms", "first_token"),
                   ("first_byte_ms", "first_byte"), ("on_wire_ms", "on_wire"))  # fmt: skip

@@ -21,7 +21,8 @@ from infra.emulators.otlp_collector import Collected, otlp_collector
 from infra.settings import Settings
 from realtime.hearing import vad
 from realtime.loop.facts_queue import FactsQueue, Sender
-from realtime.loop.measuring import CALLS_ENDED, FACTS_WAITING, measuring
+from realtime.loop.figures import CALLS_ENDED, FACTS_WAITING
+from realtime.loop.measuring import measuring
 from realtime.loop.observing import Observer, Watched
 from realtime.loop.tracing import root_of, trace_of
 from realtime.machine.signals import Engine, EngineBroke, ToolReturned

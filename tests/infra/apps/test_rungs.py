@@ -14,7 +14,8 @@ from infra.adapters.deepgram.speak import DeepgramSpeak
 from infra.adapters.flite import PROGRAM
 from infra.adapters.model_catalogues import read_model_catalogues
 from infra.adapters.scripted_model.model import ScriptedModel
-from infra.apps.rungs import floor_of, model_rungs, recogniser_rungs, slots_of, voice_rungs
+from infra.apps.engines import slots_of
+from infra.apps.rungs import floor_of, model_rungs, recogniser_rungs, voice_rungs
 from infra.settings import Settings, SettingsInvalid, load_settings
 from realtime.ports import EngineUnsuited
 
