@@ -84,10 +84,19 @@ class AgentChanges(Wire):
     name: Line
 
 
+Number = Annotated[
+    int,
+    Field(
+        description="Its place among all that happened to the agent, of which its creation is 1: the first version published is 2 or more. "
+        "Numbers rise and leave gaps (a renaming has one too); `label` is what people call it, `hash` what it is."
+    ),
+]
+
+
 class LiveVersion(Wire):
     """The version that answers calls now, wherever no other one is pinned."""
 
-    version: int
+    version: Number
     label: str
     hash: str
     published_at: Time
@@ -99,7 +108,7 @@ class Agent(Wire):
     id: Annotated[str, Refers("summary", "/v1/agents/{}/summary")]
     name: str
     created_at: Time
-    versions: int
+    versions: Annotated[int, Field(description="How many went live.")]
     live: LiveVersion | None
 
 
@@ -107,7 +116,7 @@ class AgentVersion(Wire):
     """A version, for ever as it was published. `hash` is the SHA-256 of the configuration's canonical JSON."""
 
     agent_id: Annotated[str, Refers("agent", "/v1/agents/{}")]
-    version: int
+    version: Number
     label: str
     hash: str
     branch: str
@@ -140,7 +149,7 @@ class VersionDifference(Wire):
 
 
 BranchName = Annotated[str, Path(description="As it was opened.")]
-VersionNumber = Annotated[int, Path(ge=1, le=10**9)]
+VersionNumber = Annotated[int, Path(ge=1, le=10**9, description="As among the agent's versions.")]
 AgentId = Annotated[str, Path(description="`agt_…`")]
 
 

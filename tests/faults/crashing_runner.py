@@ -4,7 +4,7 @@ The runner, the store and everything below run as they are; the process ends (`o
 coroutines, then again in the next process, and then one runs to the end: every step from the first read of the log on, and every third
 of those that make tables and connections. Some processes are not killed there but frozen: another takes over and dies, the first wakes up
 and goes on, and then one runs to the end. Prints one JSON object: every point must give the same bytes, and the frozen ones must not once
-the checkpoint is stepped without its predicate.
+the checkpoint is stepped without its predicate; nor must partial rows, where no journal stands before them.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from typing import Any
 
 import asyncpg
@@ -29,7 +29,7 @@ from infra.adapters.postgres.store import PostgresStore
 from projections.calls import CALL_TIMELINE, CALLS
 from projections.flags import FLAGS
 from projections.journal import JOURNAL
-from projections.ports import Projection, Superseded
+from projections.ports import Projection, Superseded, named
 from projections.runner import Runner
 from projections.summaries import CALL_SUMMARIES
 from tests.projections.histories import history
@@ -117,13 +117,15 @@ def reader() -> Paper:
     return paper
 
 
-async def project(dsn: str, paper: Paper, fatal: int, *, freezes: bool = False) -> None:
+async def project(
+    dsn: str, paper: Paper, fatal: int, *, freezes: bool = False, projections: Sequence[Projection] = PROJECTIONS
+) -> None:  # fmt: skip
     """Run to the end, or to the fatal step. The process ends where another has taken over."""
     paper.steps = steps = Steps(fatal, freezes=freezes)
     asyncio.get_running_loop().set_task_factory(steps.factory)  # type: ignore[arg-type]  # typeshed wants names that nobody gives
     async with connected(dsn, purpose=_PURPOSE, durable=False) as pool:
         try:
-            await Runner(paper, PostgresStore(pool), PROJECTIONS, journal_rooms=ROOMS).run(stop_at_end=True)
+            await Runner(paper, PostgresStore(pool), projections, journal_rooms=ROOMS).run(stop_at_end=True)
         except Superseded:
             os._exit(OVERTAKEN)
 
@@ -196,6 +198,30 @@ def unguarded(step: str) -> str:
     )
 
 
+def added_twice(dsn: str, paper: Paper, expected: Album) -> bool:
+    """Whether somewhere one who was frozen, and is overtaken by one that runs to the end, adds to partial rows what was added."""
+    alone = [CALL_SUMMARIES]
+    in_a_process(lambda: project(dsn, paper, 0, projections=alone))
+    uvloop.run(look(dsn, and_drop=True))
+    at, stopped, twice = paper.before_reading, True, False
+    while stopped and not twice:
+        at += 1
+        frozen = begun(lambda: project(dsn, paper, at, freezes=True, projections=alone))  # noqa: B023 - run within the turn
+        _, status = os.waitpid(frozen, os.WUNTRACED)
+        stopped = os.WIFSTOPPED(status)
+        if stopped and uvloop.run(holds_up_others(dsn)):
+            os.kill(frozen, signal.SIGKILL)
+            os.waitpid(frozen, 0)
+        elif stopped:
+            in_a_process(lambda: project(dsn, paper, 0, projections=alone))
+            os.kill(frozen, signal.SIGCONT)
+            _, status = os.waitpid(frozen, 0)
+            found = uvloop.run(look(dsn, and_drop=False)).pictures[named(CALL_SUMMARIES)]
+            twice = os.waitstatus_to_exitcode(status) == 0 and found != expected.pictures[named(CALL_SUMMARIES)]
+        uvloop.run(look(dsn, and_drop=True))
+    return twice
+
+
 def main(dsn: str) -> None:
     """Kill at one step after the other until a run comes to its end."""
     # Made once: what it compiles, each process has from its parent.
@@ -219,6 +245,7 @@ def main(dsn: str) -> None:
     guarded = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
     store_module.STEP = unguarded(store_module.STEP)
     harmed = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
+    twice = added_twice(dsn, paper, expected)
     rows = {name: each.rows for name, each in expected.pictures.items()}
     answer = {
         "crash_points": tried,
@@ -226,6 +253,7 @@ def main(dsn: str) -> None:
         "differing": differing,
         "overtaken": guarded,
         "overtaken_without_predicate": harmed,
+        "added_twice_without_predicate": twice,
         "rows": rows,
     }
     print(json.dumps(answer))  # noqa: T201 - a program's answer

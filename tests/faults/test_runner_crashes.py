@@ -22,3 +22,5 @@ class TestRunnerKilledAnywhere:
         assert found["overtaken"].count(True) >= 2
         assert False not in found["overtaken"]
         assert False in found["overtaken_without_predicate"]
+        # The journal, which is written first, refuses to be written twice; partial rows would take it.
+        assert found["added_twice_without_predicate"]
