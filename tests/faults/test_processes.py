@@ -3,111 +3,36 @@
 import asyncio
 import itertools
 import json
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections import Counter
+from asyncio.subprocess import Process
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from events.agents import AgentCreated
 from events.headers import Kind
+from events.positions import Position
 from events.recorded import Recorded
 from events.records import recorded
+from events.registry import Fact
 from events.streams import topic_of
+from events.webhooks import WebhookDeliveriesMade
 from infra.adapters.kafka.reader import KafkaLogReader, open_reader
-from infra.apps.demo_business.opening import CALLER, NUMBER, open_business
-from infra.apps.installation import Installation, open_installation
+from infra.apps.demo_business.opening import CALLER, NUMBER
 from infra.apps.ringing import ring
-from infra.apps.whereabouts import Whereabouts, processes
-from infra.local.stack import ensure_stack, stop_stack
+from infra.apps.webhooks import HeldVectors
 from infra.settings import Settings
+from projections.feed_names import Resume, resume_at
+from tests.faults.processes import ROLES, SECONDS, House, asking, opened
 from tests.infra.apps.command import aybiza
-
-_SECONDS = 90.0
-_ROLES = ("commands", "commands", "realtime", "projections", "processors", "api")
+from tests.stream_processors.receiving import Receiver, receiver, takes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """Processes, those of `_ROLES` first."""
-
-    settings: Settings
-    kafka: str
-    installation: Installation
-    stack: AsyncExitStack
-    children: list[Process]
-
-    @property
-    def running(self) -> Sequence[Whereabouts]:
-        return processes(self.settings.state_dir)
-
-    def where(self, role: str) -> Whereabouts:
-        return next(each for each in self.running if each.role == role)
-
-    def child(self, pid: int) -> Process:
-        return next(each for each in self.children if each.pid == pid)
-
-    async def start(self, *roles: str) -> None:
-        """Returns once each has said where it is."""
-        environment = {**os.environ, "AYBIZA_STATE_DIR": str(self.settings.state_dir)}
-        fresh = []
-        for role in roles:
-            words = [sys.executable, "-m", "infra.apps", "run", role]
-            child = await asyncio.create_subprocess_exec(*words, env=environment, stdout=PIPE, stderr=PIPE)
-            self.stack.push_async_callback(killed, child)
-            fresh.append(child)
-        self.children.extend(fresh)
-        async with asyncio.timeout(_SECONDS):
-            for child in fresh:
-                assert child.stdout is not None
-                assert await child.stdout.readline()
-
-    async def owners(self) -> Sequence[Mapping[str, Any]]:
-        """Every partition as `aybiza owners` has it."""
-        told = await asyncio.to_thread(aybiza, "owners", "--json", state_dir=self.settings.state_dir)
-        assert told.returncode == 0, told.stderr
-        seen: list[Mapping[str, Any]] = json.loads(told.stdout)
-        return seen
-
-
-def unheard(_part: str, _words: str) -> None:
-    """Progress that nobody watches."""
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[House]:
-    """All of them run within; at the end they are told to stop, and do so cleanly."""
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(stop_stack, settings.state_dir, settings, unheard)
-        services = await ensure_stack(settings.state_dir, settings, unheard)
-        installation = stack.enter_context(open_installation(settings))
-        house = House(settings=settings, kafka=services.kafka, installation=installation, stack=stack, children=[])
-        await house.start(*_ROLES)
-        yield house
-        left = [child for child in house.children if child.returncode is None]
-        for child in left:
-            child.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(_SECONDS):
-            ends = [await child.communicate() for child in left]
-        assert [child.returncode for child in left] == [0] * len(left)
-        assert not [err for _, err in ends if b"Traceback" in err]
-        assert processes(settings.state_dir) == []
-
-
-async def killed(child: Process) -> None:
-    if child.returncode is None:
-        child.kill()
-        await child.communicate()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -116,24 +41,13 @@ async def house(settings: Settings, tmp_path_factory: pytest.TempPathFactory) ->
         yield it
 
 
-@asynccontextmanager
-async def asking(house: House) -> AsyncIterator[aiohttp.ClientSession]:
-    """As the operator, for the demo business."""
-    api, key = house.where("api").api, house.installation.operator_key
-    assert api is not None
-    business = await open_business(api, key)
-    headers = {"Authorization": f"Bearer {key}", "Aybiza-Organisation": business.organisation_id}
-    async with aiohttp.ClientSession(api, headers=headers) as http:
-        yield http
-
-
 class TestTheParts:
     async def test_share_the_work_and_take_over_from_one_that_is_killed(self, house: House) -> None:
         own, voice = house.settings, house.where("realtime").voice
         assert voice is not None
         async with asking(house) as http:
             status = await asyncio.to_thread(aybiza, "status", "--json", state_dir=own.state_dir)
-            assert sorted(each["role"] for each in json.loads(status.stdout)["processes"]) == sorted(_ROLES)
+            assert sorted(each["role"] for each in json.loads(status.stdout)["processes"]) == sorted(ROLES)
             assert json.loads(status.stdout)["lag"] is not None
             before = await every_partition(house)
             workers = {each.peer: each.role for each in house.running}
@@ -156,6 +70,83 @@ class TestTheParts:
             assert await listed(http, "/v1/agents", 41)
             (call,) = await listed(http, "/v1/calls", 1)
             assert call["status"] == "ended"
+
+
+class TestASenderOfWebhooksThatWasFrozen:
+    async def test_has_missed_nothing_for_the_address_and_says_nothing_of_it_twice(self, house: House) -> None:
+        async with asking(house) as http, receiver() as receiving, open_reader(house.kafka) as reader:
+            told = Address(http, receiving)
+            await sent(http, "POST", "/v1/webhooks", {"url": receiving.url, "types": ["flag-set"]}, "address")
+            await told.happen(30)
+            await receiving.until(lambda: told.whole)
+            answering = asyncio.Event()
+
+            async def waits(request: web.Request, event: dict[str, Any]) -> web.Response:
+                await answering.wait()
+                return await takes(request, event)
+
+            receiving.behaves, asked = waits, len(receiving.asked)
+            await told.happen(5)
+            await receiving.until(lambda: len(receiving.asked) > asked)
+            # It has sent something, and not heard what became of it.
+            first = house.child(house.where("processors").pid)
+            first.send_signal(signal.SIGSTOP)
+            receiving.behaves = takes
+            answering.set()
+            await told.happen(100)
+            before = told.happened
+            # The control: nobody else sends, so what happens meanwhile is missing.
+            assert not told.whole
+            await house.start("processors")
+            await receiving.until(lambda: told.whole)
+            first.send_signal(signal.SIGCONT)
+            # From here on both are alive, and the first believes for a while that the address is its own.
+            for _ in range(3):
+                await told.happen(100)
+            await receiving.until(lambda: told.whole)
+            told.must_be_in_order()
+            # Whatever each of them said of how far it is, the address was never taken back, and is behind what the frozen one was in.
+            reached: list[Resume] = []
+            async with asyncio.timeout(SECONDS):
+                while not (reached and told.is_behind(reached[-1], before)):
+                    said = [each.fact for each in await facts_of(reader, "webhooks") if isinstance(each.fact, WebhookDeliveriesMade)]
+                    reached = [at for each in said if (at := await resume_at(each.after, HeldVectors())) is not None]
+            for place in reached[-1].cursor:
+                offsets = [at.next_offset(place) for at in reached]
+                assert offsets == sorted(offsets)
+
+
+class Address:
+    """An address that is told of flags, and what should have come there."""
+
+    def __init__(self, http: aiohttp.ClientSession, receiving: Receiver) -> None:
+        self.happened = 0
+        self._http = http
+        self._receiving = receiving
+
+    async def happen(self, times: int) -> None:
+        for _ in range(times):
+            body = {"enabled": True, "variant": f"v{self.happened}", "description": ""}
+            await sent(self._http, "PUT", f"/v1/flags/told-{self.happened % 4}", body, f"told-{self.happened}")
+            self.happened += 1
+
+    @property
+    def whole(self) -> bool:
+        return len({name for name, _ in self._receiving.taken}) == self.happened
+
+    def is_behind(self, at: Resume, events: int) -> bool:
+        """Whether a place is behind so many of the first events."""
+        came = [Position.parse(event["aybizaposition"]) for event in dict(self._receiving.taken).values()]
+        return all(at.next_offset((each.topic, each.partition)) > each.offset for each in came[:events])
+
+    def must_be_in_order(self) -> None:
+        """Of each flag, by what came for the first time; and what came again is the same."""
+        first = dict(reversed(self._receiving.taken))
+        assert all(event == first[name] for name, event in self._receiving.taken)
+        versions: defaultdict[str, list[int]] = defaultdict(list)
+        for event in dict(self._receiving.taken).values():
+            versions[event["subject"]].append(event["aybizaversion"])
+        assert all(each == list(range(1, len(each) + 1)) for each in versions.values())
 
 
 class TestTheApiKilledUnderLoad:
@@ -227,28 +218,33 @@ async def until_something_is_unanswered(api: Process, reader: KafkaLogReader, lo
     while True:
         # Answers must come between two looks.
         told = len(load.answers)
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             while len(load.answers) < told + 30:
                 await asyncio.sleep(0.01)
         api.send_signal(signal.SIGSTOP)
-        if found := {each.fact.name for each in await created(reader)} & (set(load.asked) - load.answers.keys()):
+        if found := {name for name, _, _ in await created(reader)} & (set(load.asked) - load.answers.keys()):
             return found
         api.send_signal(signal.SIGCONT)
 
 
-async def created(reader: KafkaLogReader) -> Sequence[Recorded[Any]]:
+async def facts_of(reader: KafkaLogReader, room: str) -> Sequence[Recorded[Fact]]:
     """As they are on the log."""
-    found = []
-    async for batch in reader.batches([topic_of("agents")], {}, stop_at_end=True):
-        facts = (recorded(raw, reader.codec) for raw in batch.records if raw.header is not None and raw.header.kind is Kind.EVENT)
-        found += [fact for fact in facts if isinstance(fact.fact, AgentCreated)]
+    found: list[Recorded[Fact]] = []
+    async for batch in reader.batches([topic_of(room)], {}, stop_at_end=True):
+        found += [recorded(raw, reader.codec) for raw in batch.records if raw.header is not None and raw.header.kind is Kind.EVENT]
     return found
+
+
+async def created(reader: KafkaLogReader) -> Sequence[tuple[str, str, str]]:
+    """Agents as they are on the log: name, id, position."""
+    facts = await facts_of(reader, "agents")
+    return [(each.fact.name, each.stream.id, str(each.position)) for each in facts if isinstance(each.fact, AgentCreated)]
 
 
 async def must_be_once(http: aiohttp.ClientSession, reader: KafkaLogReader, load: Load) -> None:
     """What was answered is what was written, where it was said to be, and what is shown."""
     asked = set(load.asked)
-    written = sorted((each.fact.name, each.stream.id, str(each.position)) for each in await created(reader) if each.fact.name in asked)
+    written = sorted(each for each in await created(reader) if each[0] in asked)
     assert written == sorted((name, each.id, each.position) for name, each in load.answers.items())
     seen = [each for each in await every_agent(http, len(load.answers)) if each["name"] in asked]
     assert sorted((each["name"], each["id"]) for each in seen) == sorted((name, each.id) for name, each in load.answers.items())
@@ -256,7 +252,7 @@ async def must_be_once(http: aiohttp.ClientSession, reader: KafkaLogReader, load
 
 async def every_agent(http: aiohttp.ClientSession, at_least: int) -> Sequence[Mapping[str, Any]]:
     """What the API lists on all pages, once it is as much."""
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(SECONDS):
         while True:
             found: list[Mapping[str, Any]] = []
             asked: dict[str, Any] | None = {"limit": 100}
@@ -272,7 +268,7 @@ async def every_agent(http: aiohttp.ClientSession, at_least: int) -> Sequence[Ma
 
 async def every_partition(house: House) -> Sequence[Mapping[str, Any]]:
     """Once each has an owner that answers."""
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(SECONDS):
         seen = await house.owners()
         while {each["answers"] for each in seen} != {"yes"}:
             seen = await house.owners()
@@ -295,7 +291,7 @@ async def sent(http: aiohttp.ClientSession, method: str, path: str, body: Mappin
 
 async def listed(http: aiohttp.ClientSession, path: str, count: int) -> Sequence[Mapping[str, Any]]:
     """What the API lists, once it is as much."""
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(SECONDS):
         while True:
             async with http.get(path, params={"limit": 100}) as answer:
                 entries: Sequence[Mapping[str, Any]] = (await answer.json())["data"]
