@@ -119,9 +119,9 @@ def answered_in(response_ms: int | None) -> AgentTurn:
     return replace(agent_turn(1, "yes", model="claude"), latency=stages)
 
 
-def history() -> PaperReader:
+def history(partitions: int = 1) -> PaperReader:
     """Answers one second apart over more than two hours, of two organisations, and what they used."""
-    reader = PaperReader(partitions=1, largest_batch=500)
+    reader = PaperReader(partitions=partitions, largest_batch=500)
     for number in range(200):
         tenant = OTHER if number % 10 == 9 else AYB
         reader.append(StreamId(tenant, "calls", f"call_{number:04}"), answered_in(None if number % 50 == 0 else 100 + number))
@@ -289,6 +289,14 @@ class TestKeeping:
             else "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'turn_measures'"
         )
         assert await pool.fetchval(catalogue) == 1
+
+    async def test_goes_on_when_the_planner_knows_its_tables(self, pool: Pool) -> None:
+        reader = history(partitions=32)
+        await fold(reader, pool)
+        await pool.execute("VACUUM (ANALYZE)")
+        await come_late(reader, pool)
+        assert await builds.extents(pool)
+        assert await counted(pool, "hour") == await by_hand(pool, "hour")
 
     async def test_that_is_packed_is_what_it_was_and_takes_in_what_comes_late(self, pool: Pool) -> None:
         reader = history()

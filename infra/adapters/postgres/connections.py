@@ -53,6 +53,8 @@ async def connected(
         "synchronous_commit": "on" if durable else "off",
         # Our statements are short and known: compiling them at run time costs more than it brings.
         "jit": "off",
+        # TimescaleDB 2.29 refuses to plan some of our questions for distinct values by it. Elsewhere this is a word that nobody hears.
+        "timescaledb.enable_skipscan": "off",
     }
     try:
         pool = await asyncpg.create_pool(

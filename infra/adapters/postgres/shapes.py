@@ -54,7 +54,7 @@ CREATE INDEX IF NOT EXISTS builds_live ON {READ_SIDE}.builds (name) WHERE state 
 INSERT INTO {READ_SIDE}.builds (projection, name, version, build, state, live_since)
 SELECT DISTINCT ON (split_part(projection, '.v', 1)) projection, split_part(projection, '.v', 1), split_part(projection, '.v', 2)::integer,
     1, 'live', now()
-FROM (SELECT DISTINCT projection FROM {READ_SIDE}.checkpoints WHERE NOT EXISTS (SELECT FROM {READ_SIDE}.builds)) before
+FROM (SELECT projection FROM {READ_SIDE}.checkpoints WHERE NOT EXISTS (SELECT FROM {READ_SIDE}.builds) GROUP BY projection) before
 ORDER BY split_part(projection, '.v', 1), split_part(projection, '.v', 2)::integer DESC;
 """
 LIVE = f"(SELECT projection FROM {READ_SIDE}.builds WHERE name = '{{}}' AND state = 'live')"
