@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from api.auth import AnyCaller, Organisation
 from api.openapi import document_of
+from api.own import note_what_is_known
 from api.ports import Ports
 from api.problems import INVALID_REQUEST, NOT_FOUND, At, Problem, answers
 from api.rights import Rights, judge, rights_of, sources
@@ -47,6 +48,7 @@ async def explain_access(
     resource: Annotated[str | None, Query(max_length=200, description="The id of the thing that it is about.")] = None,
 ) -> Explanation:  # fmt: skip
     """Whether somebody may do a thing here, by which rule, and on which facts that rests."""
+    note_what_is_known(ports, "people", "memberships", "organisations", "credentials")
     scope = await _scope(request, operation)
     named = (actor or who.actor.partition(":")[2] or who.actor).strip()
     if who.is_operator and actor is None:

@@ -23,8 +23,10 @@ Voice agents that answer the phone, where everything that happens is an event on
   who belongs to several names one in `Aybiza-Organisation`. **Programs** may fetch tokens at `/oauth/token` instead of holding a key.
 * **Writes** answer with `Aybiza-Position`, the place of the change on the log, and `ETag`, the version of the thing.
   `If-Match` with an older version is answered with 412. Send an `Idempotency-Key`, and a repeat changes nothing more.
-* **Reads** take `min-position` and wait, bounded, until they can show at least that; a `Warning` says when they could not.
-* **The past.** Reads take `as-of`, a time or a position, and answer as they would have then; `Aybiza-Position` says up to where.
+* **Reads** say in `Aybiza-Position` up to where they are true: how far the log was read for what they show, a list or one thing.
+  They take `min-position`, of a write or of another read, and wait, bounded, until they can show at least that; a `Warning` says when
+  they could not.
+* **The past.** Reads take `as-of`, a time or any position, and answer as they would have then; `Aybiza-Position` says up to where.
 * **Lists** stand in an order that stays when things come in. Calls stand newest first; so does what was made without `Idempotency-Key`.
   With one an id follows from the key, and the place from the id. A `cursor` is good for the list that gave it.
 * **What of it.** `fields=id,status` answers with these alone; `expand=agent` adds what a thing refers to, under `expanded`, as far as
@@ -94,6 +96,10 @@ _PROBLEM = {
     },
 }
 _POSITION = {"description": "The place of the change on the log.", "schema": {"type": "string"}}
+_SEEN = {
+    "description": "Up to where the answer is true; `min-position` and `as-of` take it, of one thing as of a list.",
+    "schema": {"type": "string"},
+}
 _ETAG = {"description": "The version of the thing.", "schema": {"type": "string"}}
 _LOCATION = {"description": "Where the new thing is found.", "schema": {"type": "string", "format": "uri-reference"}}
 _LIMIT = {"description": "What remains of the quota, and in how many seconds it is whole again.", "schema": {"type": "string"}}
@@ -178,5 +184,7 @@ def _dress(method: str, operation: dict[str, Any], shared: dict[str, Any]) -> No
             answer["headers"].update({"RateLimit": _LIMIT, "RateLimit-Policy": _POLICY})
         if method in ("post", "put", "delete", "patch") and status.startswith("2"):
             answer["headers"].update({"Aybiza-Position": _POSITION, "ETag": _ETAG})
+        if method == "get" and status.startswith("2") and operation.get("security"):
+            answer["headers"]["Aybiza-Position"] = _SEEN
         if status == "201":
             answer["headers"]["Location"] = _LOCATION

@@ -13,14 +13,14 @@ from api.past import AsOf, Past, past
 from api.ports import Ports
 from api.positions import MinPosition, positions_of
 from api.rights import BUILT_IN
-from events.positions import Position
+from events.positions import Position, write_reach
 from events.recorded import Recorded
 from events.registry import Fact
-from events.streams import PLATFORM, StreamId
+from events.streams import PLATFORM, StreamId, room_of
 from projections.memberships import MEMBERSHIPS, ROLES, Membership
 from projections.organisations import ORGANISATIONS
 from projections.people import PEOPLE, SESSIONS, Person, Session
-from projections.queries import JournalRows, asked_for
+from projections.queries import JournalRows, asked_for, seen
 
 _WAIT_SECONDS = 5.0
 _MOST_SESSIONS = 1_000
@@ -131,16 +131,23 @@ async def own_reading(
     ports: Ports = request.app.state.ports
     request.scope["state"]["told"] = response.headers
     wanted, person_id = positions_of(min_position, ports), who.person_id or ""
-    seen = await ports.api_keys.wait_for(wanted, _WAIT_SECONDS)
+    shown = await ports.api_keys.wait_for(wanted, _WAIT_SECONDS)
     if as_of is None:
         then = None
+        note_what_is_known(ports, "people", "memberships", "organisations")
     else:
-        seen = await ports.rows.wait_for(wanted, _WAIT_SECONDS) and seen
+        shown = await ports.rows.wait_for(wanted, _WAIT_SECONDS) and shown
         journal = OwnJournal(ports.journal, (PLATFORM, *ports.access.ever_in(person_id)))
         then = await past(replace(ports, journal=journal), response, as_of)
-    if not seen:
+    if not shown:
         response.headers["Warning"] = '199 aybiza "the answer is older than min-position"'
     return OwnReading(ports=ports, person_id=person_id, past=then)
+
+
+def note_what_is_known(ports: Ports, *rooms: str) -> None:
+    """Before an answer is made of what these rooms' facts left in memory: up to where it is true."""
+    if (noted := seen.get()) is not None:
+        noted.note(write_reach({place: offset for place, offset in ports.api_keys.position().items() if room_of(place[0]) in rooms}))
 
 
 Own = Annotated[OwnReading, Depends(own_reading)]

@@ -10,13 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.ports import Ports
 from api.problems import BAD_AS_OF, At, Problem
-from api.wire import Time
-from events.positions import InvalidPosition, Position
+from api.wire import Time, read_seen
+from events.positions import InvalidPosition, Position, Reach
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import PLATFORM, StreamId
 from projections.partial import PartialAggregate, PartialRow
-from projections.queries import JournalRows, Then, TooMuch
+from projections.queries import JournalRows, Then, TooMuch, seen
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
 
@@ -35,11 +35,11 @@ _SETTLED = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """The read models as they were when everything up to `at` was appended; on the partition of `position`, up to that place."""
+    """The read models as they were when everything up to `at` was appended; in the partitions of `reach`, up to there."""
 
     journal: JournalRows
     at: datetime
-    position: Position | None
+    reach: Reach
     response: Response
     seen: list[Recorded[Fact]] = field(default_factory=list)
 
@@ -100,7 +100,7 @@ class Past:
         self, series: Series[E], organisation: str, *, per: str, begins: datetime, ends: datetime, limit: int
     ) -> Sequence[Mapping[str, Any]]:
         """As `Rows.counts_over_time` gives them. Raises Problem where there is more than can be counted anew."""
-        then = Then(self.at, self.position)
+        then = Then(self.at, self.reach)
         try:
             counts, last = await self.journal.counts_then(series, organisation, then, per=per, begins=begins, ends=ends, limit=limit)
         except TooMuch as cause:
@@ -130,9 +130,9 @@ class Past:
         return [row for row in rows if by is None or after is None or getattr(row, by) > after][:limit]
 
     def _was_there(self, fact: Recorded[Fact]) -> bool:
-        place = self.position
-        if place is not None and (fact.position.topic, fact.position.partition) == (place.topic, place.partition):
-            return fact.position.offset <= place.offset
+        reached = self.reach.get((fact.position.topic, fact.position.partition))
+        if reached is not None:
+            return fact.position.offset < reached
         return fact.appended_at <= self.at
 
 
@@ -147,13 +147,20 @@ AsOf = Annotated[
 
 async def past(ports: Ports, response: Response, as_of: str) -> Past:
     """The rows of that moment. Raises Problem for the future, and for what is neither a time nor a place that is known."""
+    # What the journal of now was read up to says nothing of then.
+    seen.set(None)
+    reach: Reach = {}
     position = _position(as_of, ports)
     if position is not None:
-        at = await ports.journal.appended_at(position)
-        if at is None:
+        given = await ports.journal.appended_at(position)
+        if given is None:
             raise _bad("Nothing is known of that position, or not yet.")
+        at, reach = given, {(position.topic, position.partition): position.offset + 1}
         # Of an answer in which there is nothing this is the place up to which it is true.
         response.headers[POSITION] = str(position)
+    elif "@" in as_of:
+        at, reach = await _reached(as_of, ports)
+        response.headers[POSITION] = as_of
     else:
         at = _time(as_of)
         if at > ports.clock():
@@ -161,7 +168,7 @@ async def past(ports: Ports, response: Response, as_of: str) -> Past:
         if ports.clock() - at < _SETTLED:
             response.headers["Warning"] = '199 aybiza "what was appended in the last seconds may be missing"'
     response.headers[AS_OF] = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return Past(journal=ports.journal, at=at, position=position, response=response)
+    return Past(journal=ports.journal, at=at, reach=reach, response=response)
 
 
 async def moment(text: str, ports: Ports) -> datetime | None:
@@ -184,6 +191,21 @@ def _position(text: str, ports: Ports) -> Position | None:
     if position.topic not in ports.topics:
         raise _bad(f"Nothing here is read from {position.topic[:100]!r}.")
     return position
+
+
+async def _reached(text: str, ports: Ports) -> tuple[datetime, Reach]:
+    """Up to where an answer said that it was true, and when. Raises Problem."""
+    try:
+        reach, at = read_seen(text)
+    except InvalidPosition as cause:
+        raise _bad(f"{text[:200]!r} is not a position that an answer had.") from cause
+    if not all(topic in ports.topics for topic, _ in reach):
+        raise _bad("Nothing here is read from there.")
+    reached = await ports.journal.reached(reach)
+    if at > ports.clock() + _SETTLED or any(reached.get(place, 0) < offset for place, offset in reach.items()):
+        raise _bad("Nothing is known of that position, or not yet.")
+    # Another process may have answered, whose clock is not quite ours.
+    return min(at, ports.clock()), reach
 
 
 def _time(text: str) -> datetime:

@@ -11,7 +11,7 @@ from api.limits import DEAR, READS, SIGN_INS, SIGN_INS_FROM_ONE, SIGN_INS_TO_ONE
 from api.versions import Versions
 from commands.dispatch import Dispatch
 from commands.rates import Verified
-from events.positions import Position
+from events.positions import Position, Reach
 from events.rooms import ROOMS
 from events.sealing import KeyRing
 from events.streams import topic_of
@@ -29,6 +29,9 @@ class ApiKeys(Protocol):
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         """Wait until what stands at the positions is in the answers; False when that was not in time."""
+
+    def position(self) -> Reach:
+        """Up to where everything is in the answers, also in those of `Ports.access`."""
 
 
 class TooManyPasswords(Exception):

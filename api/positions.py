@@ -10,13 +10,14 @@ from fastapi import Depends, Query, Request, Response
 from api.past import AsOf, Past, past
 from api.ports import Ports
 from api.problems import BAD_POSITION, At, Problem
-from api.wire import bound, foreign_cursor, is_one_line, read_place, unbound, write_place
-from events.positions import InvalidPosition, Position
+from api.wire import MOST_PLACES, bound, foreign_cursor, is_one_line, read_place, read_seen, unbound, write_place
+from events.admission import UNCLAIMED
+from events.positions import InvalidPosition, Position, write_reach
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from projections.partial import PartialAggregate, PartialRow
-from projections.queries import InvalidCursor, cursor_of, read_cursor
+from projections.queries import InvalidCursor, cursor_of, read_cursor, seen
 from projections.series import EntryRow, Series
 from projections.table import StreamRow, Table
 
@@ -32,7 +33,7 @@ MinPosition = Annotated[
     list[str] | None,
     Query(
         alias="min-position", max_length=_MOST_POSITIONS,
-        description="`Aybiza-Position` of a write that the answer shall show; a `Warning` says when it could not in time.",
+        description="`Aybiza-Position` of an answer, which this one shall show too; a `Warning` says when it could not in time.",
     ),
 ]  # fmt: skip
 
@@ -127,6 +128,10 @@ class Reading:
         journal, past = self.ports.journal, self.past
         if past is not None:
             return _cut(await past.history(stream, after=after, limit=limit + 1), limit)
+        if (noted := seen.get()) is not None:
+            # Where the stream lies is known by its first fact; how far the journal is there, before what is shown of it is read.
+            lies = [fact.position[:2] for fact in await journal.stream_events(stream, limit=1)]
+            noted.note(write_reach(await journal.reached(lies)))
         found = await journal.stream_events(stream, after_version=after, limit=limit + 1)
         return _cut(found, limit)
 
@@ -164,18 +169,25 @@ async def reading(request: Request, response: Response, min_position: MinPositio
 
 
 def positions_of(min_position: list[str] | None, ports: Ports) -> Sequence[Position]:
-    """Raises Problem for what is no position of ours."""
-    return [_position(text, ports.topics) for text in min_position or ()]
+    """What to wait for: of a write's position the place itself, of a read's the last one in each partition. Raises Problem."""
+    found = [position for text in min_position or () for position in _positions(text, ports.topics)]
+    if len(found) > MOST_PLACES:
+        raise _bad(f"Nobody waits for more than {MOST_PLACES} places.")
+    return found
 
 
-def _position(text: str, topics: Collection[str]) -> Position:
+def _positions(text: str, topics: Collection[str]) -> Sequence[Position]:
     try:
-        position = Position.parse(text)
+        if "@" in text:
+            found = [Position(*place, offset - 1, UNCLAIMED) for place, offset in read_seen(text)[0].items()]
+        else:
+            found = [Position.parse(text)]
     except InvalidPosition as cause:
-        raise _bad(f"{text[:200]!r} is not a position that a write returned.") from cause
-    if position.topic not in topics:
-        raise _bad(f"Nothing here is read from {position.topic[:100]!r}.")
-    return position
+        raise _bad(f"{text[:200]!r} is not a position that an answer had.") from cause
+    for each in found:
+        if each.topic not in topics:
+            raise _bad(f"Nothing here is read from {each.topic[:100]!r}.")
+    return [each for each in found if each.offset >= 0]
 
 
 def _bad(detail: str) -> Problem:

@@ -17,7 +17,7 @@ from api.ports import ExportsUnavailable, RecordingsUnavailable
 from api.trace import trace_of
 from commands.decider import CommandRefused, NotFound
 from commands.dispatch import CommandIdReused, CommitInDoubt, CommitTooLarge, ExpectedVersionMismatch, LogUnavailable
-from events.positions import InvalidPosition, Position
+from events.positions import InvalidPosition, Position, read_reach
 from projections.queries import RowsUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -251,7 +251,8 @@ def unavailable(error: RowsUnavailable | RecordingsUnavailable | ExportsUnavaila
 
 def _positions_of(request: Request) -> Mapping[str, str]:
     with suppress(InvalidPosition):
-        wanted = ", ".join(str(Position.parse(text)) for text in request.query_params.getlist("min-position"))
+        given = request.query_params.getlist("min-position")
+        wanted = ", ".join(text if "@" in text and read_reach(text.rpartition("@")[0]) else str(Position.parse(text)) for text in given)
         return {"Aybiza-Position": wanted} if wanted.isascii() and wanted.isprintable() and wanted else {}
     return {}
 

@@ -13,13 +13,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import Caller, permit
+from api.ports import Ports
+from api.positions import POSITION
 from api.problems import READS_UNAVAILABLE, UNKNOWN_EXPANSION, UNKNOWN_FIELD, UNKNOWN_VERSION, At, Problem, render
 from api.shapes import EXPANDED, PARTIAL, Mask, Shape, mask_of, masked, must_be_references, names_in
 from api.trace import trace_of
 from api.versions import HEADER, SENT, NoSuchVersion, Versions
-from api.within import WITHIN
+from api.wire import write_seen
+from api.within import SEEN, WITHIN
+from projections.queries import Seen, seen
 
 _GUARDED = "/v1/"
+_READS = frozenset({"GET", "HEAD"})
 _AT_ONCE = 8
 _JSON = "application/json"
 # What belongs to the asking request alone.
@@ -61,6 +66,10 @@ class Conventions:
             await _refuse(scope, problem, receive, send)
             return
         ageing = self._versions.ageing(asked.version)
+        # Of a part of an answer it is told with the whole.
+        whole: Seen | None = scope.get(SEEN)
+        noted = whole or (Seen() if scope["method"] in _READS else None)
+        seen.set(noted)
         kept: Message | None = None
         body = bytearray()
 
@@ -74,6 +83,8 @@ class Conventions:
                 # What ends for everybody is told before what ends for this version.
                 for told in ([] if shape is None else [each.headers() for each in shape.deprecated]) or [ageing]:
                     headers.update(told)
+                if noted is not None and whole is None and message["status"] < 500:
+                    _tell(headers, noted, scope["app"].state.ports)
                 if shape is not None and self._wants(asked, shape) and _is_whole(message, headers):
                     kept = message
                     return
@@ -138,6 +149,9 @@ class Conventions:
         content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
         headers = MutableHeaders(scope=start)
         headers["Content-Length"] = str(len(content))
+        if (noted := seen.get()) is not None and SEEN not in scope:
+            # What was added has its own.
+            _tell(headers, noted, scope["app"].state.ports)
         if asked.fields:
             headers["Content-Type"] = PARTIAL
         await send(start)
@@ -180,7 +194,7 @@ class Conventions:
         query = urlencode({name: given[name] for name in _PASSED_ON if name in given}, doseq=True)
         asking: dict[str, Any] = {name: scope[name] for name in _SCOPE if name in scope} | {
             "method": "GET", "path": href, "raw_path": quote(href).encode(), "query_string": query.encode("latin-1"),
-            "headers": [(name, value) for name, value in scope["headers"] if name not in _OWN],
+            "headers": [(name, value) for name, value in scope["headers"] if name not in _OWN], SEEN: seen.get(),
         }  # fmt: skip
         status, body = 0, bytearray()
 
@@ -197,6 +211,12 @@ class Conventions:
         async with places:
             await self(asking, nothing, take)
         return Fetched(status, json.loads(body) if status == 200 else None)
+
+
+def _tell(headers: MutableHeaders, noted: Seen, ports: Ports) -> None:
+    """Up to where it is true, of an answer of the present; what is of the past says so itself, and nothing is noted for it."""
+    if reach := str(noted):
+        headers[POSITION] = write_seen(reach, ports.clock())
 
 
 def _object_in(body: bytes) -> dict[str, Any] | None:

@@ -15,9 +15,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.ports import Ports
 from api.problems import BAD_CURSOR, NOT_FOUND, At, Problem
+from events.positions import InvalidPosition, Reach, read_reach, write_reach
 
 T = TypeVar("T")
 LARGEST_PAGE = 100
+MOST_PLACES = 1024
+"""More partitions than any answer is of."""
 _MARK = 8
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_IN_PARAGRAPHS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -122,6 +125,20 @@ def unbound(path: str, cursor: str) -> str:
     if cursor != bound(path, cursor[_MARK:]):
         raise foreign_cursor()
     return cursor[_MARK:]
+
+
+def write_seen(reach: Reach | str, at: datetime) -> str:
+    """Up to where an answer of a moment is true. Opaque to clients: how far its rows were, partition by partition, and the moment."""
+    return f"{reach if isinstance(reach, str) else write_reach(reach)}@{int(at.timestamp() * 1000)}"
+
+
+def read_seen(text: str) -> tuple[Reach, datetime]:
+    """Raises InvalidPosition."""
+    told, _, at = text.rpartition("@")
+    reach = read_reach(told)
+    if len(reach) > MOST_PLACES or not (at.isascii() and at.isdecimal() and len(at) < 15):
+        raise InvalidPosition(f"{text[:200]!r} is not what an answer said")
+    return reach, datetime.fromtimestamp(int(at) / 1000, UTC)
 
 
 def _storable(part: object) -> bool:

@@ -9,14 +9,22 @@ from starlette.types import ASGIApp, Message
 
 from api.auth import Caller
 from api.trace import Trace
+from projections.queries import Seen
 
 WITHIN = "aybiza.within"
 """In the scope of such a request: who asks, and in which trace. Nothing from outside can put it there."""
 
 
+SEEN = "aybiza.seen"
+"""In the scope of a request for a part of an answer: where it is noted up to where the whole is true (`projections.queries.Seen`)."""
+
+
 class Asker(NamedTuple):
+    """`seen`: where the answers note up to where they are true, instead of each telling it."""
+
     caller: Caller
     trace: Trace
+    seen: Seen | None = None
 
 
 class Answer(NamedTuple):
@@ -39,7 +47,7 @@ class Within:
         scope: dict[str, Any] = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": unquote(path),
             "raw_path": path.encode(), "query_string": urlencode(given, doseq=True).encode(), "root_path": "", "headers": [],
-            "client": None, "server": None, "state": {}, WITHIN: asker,
+            "client": None, "server": None, "state": {}, WITHIN: asker, SEEN: asker.seen,
         }  # fmt: skip
         status, body = 0, bytearray()
         told: dict[str, str] = {}

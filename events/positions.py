@@ -1,12 +1,17 @@
 """Places on the log that any reader can go on from: offset and fence together, of one record or of many partitions."""
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from events.admission import NO_CLAIM, UNCLAIMED, Fence
 
 if TYPE_CHECKING:
     from events.records import AdmittedBatch
+
+
+Reach: TypeAlias = Mapping[tuple[str, int], int]
+"""How far partitions were seen: for each the offset that comes next. Without fences: to wait for or look back to, not to go on from."""
+_MOST = 1 << 62
 
 
 class InvalidPosition(ValueError):
@@ -114,3 +119,27 @@ class Cursor(Mapping[tuple[str, int], tuple[int, Fence]]):
     def __le__(self, other: "Cursor") -> bool:
         """Whether the other one is at least as far everywhere."""
         return all(offset <= other.get(place, (0, UNCLAIMED))[0] for place, (offset, _) in self.items())
+
+
+def write_reach(reach: Reach) -> str:
+    """Opaque to clients, readable for us: `aybiza.calls.v1:0/1042,1/0;aybiza.flags.v1:3/7`."""
+    by_topic: dict[str, list[str]] = {}
+    for (topic, partition), offset in sorted(reach.items()):
+        by_topic.setdefault(topic, []).append(f"{partition}/{offset}")
+    return ";".join(f"{topic}:{','.join(entries)}" for topic, entries in by_topic.items())
+
+
+def read_reach(text: str) -> dict[tuple[str, int], int]:
+    """Raises InvalidPosition."""
+    reach: dict[tuple[str, int], int] = {}
+    for part in text.split(";"):
+        topic, _, entries = part.partition(":")
+        for entry in entries.split(","):
+            partition, _, offset = entry.partition("/")
+            if not (topic and len(entry) < 30 and entry.isascii() and partition.isdecimal() and offset.isdecimal()):
+                raise InvalidPosition(f"{entry[:80]!r} is not partition/offset")
+            place = topic, int(partition)
+            if place in reach or max(int(partition), int(offset)) > _MOST:
+                raise InvalidPosition(f"{part[:200]!r} says no place, or one twice")
+            reach[place] = int(offset)
+    return reach

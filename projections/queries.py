@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from events.admission import Fence
-from events.positions import Position
+from events.positions import Position, Reach, read_reach, write_reach
 from events.recorded import Recorded
 from events.registry import Fact
 from events.streams import StreamId
@@ -28,6 +28,35 @@ asked_for: ContextVar[str] = ContextVar("asked_for", default="")
 """The organisation whose rows may be seen while a request is answered; EVERYBODY for the platform's operator; empty: none are seen."""
 
 
+class Seen:
+    """Up to where an answer is true: of every partition that was read for it, what its rows were made of; the least, where several were."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self) -> None:
+        self._told: list[str] = []
+
+    def note(self, reach: str) -> None:
+        """What `write_reach` wrote, of the very moment at which the rows were read, or of an earlier one."""
+        if reach and reach not in self._told:
+            self._told.append(reach)
+
+    def reach(self) -> Reach:
+        least: dict[tuple[str, int], int] = {}
+        for told in self._told:
+            for place, offset in read_reach(told).items():
+                least[place] = min(offset, least.get(place, offset))
+        return least
+
+    def __str__(self) -> str:
+        """Empty where nothing was read."""
+        return self._told[0] if len(self._told) == 1 else write_reach(self.reach())
+
+
+seen: ContextVar[Seen | None] = ContextVar("seen", default=None)
+"""Where those who read rows note up to where these are true, while a question is answered; None: nobody asks for it."""
+
+
 class RowsUnavailable(Exception):
     """The read models cannot be asked now; try again. Writes go on without them."""
 
@@ -42,10 +71,10 @@ class TooMuch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Then:
-    """What had been appended `at` a time; on the partition of `position`, where there is one, what lies up to that."""
+    """What had been appended `at` a time; in the partitions of `reach`, whatever the time there, what lies before those offsets."""
 
     at: datetime
-    position: Position | None = None
+    reach: Reach = field(default_factory=dict)
 
 
 class Rows(Protocol):
@@ -146,6 +175,9 @@ class JournalRows(Protocol):
 
         Raises TooMuch for more entries than can be looked up one by one.
         """
+
+    async def reached(self, places: Collection[tuple[str, int]]) -> Reach:
+        """How far the journal is in these partitions; of those that it does not read, nothing."""
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         """The facts appended last, over all topics, in the order of their append times."""

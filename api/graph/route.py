@@ -13,11 +13,12 @@ from api.auth import AnyCaller, Organisation
 from api.graph.costs import TooCostly, must_be_affordable
 from api.graph.queries import KnownQueries, QueryForbidden, QueryUnknown
 from api.graph.schema import SCHEMA, Asked
-from api.positions import Read
+from api.positions import POSITION, Read
 from api.problems import INVALID_REQUEST, TOLD, At, Problem
 from api.trace import trace_of
-from api.wire import Wire, Wired
+from api.wire import Wire, Wired, write_seen
 from api.within import Asker
+from projections.queries import Seen
 
 MEDIA_TYPE = "application/graphql-response+json"
 router = APIRouter(include_in_schema=False)
@@ -69,8 +70,9 @@ async def query_graph(
         return _refused(cause.message, "query-unreadable")
     except ValueError as cause:
         raise Problem(INVALID_REQUEST, str(cause), errors=[At(pointer="#/query", detail=str(cause))]) from cause
+    noted = Seen()
     asked = Asked(
-        within=request.app.state.within, asker=Asker(who, trace_of(request.scope)), organisation=organisation, keyring=ports.keyring,
+        within=request.app.state.within, asker=Asker(who, trace_of(request.scope), noted), organisation=organisation, keyring=ports.keyring,
         as_of=None if read.past is None else request.query_params["as-of"],
     )  # fmt: skip
     async with asked.tasks:
@@ -79,6 +81,8 @@ async def query_graph(
     if result.data is None and errors and all("path" not in each for each in errors):
         return _answer({"errors": errors}, 400)
     told = {name: response.headers[name] for name in TOLD if name in response.headers}
+    if reach := str(noted):
+        told[POSITION] = write_seen(reach, ports.clock())
     return _answer({"data": result.data, **({"errors": errors} if errors else {})}, 200, told)
 
 

@@ -1,12 +1,12 @@
 """The journal's records, decoded again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from events.codec import Codec
 from events.headers import Kind
-from events.positions import Position
+from events.positions import Position, Reach
 from events.recorded import Recorded
 from events.records import recorded
 from events.registry import Fact
@@ -95,13 +95,14 @@ class PostgresJournal:
     async def counts_then(
         self, series: Series[E], organisation: str, then: Then, *, per: str, begins: datetime, ends: datetime, limit: int
     ) -> tuple[Sequence[Mapping[str, Any]], Position | None]:
-        topic, partition, offset = ("", -1, -1) if then.position is None else then.position[:3]
+        topics, partitions = [topic for topic, _ in then.reach], [partition for _, partition in then.reach]
         # As `datetime.fromtimestamp` has it of an append time, so that what is at the very moment is in it.
         at_ms = (then.at - _EPOCH) // _MILLISECOND
         with unavailable():
             found = await self._asked.fetch(
-                counts_then_of(series, per), organisation, begins, ends, limit, at_ms, topic, partition, offset, _MOST_ENTRIES + 1
-            )
+                counts_then_of(series, per), organisation, begins, ends, limit, at_ms,
+                topics, partitions, list(then.reach.values()), _MOST_ENTRIES + 1,
+            )  # fmt: skip
         if not found:
             return (), None
         counts, last = [dict(each) for each in found], found[0]
@@ -109,6 +110,15 @@ class PostgresJournal:
             raise TooMuch(f"more than {_MOST_ENTRIES} entries")
         facts = await self.events_after(last["last_topic"], last["last_partition"], last["last_offset"] - 1, limit=1)
         return counts, facts[0].position if facts else None
+
+    async def reached(self, places: Collection[tuple[str, int]]) -> Reach:
+        sql = f"""
+            SELECT topic, partition, next_offset FROM {READ_SIDE}.checkpoints WHERE projection = {LIVE.format(JOURNAL.name)}
+                AND (topic, partition) IN (SELECT * FROM unnest($1::text[], $2::integer[]))
+        """
+        with unavailable():
+            found = await self._asked.fetch(sql, [topic for topic, _ in places], [partition for _, partition in places])
+        return {(each["topic"], each["partition"]): each["next_offset"] for each in found}
 
     async def latest(self, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         # The last of every partition, then the last of those: each is found by the key, however long the journal is.

@@ -91,8 +91,8 @@ def counts_of(series: Series[Any], per: str) -> str:
 
 
 def counts_then_of(series: Series[Any], per: str) -> str:
-    """The same question of what had been appended at a time ($5, in ms), and in one partition ($6, $7) up to an offset ($8), whatever the
-    time there: of $9 entries at most, each looked up in the journal.
+    """The same question of what had been appended at a time ($5, in ms), and in some partitions ($6, $7) before an offset of each ($8),
+    whatever the time there: of $9 entries at most, each looked up in the journal.
 
     Each count has the place of what was appended last among all that are counted, and how many entries were looked at.
     """
@@ -125,7 +125,8 @@ def counts_then_of(series: Series[Any], per: str) -> str:
                 SELECT * FROM hot WHERE topic IS NOT NULL UNION ALL
                 SELECT entry.*, {place_of_j} FROM hot JOIN entry USING (stream, version, n) JOIN cold j USING (stream, version)
                 WHERE hot.topic IS NULL
-            ) placed WHERE CASE WHEN topic = $6 AND partition = $7 THEN "offset" <= $8 ELSE appended_at_ms <= $5 END
+            ) placed LEFT JOIN unnest($6::text[], $7::integer[], $8::bigint[]) reach (topic, partition, reached) USING (topic, partition)
+            WHERE CASE WHEN reached IS NOT NULL THEN "offset" < reached ELSE appended_at_ms <= $5 END
         )
         SELECT {by}, {measures(of)}, (SELECT count(*) FROM entry) AS looked_at, last_topic, last_partition, last_offset
         FROM counted CROSS JOIN (

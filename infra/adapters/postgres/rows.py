@@ -15,6 +15,7 @@ from infra.adapters.postgres.over_time import counts_of
 from infra.adapters.postgres.packed import all_of
 from infra.adapters.postgres.partials import partials
 from infra.adapters.postgres.progress import Progress
+from infra.adapters.postgres.reaching import fetched, plain
 from infra.adapters.postgres.shapes import key_of, names, relation, view_of
 from infra.adapters.postgres.walls import Asked
 from projections.columns import Column, Stored
@@ -45,8 +46,9 @@ class PostgresRows:
     async def get(self, table: Table[R], tenant: str, row_id: str) -> R | None:
         compiled = relation(table)
         with unavailable():
-            record = await self._asked.fetchrow(f"{compiled.select} WHERE tenant = $1 AND id = $2", tenant, row_id)
-        return None if record is None else compiled.build(record)
+            sql, stream = f"{compiled.select} WHERE tenant = $1 AND id = $2", f"{tenant}/{table.category}/{row_id}"
+            found = await fetched(self._asked, sql, (tenant, row_id), table.name, stream)
+        return compiled.build(found[0]) if found else None
 
     async def find(
         self,
@@ -80,7 +82,7 @@ class PostgresRows:
             f"ORDER BY id {direction}, tenant {direction} LIMIT {given(limit)}"
         )
         with unavailable():
-            return [compiled.build(record) for record in await self._asked.fetch(sql, *values)]
+            return [compiled.build(record) for record in await fetched(self._asked, sql, values, table.name)]
 
     async def entries(
         self, series: Series[E], tenant: str, row_id: str, *, after_version: int = 0, limit: int | None = None
@@ -88,7 +90,10 @@ class PostgresRows:
         compiled = relation(series)
         sql = f"{compiled.select} WHERE tenant = $1 AND id = $2 AND version > $3 ORDER BY version, n LIMIT $4"
         with unavailable():
-            return [compiled.build(record) for record in await self._asked.fetch(sql, tenant, row_id, after_version, limit)]
+            found = await fetched(
+                self._asked, sql, (tenant, row_id, after_version, limit), series.name, f"{tenant}/{series.category}/{row_id}"
+            )
+        return [compiled.build(record) for record in found]
 
     async def combined(
         self,
@@ -103,7 +108,7 @@ class PostgresRows:
         compiled = partials(aggregate)
         values = [tenant, *where.values(), *([] if after is None else [after]), limit]
         with unavailable():
-            found = await self._asked.fetch(compiled.combined(by, tuple(where), after=after is not None), *values)
+            found = await fetched(self._asked, compiled.combined(by, tuple(where), after=after is not None), values, aggregate.name)
         return [compiled.build(record) for record in found]
 
     async def counts_over_time(
@@ -111,7 +116,7 @@ class PostgresRows:
     ) -> Sequence[Mapping[str, Any]]:
         sql = counts_of(series, per)
         with unavailable():
-            return [dict(each) for each in await self._asked.fetch(sql, organisation, begins, ends, limit)]
+            return [plain(each) for each in await fetched(self._asked, sql, (organisation, begins, ends, limit), series.name)]
 
     async def wait_for(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         return await self._progress.wait_for(positions, timeout_seconds)

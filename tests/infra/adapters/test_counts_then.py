@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from events.positions import Position
 from events.records import RawRecord, appended_at
 from events.rooms import ROOMS
 from events.streams import StreamId
@@ -21,7 +20,7 @@ from projections.measures import TURN_MEASURES
 from projections.queries import Then, TooMuch, asked_for
 from projections.runner import Runner
 from tests.projections.facts import agent_turn
-from tests.projections.paper import FENCE, PaperReader
+from tests.projections.paper import PaperReader
 from tests.projections.told import AYB, DAY
 
 OTHER = "AYB-2222-2222-2222"
@@ -33,11 +32,10 @@ def by_hand(records: list[RawRecord], then: Then) -> Counter[datetime]:
     """Answers of one organisation's calls a minute, of those that were there."""
     found: Counter[datetime] = Counter()
     for raw in records:
-        place = then.position
-        here = place is not None and (raw.topic, raw.partition) == place[:2]
+        reached = then.reach.get((raw.topic, raw.partition))
         if not raw.key.startswith(f"{AYB}/calls/".encode()) or not raw.header:
             continue
-        if raw.offset <= place.offset if here and place is not None else appended_at(raw.timestamp_ms) <= then.at:
+        if raw.offset < reached if reached is not None else appended_at(raw.timestamp_ms) <= then.at:
             at = datetime.fromtimestamp(raw.header.occurred_at_us / 1e6, UTC)
             found[at.replace(second=0, microsecond=0)] += 1
     return found
@@ -53,7 +51,7 @@ class TestCountsThen:
         records = sorted(log.all_records(), key=lambda raw: raw.timestamp_ms)
         moments = [Then(appended_at(records[at].timestamp_ms)) for at in (0, 90, 250, 299)]
         cut = records[120]
-        moments.append(Then(appended_at(cut.timestamp_ms), Position(cut.topic, cut.partition, cut.offset, FENCE)))
+        moments.append(Then(appended_at(cut.timestamp_ms), {(cut.topic, cut.partition): cut.offset + 1}))
         async with connected(database, purpose="test", durable=False) as pool, behind_the_wall(database, most=1) as wall:
             await Runner(log, PostgresStore(pool), [JOURNAL, TURN_MEASURES], journal_rooms=ROOMS).run(stop_at_end=True)
             asked_for.set(AYB)

@@ -1,13 +1,15 @@
 """What readers are answered from the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Awaitable
+from typing import TypeVar
 
 import asyncpg
 import pytest
 
 from events.flags import FlagRemoved, FlagSet
-from events.positions import Position
+from events.positions import Position, Reach
 from events.registry import Fact, type_of
 from events.rooms import ROOMS
 from events.streams import StreamId, topic_of
@@ -18,7 +20,7 @@ from infra.adapters.postgres.rows import PostgresRows
 from infra.adapters.postgres.store import PostgresStore
 from projections.calls import CALL_TIMELINE, CALLS, CallStatus
 from projections.flags import FLAGS
-from projections.queries import InvalidCursor, RowsUnavailable, cursor_of
+from projections.queries import InvalidCursor, RowsUnavailable, Seen, cursor_of, seen
 from projections.registry import STORED
 from projections.runner import Runner
 from tests.projections.facts import CALL, NUMBER_REF, received, whole_call
@@ -27,6 +29,7 @@ from tests.projections.told import AYB
 
 ON, OFF = FlagSet(enabled=True, variant="v"), FlagSet(enabled=False, variant="v")
 OTHER = "AYB-2"
+T = TypeVar("T")
 
 
 def flag(name: str, tenant: str = AYB) -> StreamId:
@@ -183,3 +186,66 @@ class TestConnected:
         with pytest.raises(PostgresUnreachable, match="aybiza up"):
             async with connected("postgresql://postgres@/x?host=/nowhere", purpose="test"):
                 raise AssertionError("nobody can be there")
+
+
+class TestSeen:
+    async def test_is_never_ahead_of_the_rows_nor_behind_them(self, database: str) -> None:
+        """While a runner writes: what an answer says of itself is what its rows were made of, to the fact."""
+        ahead = 0
+        async with connected(database, purpose="test", durable=False) as pool, following(pool, STORED) as progress:
+            log, rows = PaperReader(partitions=1, largest_batch=2), PostgresRows(pool, STORED, progress)
+            store = PostgresStore(pool)
+            # A claim stands at the beginning, so that what comes next is one more than the row's version.
+            log.append(flag("lamp"), ON)
+            await Runner(log, store, [FLAGS]).run(stop_at_end=True)
+            enough = asyncio.Event()
+            writer = asyncio.create_task(write_on(log, store, enough), name="writer")
+            for number in itertools.count():
+                if (number > 20 and ahead) or writer.done():
+                    break
+                one, told = await asked_with_seen(rows.get(FLAGS, AYB, "lamp"))
+                assert one is not None
+                assert told == {PLACE: one.version + 1}
+                listed, told = await asked_with_seen(rows.find(FLAGS, organisation=AYB))
+                assert told == {PLACE: listed[0].version + 1}
+                # What is asked for afterwards may be ahead; were the two always the same, nothing would be shown by this test.
+                late = await rows.get(FLAGS, AYB, "lamp")
+                reached = await progress.read()
+                ahead += late is not None and reached[PLACE][0] > late.version + 1
+            enough.set()
+            await writer
+        assert ahead
+
+    async def test_is_told_where_there_is_nothing_and_of_the_streams_own_partition(self, desk: Desk) -> None:
+        await desk.know(flag("lamp"), ON)
+        nothing, told = await asked_with_seen(desk.rows.get(FLAGS, OTHER, "lamp"))
+        assert (nothing, len(told)) == (None, 1)
+        empty, told = await asked_with_seen(desk.rows.find(FLAGS, organisation=OTHER))
+        assert (list(empty), {topic for topic, _ in told}, len(told)) == ([], {topic_of("flags")}, 2)
+        assert list(told.values()) == [1, 2] or list(told.values()) == [2, 1]
+
+    async def test_is_the_least_of_all_that_were_read(self) -> None:
+        noted = Seen()
+        for told in ("t:0/7,1/9", "t:0/8,1/3;u:0/1", "t:0/7,1/9"):
+            noted.note(told)
+        assert str(noted) == "t:0/7,1/3;u:0/1"
+
+
+PLACE = (topic_of("flags"), 0)
+
+
+async def write_on(log: PaperReader, store: PostgresStore, enough: asyncio.Event) -> None:
+    for number in itertools.count():
+        if enough.is_set():
+            break
+        log.append(flag("lamp"), OFF if number % 2 else ON)
+        await Runner(log, store, [FLAGS]).run(stop_at_end=True)
+
+
+async def asked_with_seen(question: Awaitable[T]) -> tuple[T, Reach]:
+    noted = Seen()
+    seen.set(noted)
+    try:
+        return await question, noted.reach()
+    finally:
+        seen.set(None)
