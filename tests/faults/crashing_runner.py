@@ -1,10 +1,11 @@
 """A program that kills the runner at every step of its way: `python -m tests.faults.crashing_runner DSN`, a fresh database.
 
 The runner, the store and everything below run as they are; the process ends (`os._exit`) just before the n-th step of any of their
-coroutines, then again in the next process, and then one runs to the end: every step from the first read of the log on, and every third
-of those that make tables and connections. Some processes are not killed there but frozen: another takes over and dies, the first wakes up
-and goes on, and then one runs to the end. Prints one JSON object: every point must give the same bytes, and the frozen ones must not once
-the checkpoint is stepped without its predicate; nor must partial rows, where no journal stands before them.
+coroutines, then again in the next process, and then one runs to the end: every step from the first read of the log on, and every third of
+those that make tables and connections; the former twice, with a transaction of one statement and with one of several. Some processes are
+not killed there but frozen: another takes over and dies, the first wakes up and goes on, and then one runs to the end. Prints one JSON
+object: every point must give the same bytes, and the frozen ones must not once the checkpoint is stepped without its predicate; nor must
+partial rows, where no journal stands before them.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import uvloop
 
 from events.records import AdmittedBatch
 from events.rooms import ROOMS
-from infra.adapters.postgres import store as store_module
+from infra.adapters.postgres import stepping
 from infra.adapters.postgres.connections import connected
 from infra.adapters.postgres.rebuilding import Album, drop, picture
 from infra.adapters.postgres.store import PostgresStore
@@ -222,6 +223,20 @@ def added_twice(dsn: str, paper: Paper, expected: Album) -> bool:
     return twice
 
 
+def killed(dsn: str, paper: Paper, expected: Album, *, begins: int) -> tuple[int, list[int]]:
+    """The first step that a run did not come to, and those after which the rows were not those of a replay."""
+    opening, fatal = paper.before_reading, begins
+    differing: list[int] = []
+    while True:
+        fatal += _OF_THE_OPENING if fatal + _OF_THE_OPENING <= opening else 1
+        if in_a_process(lambda: project(dsn, paper, fatal)):  # noqa: B023 - run within the turn
+            return fatal, differing
+        in_a_process(lambda: project(dsn, paper, 1 + fatal * 7 % 60))  # noqa: B023 - run within the turn
+        in_a_process(lambda: project(dsn, paper, 0))
+        if uvloop.run(look(dsn, and_drop=True)) != expected:
+            differing.append(fatal)
+
+
 def main(dsn: str) -> None:
     """Kill at one step after the other until a run comes to its end."""
     # Made once: what it compiles, each process has from its parent.
@@ -229,28 +244,22 @@ def main(dsn: str) -> None:
     in_a_process(lambda: project(dsn, paper, 0))
     expected = uvloop.run(look(dsn, and_drop=True))
     opening = paper.before_reading
-    fatal, differing, tried = 0, [], 0
-    while True:
-        fatal += _OF_THE_OPENING if fatal + _OF_THE_OPENING <= opening else 1
-        survived = in_a_process(lambda: project(dsn, paper, fatal))  # noqa: B023 - run within the turn
-        if survived:
-            break
-        in_a_process(lambda: project(dsn, paper, 1 + fatal * 7 % 60))  # noqa: B023 - run within the turn
-        in_a_process(lambda: project(dsn, paper, 0))
-        if uvloop.run(look(dsn, and_drop=True)) != expected:
-            differing.append(fatal)
-        tried += 1
+    usual, stepping.FEW = stepping.FEW, 0
+    several, harmed_by_several = killed(dsn, paper, expected, begins=opening)
+    stepping.FEW = usual
+    fatal, differing = killed(dsn, paper, expected, begins=0)
     # Before, nothing was read yet that could be written too late; who overtakes comes so far that it has written.
     points = {at: fatal - 1 - at * 7 % (fatal // 4) for at in range(fatal * 2 // 3, fatal, 3)}
     guarded = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
-    store_module.STEP = unguarded(store_module.STEP)
+    stepping.STEP = unguarded(stepping.STEP)
     harmed = [overtaken(dsn, paper, at, dies_at, expected) for at, dies_at in points.items()]
     twice = added_twice(dsn, paper, expected)
     rows = {name: each.rows for name, each in expected.pictures.items()}
     answer = {
-        "crash_points": tried,
+        "of_opening": opening // _OF_THE_OPENING,
         "of_reading": fatal - 1 - opening,
-        "differing": differing,
+        "of_reading_in_several_statements": several - 1 - opening,
+        "differing": [*differing, *harmed_by_several],
         "overtaken": guarded,
         "overtaken_without_predicate": harmed,
         "added_twice_without_predicate": twice,

@@ -14,7 +14,7 @@ from events.organisations import OrganisationCreated, OrganisationRenamed
 from events.rooms import ROOMS
 from events.sealing import Sealed
 from events.streams import StreamId
-from infra.adapters.postgres import store as store_module
+from infra.adapters.postgres import stepping
 from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.rebuilding import picture
 from infra.adapters.postgres.store import PostgresStore, ShapeChanged
@@ -171,11 +171,11 @@ class TestZombie:
     async def test_would_do_harm_without_the_checkpoints_predicate(
         self, database: str, unique: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        unguarded = store_module.STEP.replace("AND c.epoch = s.epoch AND c.next_offset = s.seen_offset", "AND true").replace(
+        unguarded = stepping.STEP.replace("AND c.epoch = s.epoch AND c.next_offset = s.seen_offset", "AND true").replace(
             "AND c.term = s.seen_term AND c.claim_id = s.seen_claim", ""
         )  # fmt: skip
-        assert unguarded.count("AND") < store_module.STEP.count("AND")
-        monkeypatch.setattr(store_module, "STEP", unguarded)
+        assert unguarded.count("AND") < stepping.STEP.count("AND")
+        monkeypatch.setattr(stepping, "STEP", unguarded)
         reader = written(14)
         async with connected(database, purpose="test", durable=False) as pool:
             broke = await self.overtaken(pool, reader)

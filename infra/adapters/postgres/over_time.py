@@ -4,6 +4,7 @@ Readers ask the same views of both, and at each moment both say what the entries
 where TimescaleDB comes later, a build beside the one that is there has it.
 """
 
+import functools
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -29,7 +30,7 @@ from infra.adapters.postgres.counts import (
     views,
 )
 from infra.adapters.postgres.packed import HOT, OF_STREAM
-from infra.adapters.postgres.shapes import LIVE, READ_SIDE, columns_of, names, relation_of, schema_of, view_schema_of
+from infra.adapters.postgres.shapes import LIVE, READ_SIDE, Insert, columns_of, names, relation_of, schema_of, view_schema_of
 from infra.adapters.postgres.walls import READER, visible
 from projections.ports import StoreUnavailable
 from projections.series import OverTime, Series
@@ -223,9 +224,18 @@ async def _drop(connection: Connection, series: Series[Any], before: datetime) -
 
 async def note(connection: Connection, series: Series[Any], entries: Sequence[Any]) -> None:
     """Note the minutes that are to be counted anew, in the transaction that appends. No key: those who append never wait for each other."""
-    minutes = sorted({entry.occurred_at.replace(second=0, microsecond=0) for entry in entries})
-    noted = f"SELECT bucket FROM unnest($1::timestamptz[]) touched (bucket) WHERE {not_gone(series)}"
-    await connection.execute(f"INSERT INTO {noted_of(series)} {noted}", minutes)
+    await connection.execute(noting_of(series).sql(), minutes_of(entries))
+
+
+@functools.cache
+def noting_of(series: Series[Any]) -> Insert:
+    """The statement that notes minutes, but for those that are gone."""
+    return Insert(noted_of(series), ["timestamptz"], f"touched (bucket) WHERE {not_gone(series)}")
+
+
+def minutes_of(entries: Sequence[Any]) -> list[datetime]:
+    """Those in which something happened."""
+    return sorted({entry.occurred_at.replace(second=0, microsecond=0) for entry in entries})
 
 
 def _native(series: Series[Any], of: OverTime) -> Sequence[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infra.adapters.postgres.connections import Connection
-from infra.adapters.postgres.shapes import columns_of, key_of, names, relation_of, view_of
+from infra.adapters.postgres.shapes import Insert, columns_of, key_of, names, relation_of, view_of
 from projections.columns import building, lowering
 from projections.partial import Combine, PartialAggregate
 from projections.ports import Added, Place
@@ -23,13 +23,13 @@ class Partials:
         self.lower = lowering(aggregate.columns)
         self.build = building(aggregate.row, aggregate.columns)
         columns = columns_of(aggregate)
-        arrays = ", ".join(f"${n}::{column.type}[]" for n, column in enumerate(columns, start=1))
         kept = ", ".join(f'"{name}" = {_KEPT[how].format(name)}' for name, how in aggregate.combined.items())
         key = ", ".join(f'"{name}"' for name in key_of(aggregate))
-        self.add = (
-            f"INSERT INTO {relation_of(aggregate)} AS t ({names(aggregate)}) SELECT * FROM unnest({arrays}) "
-            f"ON CONFLICT ({key}) DO UPDATE SET {kept}"
-        )
+        self.insert = Insert(
+            f"{relation_of(aggregate)} AS t ({names(aggregate)})", [column.type for column in columns],
+            f"ON CONFLICT ({key}) DO UPDATE SET {kept}",
+        )  # fmt: skip
+        self.add = self.insert.sql()
         # Without topic and partition, which are the last.
         self._types = [(column.name, column.type) for column in columns][: len(aggregate.columns)]
 
@@ -61,12 +61,16 @@ def partials(aggregate: PartialAggregate[Any, Any]) -> Partials:
     return Partials(aggregate)
 
 
-async def add(connection: Connection, aggregate: PartialAggregate[Any, Any], added: Mapping[Key, Added]) -> None:
-    """Add what streams add, in the order of the keys, so that no two who add wait for each other in a ring."""
+def records_of(aggregate: PartialAggregate[Any, Any], added: Mapping[Key, Added]) -> list[list[Any]]:
+    """What streams add, in the order of the keys, so that no two who add wait for each other in a ring."""
     by_place: dict[Place, list[Any]] = {}
     for each in added.values():
         by_place.setdefault(each.place, []).extend(each.rows)
-    compiled = partials(aggregate)
-    records = [[*compiled.lower(row), *place] for place, rows in sorted(by_place.items()) for row in aggregate.combine(rows)]
-    if records:
-        await connection.execute(compiled.add, *(list(column) for column in zip(*records, strict=True)))
+    lower = partials(aggregate).lower
+    return [[*lower(row), *place] for place, rows in sorted(by_place.items()) for row in aggregate.combine(rows)]
+
+
+async def add(connection: Connection, aggregate: PartialAggregate[Any, Any], added: Mapping[Key, Added]) -> None:
+    """Add what streams add."""
+    if records := records_of(aggregate, added):
+        await connection.execute(partials(aggregate).add, *(list(column) for column in zip(*records, strict=True)))

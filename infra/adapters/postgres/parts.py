@@ -80,11 +80,9 @@ class Parts:
             if entries and named(series) in self._parted:
                 await self._make(series, _days(series, entries))
 
-    async def note(self, connection: Connection, writes: Writes) -> None:
-        """Note what is to be counted anew, with what is written."""
-        for series, entries in writes.entries.items():
-            if entries and named(series) in self._noted:
-                await over_time.note(connection, series, entries)
+    def noting(self, writes: Writes) -> Sequence[Series[Any]]:
+        """Those of which it is noted what is to be counted anew, with what is written."""
+        return [series for series, entries in writes.entries.items() if entries and named(series) in self._noted]
 
     def _spans(self, writes: Writes) -> Iterable[tuple[str, str]]:
         """Name and bounds of each part that the checkpoints of the journal go through."""

@@ -13,7 +13,7 @@ from events.admission import Fence
 from events.positions import Position
 from infra.adapters.postgres.connections import AWAY, Connection, Pool, raising
 from infra.adapters.postgres.shapes import READ_SIDE
-from infra.adapters.postgres.store import CHANNEL
+from infra.adapters.postgres.stepping import CHANNEL
 from projections.ports import Projection
 from projections.queries import RowsUnavailable
 from projections.runner import was_cancelled
@@ -131,7 +131,9 @@ class Progress:
                 await connection.remove_listener(CHANNEL, self._heard)
 
     def _heard(self, *_: Any) -> None:
-        self._moved.set()
+        # Who begins to wait looks for himself.
+        if self._waited_for or self._away:
+            self._moved.set()
 
     async def _look(self) -> None:
         while True:

@@ -165,6 +165,20 @@ def names(projection: Projection) -> str:
     return ", ".join(f'"{column.name}"' for column in columns_of(projection))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Insert:
+    """A statement that inserts rows given as an array for each column. `then`: which of them, and what happens to those that are there."""
+
+    into: str
+    types: Sequence[str]
+    then: str = ""
+
+    def sql(self, first: int = 1) -> str:
+        """With the number of its first value."""
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(self.types, start=first))
+        return f"INSERT INTO {self.into} SELECT * FROM unnest({arrays}) {self.then}"
+
+
 class Relation:
     """A table or series, compiled: its statements, and the way from rows to columns and back."""
 
@@ -176,12 +190,13 @@ class Relation:
         self.lower = lowering(projection.columns)
         self.build = building(projection.row, projection.columns)
         listed = names(projection)
-        arrays = ", ".join(f"${n}::{column.type}[]" for n, column in enumerate(columns, start=1))
         changed = ", ".join(f'"{name}" = excluded."{name}"' for name in self.columns if name not in key_of(projection))
         self.select = f"SELECT {listed} FROM {view_of(projection)}"
         self.keyed = f"SELECT {listed} FROM {self.name} JOIN unnest($1::text[], $2::text[]) k (tenant, id) USING (tenant, id)"
         taken = f"ON CONFLICT (tenant, id) DO UPDATE SET {changed}"
-        self.upsert = f"INSERT INTO {self.name} ({listed}) SELECT * FROM unnest({arrays}) {taken}"
+        # Entries are never there before.
+        self.insert = Insert(f"{self.name} ({listed})", [column.type for column in columns], taken if isinstance(projection, Table) else "")
+        self.upsert = self.insert.sql()
         # Many rows go through a table of the connection's own: copied in, they cost the client a third of what arrays do.
         self.stage = f"stage_{schema_of(projection)}"
         self.staged = f'CREATE TEMPORARY TABLE IF NOT EXISTS "{self.stage}" (LIKE {self.name}) ON COMMIT DELETE ROWS'

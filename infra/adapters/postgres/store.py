@@ -28,11 +28,11 @@ from infra.adapters.postgres.shapes import (
     relation_of,
     schema_of,
 )
+from infra.adapters.postgres.stepping import at_once, step
 from infra.adapters.postgres.walls import OPENED, ensure_reader, walled
 from projections.journal import Journal
 from projections.partial import PartialAggregate
 from projections.ports import (
-    Advance,
     Checkpoint,
     Folded,
     Mark,
@@ -50,25 +50,10 @@ from projections.ports import (
 from projections.series import Series
 from projections.table import Key, Table
 
-CHANNEL = "read_side"
 # Any number that nobody else takes.
 REBUILDING = 0x61796202
 _FOR_EVER = 3600.0
 _MANY_ROWS = 100
-_TOLD = f", pg_notify('{CHANNEL}', '')"
-# The predicate on epoch and on all that was seen is what makes a batch count once, and keeps a zombie out.
-STEP = f"""
-WITH stepped AS (
-    UPDATE {READ_SIDE}.checkpoints c SET next_offset = s.next_offset, term = s.term, claim_id = s.claim_id
-    FROM unnest($1::text[], $2::text[], $3::integer[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[],
-                $8::bigint[], $9::bigint[], $10::bytea[])
-        s (projection, topic, partition, epoch, seen_offset, seen_term, seen_claim, next_offset, term, claim_id)
-    WHERE c.projection = s.projection AND c.topic = s.topic AND c.partition = s.partition
-        AND c.epoch = s.epoch AND c.next_offset = s.seen_offset AND c.term = s.seen_term AND c.claim_id = s.seen_claim
-    RETURNING 1
-)
-SELECT count(*){_TOLD} FROM stepped
-"""
 _TAKE_OVER = f"""
 UPDATE {READ_SIDE}.checkpoints c SET epoch = c.epoch + 1
 FROM unnest($1::text[], $2::text[], $3::integer[]) m (projection, topic, partition)
@@ -126,13 +111,18 @@ class PostgresStore:
     async def write(self, writes: Writes) -> None:
         with raising(StoreUnavailable), _refusing():
             await self._parts.ready(writes)
-            async with self._pool.acquire() as connection, connection.transaction():
-                # First, so that whoever comes too late waits for nothing and writes nothing.
-                stepped = await connection.fetchval(STEP.replace(_TOLD, "") if self._building else STEP, *_steps(writes.advances))
-                if stepped != len(writes.advances):
-                    raise Superseded(f"{len(writes.advances) - stepped} of {len(writes.advances)} checkpoints are another runner's by now")
-                await _write_all(connection, writes, self._parts.journal)
-                await self._parts.note(connection, writes)
+            noting = self._parts.noting(writes)
+            single = at_once(writes, self._parts.journal, noting, tells=not self._building)
+            async with self._pool.acquire() as connection:
+                if single is None or not await single.run(connection):
+                    await self._write(connection, writes, noting)
+
+    async def _write(self, connection: Connection, writes: Writes, noting: Sequence[Series[Any]]) -> None:
+        async with connection.transaction():
+            await step(connection, writes.advances, tells=not self._building)
+            await _write_all(connection, writes, self._parts.journal)
+            for series in noting:
+                await over_time.note(connection, series, writes.entries[series])
 
     async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
         with raising(StoreUnavailable):
@@ -223,18 +213,6 @@ async def _take_over(connection: Connection, marks: Sequence[Mark], held: Mappin
     for record in waiting:
         parked[record["projection"]].add(record["stream"])
     return Opened(checkpoints=checkpoints, epochs=epochs, parked=parked)
-
-
-def _steps(advances: Sequence[Advance]) -> list[list[Any]]:
-    records = [
-        (
-            step.projection, step.place.topic, step.place.partition, step.epoch,
-            step.seen.next_offset, step.seen.fence.term, step.seen.fence.claim_id,
-            step.reached.next_offset, step.reached.fence.term, step.reached.fence.claim_id,
-        )
-        for step in advances
-    ]  # fmt: skip
-    return [list(column) for column in zip(*records, strict=True)]
 
 
 async def _write_all(connection: Connection, writes: Writes, journal: Journal) -> None:

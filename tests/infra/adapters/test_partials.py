@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.adapters.postgres import store as store_module
+from infra.adapters.postgres import stepping
 from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.rows import digest_of
 from infra.adapters.postgres.store import PostgresStore
@@ -42,6 +42,6 @@ class TestWhatIsAdded:
             with pytest.raises(Superseded):
                 await store.write(store.last)
             assert await digest(pool) == once
-            monkeypatch.setattr(store_module, "STEP", unguarded(store_module.STEP))
+            monkeypatch.setattr(stepping, "STEP", unguarded(stepping.STEP))
             await store.write(store.last)
             assert await digest(pool) != once

@@ -19,7 +19,8 @@ from infra.adapters.postgres.comparing import Differing, compare
 from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.progress import following
 from infra.adapters.postgres.rows import PostgresRows, digest_of
-from infra.adapters.postgres.store import CHANNEL, PostgresStore
+from infra.adapters.postgres.stepping import CHANNEL
+from infra.adapters.postgres.store import PostgresStore
 from infra.apps.beside import build_beside, folded, next_build, succeed, words_of
 from projections.calls import CALLS
 from projections.flags import FLAGS, Flag
