@@ -73,10 +73,12 @@ async def keep_packed(
         try:
             with raising(StoreUnavailable):
                 live = await _live(pool)
-                # Held for as long as the connection is ours; given back, it is free.
                 async with pool.acquire() as connection:
                     if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _PACKER):
-                        await _pack(connection, live, now() - after, pace)
+                        try:
+                            await _pack(connection, live, now() - after, pace)
+                        finally:
+                            await connection.execute("SELECT pg_advisory_unlock($1)", _PACKER)
             said = ""
         except (CannotPack, StoreUnavailable) as cause:
             if str(cause) != said:

@@ -21,7 +21,7 @@ from events.rooms import ROOMS
 from events.streams import topic_of
 from infra.adapters.kafka.reader import KafkaLogReader
 from infra.adapters.postgres.builds import show_all
-from infra.adapters.postgres.connections import connected, identity_of
+from infra.adapters.postgres.connections import as_it_is, connected, identity_of
 from infra.adapters.postgres.journal import PostgresJournal
 from infra.adapters.postgres.progress import Progress, following
 from infra.adapters.postgres.rows import PostgresRows
@@ -68,19 +68,28 @@ class ReadModels:
 
 
 @asynccontextmanager
+async def opened_stores(*, postgres: str, redis: str, prefix: str = "aybiza:") -> AsyncIterator[ReadStores]:
+    """What a runner needs, who asks nothing and waits for nobody's writes. Raises PostgresUnreachable or RedisUnreachable."""
+    async with AsyncExitStack() as stack:
+        # What is written is a fold of the log: a crash of the database may take the last moments, they are folded again.
+        pool = await stack.enter_async_context(connected(postgres, purpose="read side", most=_CONNECTIONS, durable=False, tidy=as_it_is))
+        client = await stack.enter_async_context(redis_connected(redis))
+        yield ReadStores(pool=pool, redis=client, prefix=prefix)
+
+
+@asynccontextmanager
 async def opened_read_models(reader: KafkaLogReader, *, postgres: str, redis: str, prefix: str = "aybiza:") -> AsyncIterator[ReadModels]:
     """Raises PostgresUnreachable or RedisUnreachable."""
     async with AsyncExitStack() as stack:
-        # What is written is a fold of the log: a crash of the database may take the last moments, they are folded again.
-        pool = await stack.enter_async_context(connected(postgres, purpose="read side", most=_CONNECTIONS, durable=False))
-        client = await stack.enter_async_context(redis_connected(redis))
+        stores = await stack.enter_async_context(opened_stores(postgres=postgres, redis=redis, prefix=prefix))
+        pool, client = stores.pool, stores.redis
         progress = await stack.enter_async_context(following(pool, STORED))
         wall = await stack.enter_async_context(behind_the_wall(postgres, most=_CONNECTIONS))
         yield ReadModels(
             rows=PostgresRows(pool, STORED, progress),
             journal=PostgresJournal(pool, reader.codec),
             live=RedisLiveRows(client, prefix=prefix),
-            stores=ReadStores(pool=pool, redis=client, prefix=prefix),
+            stores=stores,
             progress=progress,
             guarded_rows=PostgresRows(pool, STORED, progress, wall),
             guarded_journal=PostgresJournal(wall, reader.codec),

@@ -15,7 +15,7 @@ from infra.adapters.kafka.fetching import Fetched, TryElsewhere, given
 from infra.adapters.kafka.link import Link, NotAsked
 from infra.adapters.kafka.sessions import FetchAnswer, FetchSession
 
-# None: only the connection was made.
+# None: only the connection was made, or a moment waited.
 Fetch: TypeAlias = asyncio.Future[FetchAnswer] | asyncio.Future[None]
 
 log = structlog.get_logger()
@@ -36,9 +36,13 @@ class Source(NamedTuple):
 
 
 class FetchingAhead:
-    """Asks the brokers that lead the partitions of some passages. `away` is told which of them do not answer."""
+    """Asks the brokers that lead the partitions of some passages. `away` is told which of them do not answer.
 
-    def __init__(self, link: Link, passages: Mapping[Place, Passage], away: dict[int, str]) -> None:
+    `gather_seconds`: a source is asked no sooner than so long after it was asked last. What comes one behind the other comes together
+    then; what comes alone is waited for already, and comes at once.
+    """
+
+    def __init__(self, link: Link, passages: Mapping[Place, Passage], away: dict[int, str], gather_seconds: float = 0.0) -> None:
         self._link = link
         self._passages = passages
         self._away = away
@@ -52,6 +56,8 @@ class FetchingAhead:
         self._fetches: dict[Source, Fetch] = {}
         self._answered: deque[Source] = deque()
         self._heard = asyncio.Event()
+        self._gather_seconds = gather_seconds
+        self._not_before: dict[Source, float] = {}
 
     async def next(self) -> Sequence[Fetched]:
         """What the first broker to answer gave. Whoever asks again has dealt with it."""
@@ -104,12 +110,16 @@ class FetchingAhead:
         self._dealt_with = ()
         if self._leaderless or self._knowledge != self._link.knowledge:
             await self._look_who_leads()
+        loop = asyncio.get_running_loop()
         for source, session in self._sessions.items():
             if session.wanted and source not in self._fetches:
                 connection = self._link.connected(*source)
                 if connection is None:
                     self._fetches[source] = asyncio.create_task(self._connect(source), name=f"connect to broker {source.node} to read")
+                elif (wait := self._not_before.get(source, 0.0) - loop.time()) > 0:
+                    self._fetches[source] = asyncio.create_task(asyncio.sleep(wait), name=f"gather before {source.topic} is asked for")
                 else:
+                    self._not_before[source] = loop.time() + self._gather_seconds
                     self._fetches[source] = self._link.post(connection, session.request())
                 self._fetches[source].add_done_callback(partial(self._hear, source))
 

@@ -72,7 +72,7 @@ class KafkaLogReader:
     A reading holds, per broker and topic, at most one answer that is dealt with and one that comes (each up to 1 MiB, or one record
     batch), and per partition a commit whose end has not come. `codec` knows the schema of every record that was handed out. `counts`
     says, per partition, what was dropped and why; `foreign` where the last thousand foreign records lie, each of which
-    `on_foreign` hears of too; `away` what the brokers said that do not answer at present.
+    `on_foreign` hears of too; `away` what the brokers said that do not answer at present. `gather_seconds` as `FetchingAhead` has it.
     """
 
     def __init__(
@@ -81,6 +81,8 @@ class KafkaLogReader:
         schemas: SchemaTopic,
         on_foreign: Callable[[ForeignRecord], None] | None = None,
         security: KafkaSecurity = IN_CLEAR,
+        *,
+        gather_seconds: float = 0.0,
     ) -> None:
         self.codec: Codec = schemas.codec
         self.counts: defaultdict[tuple[str, int], Counter[Verdict]] = defaultdict(Counter)
@@ -90,6 +92,7 @@ class KafkaLogReader:
         self._schemas = schemas
         self._on_foreign = on_foreign
         self._security = security
+        self._gather_seconds = gather_seconds
 
     async def batches(
         self,
@@ -169,7 +172,7 @@ class KafkaLogReader:
         return position if claimed == UNCLAIMED or (proven and not contradicted) else None
 
     async def _read(self, link: Link, passages: Mapping[Place, Passage]) -> AsyncGenerator[AdmittedBatch, None]:
-        ahead = FetchingAhead(link, passages, self.away)
+        ahead = FetchingAhead(link, passages, self.away, self._gather_seconds)
         async with AsyncExitStack() as clean_up:
             clean_up.push_async_callback(ahead.cancel)
             while not all(passage.done for passage in passages.values()):

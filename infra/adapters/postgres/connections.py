@@ -45,7 +45,7 @@ async def connected(
 
     Not `durable`: a crash of the server may take the last commits, whole ones only. Enough for what is a fold of the log.
     `prepare` is done once to each connection, `tidy` to one that is given back (open transactions are rolled back first); None: all that
-    was set on it is forgotten, which costs a round trip.
+    was set on it is forgotten, which costs a round trip. `as_it_is` does nothing.
     """
     settings = {
         "application_name": f"aybiza {purpose}",
@@ -75,6 +75,10 @@ async def connected(
         yield pool
     finally:
         pool.terminate()
+
+
+async def as_it_is(connection: Connection) -> None:
+    """For who leaves nothing on a connection that the next one could mind."""
 
 
 @contextmanager

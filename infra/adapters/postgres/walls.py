@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from infra.adapters.postgres.connections import Connection, Pool, PostgresUnreachable, connected
+from infra.adapters.postgres.connections import Connection, Pool, PostgresUnreachable, as_it_is, connected
 from infra.adapters.postgres.shapes import READ_SIDE, relation_of, schema_of, view_of, view_schema_of
 from projections.journal import Journal
 from projections.partial import PartialAggregate
@@ -132,9 +132,6 @@ async def behind_the_wall(dsn: str, *, most: int) -> AsyncIterator[Wall]:
         await ensure_reader(connection)
         await connection.execute(f"SET ROLE {READER}")
 
-    async with connected(dsn, purpose="asked", most=most, prepare=become_reader, tidy=_leave_as_it_is) as pool:
+    # Nothing is set on it but whose rows are asked for, which the next one says for himself.
+    async with connected(dsn, purpose="asked", most=most, prepare=become_reader, tidy=as_it_is) as pool:
         yield Wall(pool)
-
-
-async def _leave_as_it_is(connection: Connection) -> None:
-    """Nothing was set on it but whose rows are asked for, which the next one says for himself."""
