@@ -94,6 +94,27 @@ class TestBatches:
             found = [raw async for batch in reader.batches([here.flags], {}, stop_at_end=True, select=sets) for raw in batch.records]
         assert [raw.offset for raw in found] == [2]
 
+    @pytest.mark.parametrize("gather_seconds", [0.0, 2.0])
+    async def test_come_alone_at_once_and_together_when_they_come_one_behind_the_other(
+        self, log: KafkaLog, here: Corner, place: Place, gather_seconds: float
+    ) -> None:
+        reader = KafkaLogReader(here.bootstrap, here.schemas(log), gather_seconds=gather_seconds)
+        async with asyncio.timeout(120), aclosing(reader.batches([here.flags], {}, places=[place])) as batches:
+            await log.append(place, [claim(1), event(1)])
+            loop = asyncio.get_running_loop()
+            asked = loop.time()
+            assert [raw.offset for raw in (await anext(batches)).records] == [1]
+            second = asyncio.ensure_future(anext(batches))
+            await log.append(place, [event(2)])
+            if not gather_seconds:
+                # Or whatever its time is: it comes alone.
+                assert [raw.offset for raw in (await second).records] == [2]
+                return
+            await log.append(place, [event(3)])
+            # Unless this machine took so long for it.
+            in_time = loop.time() < asked + gather_seconds
+            assert [raw.offset for raw in (await second).records] == [2, 3] or not in_time
+
     async def test_stop_before_a_position_and_never_within_a_commit(
         self, log: KafkaLog, here: Corner, place: Place, reader: KafkaLogReader
     ) -> None:
