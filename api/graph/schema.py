@@ -261,7 +261,14 @@ def _value(thing: Any, name: str) -> Any:
     return thing.get(name) if isinstance(thing, dict) else getattr(thing, name)
 
 
-SCHEMA = strawberry.Schema(
+class _Told(strawberry.Schema):
+    """Refusals are told to who asked, and faults of ours are raised: nothing of a query's words, in which a number may be, is logged."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: Any = None) -> None:
+        pass
+
+
+SCHEMA = _Told(
     query=Query, types=[Flag, Environment, Webhook, Caller, Organisation, Agent, Number, Call],
     config=StrawberryConfig(default_resolver=_value, scalar_map=dict(SCALARS)),
 )  # fmt: skip

@@ -70,6 +70,20 @@ async def fill(running: Platform, tenant: Tenant, unique: str) -> tuple[str, str
     return call_id, agent_id
 
 
+class TestAQueryThatIsRefused:
+    @pytest.mark.parametrize(
+        "query",
+        [
+            '{ flags(first: "+14155559753") { nodes { name } } }', '{ nothing(of: "+14155559753") }',
+            'mutation { call(to: "+14155559753") }',
+            '{ flags(after: "+14155559753") { nodes { name } } }', "query Some($of: Int!) { flags(first: $of) { nodes { name } } }",
+        ],
+    )  # fmt: skip
+    async def test_leaves_nothing_of_its_words_in_the_log(self, tenant: Tenant, query: str, caplog: pytest.LogCaptureFixture) -> None:
+        assert codes(await asked(tenant.api, query, of="+14155559753"))
+        assert [record.getMessage() for record in caplog.records if "9753" in record.getMessage()] == []
+
+
 class TestGraph:
     async def test_asks_strangers_for_a_key_and_the_operator_for_whom(self, running: Platform, anonymous: httpx.AsyncClient) -> None:
         assert refusal(await anonymous.post("/graphql", json={"query": "{ flags { nodes { name } } }"})) == (401, "unauthenticated")
