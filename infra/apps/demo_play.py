@@ -88,7 +88,7 @@ async def _play(platform: Platform, stage: Stage, business: Business, folder: Pa
 
     results.print(Rule("A caller rings Harbour Dental"))
     # One call waits for words most of the time, and so does another.
-    async with alongside({"the second act": lambda: meanwhile.play(rang, folder / "second-ear")}, cancel=False):
+    async with alongside({"the second act": lambda: meanwhile.play(rang, folder / "second-ear")}):
         async with narrated(platform.reader, platform.installation.key_ring, aloud, caller=CALLER):
             story = await call_and_tell(reach, business, LINES, caller=CALLER, ear=folder / "ear")
         results.print(render(story))
@@ -98,6 +98,7 @@ async def _play(platform: Platform, stage: Stage, business: Business, folder: Pa
             await asyncio.to_thread(path.write_bytes, wav)
         results.print(Rule("Meanwhile another rang, and its worker was killed in mid-answer"))
         meanwhile.tell(lambda line: results.print(line, soft_wrap=True))
+        await meanwhile.over.wait()
     found = [*findings(story, wav), *meanwhile.found, await _rebuild(platform)]
     results.print(Rule("What these calls prove"))
     results.print(_shown(found))

@@ -109,6 +109,7 @@ class SecondAct:
         self._kept: list[Text] = []
         self._tell: Callable[[Text], None] = self._kept.append
         self.found: Sequence[Finding] = ()
+        self.over = asyncio.Event()
 
     def tell(self, tell: Callable[[Text], None]) -> None:
         """What happened so far, and from now on at once."""
@@ -136,9 +137,11 @@ class SecondAct:
                     self._reach.installation, stage.url, number=self._business.number, caller=CALLER, lines=LINES,
                     patience_ms=_PATIENCE_MS, ear=ear,
                 )  # fmt: skip
-            story = await tell(self._reach, self._business, record)
+                # Its last facts come after the line is dead.
+                story = await tell(self._reach, self._business, record)
         heard = await asyncio.to_thread((ear / "heard.ulaw").read_bytes)
         self.found = findings(story, record, heard, killed=child.returncode is not None and child.returncode < 0)
+        self.over.set()
 
 
 async def _kill(reader: KafkaLogReader, ends: Mapping[tuple[str, int], int], child: Process) -> None:
