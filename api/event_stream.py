@@ -1,13 +1,11 @@
 """Routes of events: what happens, as it happens, as server-sent events that go on exactly where a program was."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Send
 
 from api.auth import AnyCaller, Organisation, still_opens
 from api.cloudevents import as_json, cloud_event
@@ -22,7 +20,6 @@ from projections.feed_names import Resume, Vectors, VectorsAway, resume_at
 router = APIRouter(prefix="/events", tags=["events"])
 _BEAT_SECONDS = 15.0
 _BEAT = b": beat\n\n"
-_PATIENCE_SECONDS = 30.0
 _TYPE = r"^[a-z0-9-]{1,80}(\.v[0-9]{1,4})?$"
 
 Types = Annotated[
@@ -38,25 +35,10 @@ WaitSeconds = Annotated[
 ]
 
 
-class _TookNothing(Exception):
-    """The client took nothing for too long."""
-
-
 class EventStream(StreamingResponse):
-    """Ends where its client takes nothing for `_PATIENCE_SECONDS`: on a new connection it goes on from where it was."""
+    """Server-sent events. Who takes nothing of them is cut off by the web server, and goes on from where it was on a new connection."""
 
     media_type = "text/event-stream"
-
-    async def stream_response(self, send: Send) -> None:
-        async def taken(message: Message) -> None:
-            try:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await send(message)
-            except TimeoutError as cause:
-                raise _TookNothing from cause
-
-        with suppress(_TookNothing):
-            await super().stream_response(taken)
 
 
 @router.get(

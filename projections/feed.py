@@ -65,6 +65,53 @@ class Heard:
         self.shown: bytes | None = None
 
 
+class _Ear:
+    """A listener's waiting. False: nothing came for `beat` seconds.
+
+    One timer serves all of it, and looks back: one for each time that is waited costs as much as telling a fact.
+    """
+
+    def __init__(self, beat: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._beat = beat
+        self._since = 0.0
+        self._waiting: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def hears(self, bell: set[asyncio.Future[bool]]) -> bool:
+        """Returns when the bell is rung (`_ring`)."""
+        waiting: asyncio.Future[bool] = self._loop.create_future()
+        self._waiting = waiting
+        self._since = self._loop.time()
+        if self._timer is None and self._beat is not None:
+            self._timer = self._loop.call_later(self._beat, self._look, self._beat)
+        bell.add(waiting)
+        try:
+            return await waiting
+        finally:
+            bell.discard(waiting)
+            self._waiting = None
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self, beat: float) -> None:
+        self._timer = None
+        if self._waiting is not None:
+            left = beat - (self._loop.time() - self._since)
+            if left > 0:
+                self._timer = self._loop.call_later(left, self._look, beat)
+            else:
+                _ring({self._waiting}, heard=False)
+
+
+def _ring(bell: Collection[asyncio.Future[bool]], *, heard: bool = True) -> None:
+    for waiting in bell:
+        if not waiting.done():
+            waiting.set_result(heard)
+
+
 class _Organisation:
     """What an organisation's listeners have not all heard yet; who is slower than it is long reads on from the log."""
 
@@ -73,7 +120,7 @@ class _Organisation:
         self.first = 0
         self.bytes = 0
         self.listeners = 0
-        self.more = asyncio.Event()
+        self.more: set[asyncio.Future[bool]] = set()
         self.catching_up = asyncio.Semaphore(_CATCHING_UP_OF_ONE)
 
     @property
@@ -86,8 +133,7 @@ class _Organisation:
         while len(self.heard) > _REMEMBERED or (self.bytes > _REMEMBERED_BYTES and len(self.heard) > 1):
             self.bytes -= self.heard.popleft().size
             self.first += 1
-        more, self.more = self.more, asyncio.Event()
-        more.set()
+        _ring(self.more)
 
 
 class Feed:
@@ -133,7 +179,7 @@ class Feed:
         for name, organisation in list(self._organisations.items()):
             again = self._organisations[name] = _Organisation()
             again.listeners = organisation.listeners
-            organisation.more.set()
+            _ring(organisation.more)
         self._reading.set()
         async with aclosing(self._reader.batches(self._topics, start, select=Select())) as batches:
             async for batch in batches:
@@ -148,7 +194,7 @@ class Feed:
         self._reading.set()
         self._moved.set()
         for each in self._organisations.values():
-            each.more.set()
+            _ring(each.more)
 
     async def follow(
         self, organisation: str, at: Resume | None = None, *, beat_seconds: float | None = None
@@ -164,17 +210,19 @@ class Feed:
             joined = self._organisations[organisation] = _Organisation()
         joined.listeners += 1
         self._wanted.set()
+        ear = _Ear(beat_seconds)
         try:
-            async with aclosing(self._followed(organisation, at, beat_seconds)) as facts:
+            async with aclosing(self._followed(organisation, at, beat_seconds, ear)) as facts:
                 async for fact in facts:
                     yield fact
         finally:
+            ear.close()
             left = self._organisations[organisation]
             left.listeners -= 1
             if not left.listeners:
                 del self._organisations[organisation]
 
-    async def _followed(self, organisation: str, at: Resume | None, beat: float | None) -> AsyncGenerator[Heard | None, None]:
+    async def _followed(self, organisation: str, at: Resume | None, beat: float | None, ear: _Ear) -> AsyncGenerator[Heard | None, None]:
         heard: dict[Spot, int] = {} if at is None else dict(at.heard)
         start = None if at is None else at.cursor
         while not self._stops():
@@ -199,16 +247,17 @@ class Feed:
                     heard[fact.place] = max(fact.offset, heard.get(fact.place, -1))
             further = {place: reached for place, reached in until.items() if reached[0] > Resume(start, {}).next_offset(place)}
             start = Cursor({**start, **further})
+            at = Resume(start, heard)
             while self._organisations.get(organisation) is feed and following >= feed.first:
                 if following >= feed.end:
-                    if not await _set_within(feed.more, beat):
+                    if not await ear.hears(feed.more):
                         yield None
                     if self._stops():
                         return
                     continue
                 fact = feed.heard[following - feed.first]
                 following += 1
-                if fact.offset >= Resume(start, heard).next_offset(fact.place):
+                if fact.offset >= at.next_offset(fact.place):
                     yield fact
                     heard[fact.place] = fact.offset
 

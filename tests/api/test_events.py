@@ -9,9 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.types import Message
 
-from api import event_stream
 from api.limits import MOST_AT_ONCE
 from tests.api.asking import refusal
 from tests.api.platform import Platform, Tenant
@@ -106,23 +104,6 @@ class TestFollowEvents:
     async def test_ends_when_nothing_comes_for_as_long_as_was_said(self, tenant: Tenant) -> None:
         ((name, _),) = await live(tenant, "lamp")
         assert await heard(tenant.api, 1, after=name, types=["flag-set"], wait_seconds=0) == []
-
-    async def test_ends_where_its_client_takes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(event_stream, "_PATIENCE_SECONDS", 0.01)
-        taken: list[Message] = []
-
-        async def facts() -> AsyncGenerator[bytes, None]:
-            while True:
-                yield b": beat"
-
-        async def stand_still(message: Message) -> None:
-            taken.append(message)
-            if len(taken) == 3:
-                await asyncio.Event().wait()
-
-        async with asyncio.timeout(120):
-            await event_stream.EventStream(facts()).stream_response(stand_still)
-        assert len(taken) == 3
 
     async def test_ends_when_its_key_is_revoked(self, running: Platform, tenant: Tenant) -> None:
         path = f"/v1/organisations/{tenant.id}/api-keys"
