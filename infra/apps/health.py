@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -17,10 +17,20 @@ from infra.apps.lag import SeenLag
 from infra.apps.owning import Owning
 from projections.directory import Directory
 from projections.queries import RowsUnavailable
-from realtime.worker import CallWorker
 
 Look: TypeAlias = Callable[[], Awaitable[Sequence[Check]]]
 _LOOK_SECONDS = 0.5
+
+
+class TakingCalls(Protocol):
+    """A voice worker, for processes that have none."""
+
+    draining: bool
+
+    @property
+    def takes_calls(self) -> bool: ...
+
+    def health(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +136,7 @@ def of_parts(waits_for: Callable[[], Mapping[str, str]]) -> Look:
     return look
 
 
-def of_calls(worker: CallWorker) -> Look:
+def of_calls(worker: TakingCalls) -> Look:
     """What the voice worker does."""
 
     async def look() -> Sequence[Check]:
