@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import shutil
 import uuid
@@ -23,6 +24,8 @@ from tests.lanes import Lanes, give_way
 
 # gRPC would say at each program that a test starts that it cannot follow into it.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# A broker that lives for a minute or two pays for the second compiler and never has it back: half of what a start and a test cost it.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 # Examples are not timed: a machine that is busy with other things would fail them.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -56,6 +59,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes |
 
 def pytest_sessionstart() -> None:
     give_way()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: a million objects, through which a collector would look again each time it is called."""
+    gc.collect()
+    gc.freeze()
 
 
 def _unheard(_part: str, _words: str) -> None:

@@ -1,12 +1,14 @@
 """The README's page for a new domain is true: followed in a scratch copy, the checks of the house pass."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[1]
+_TYPES = ".mypy_cache"
 _FENCE = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -50,7 +52,7 @@ def run(root: Path, *command: str) -> None:
 
 
 def copy_of_the_house(root: Path) -> Path:
-    """Every file of the project as it stands here, committed or not, and nothing that is ignored."""
+    """Every file of the project as it stands here, committed or not, and nothing that is ignored but what mypy remembers."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - found on the path as everywhere
         cwd=HOME,
@@ -63,6 +65,9 @@ def copy_of_the_house(root: Path) -> Path:
         if source.is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(source.read_bytes())
+    if (HOME / _TYPES).is_dir():
+        # It looks at the content: what is the same it need not read again.
+        shutil.copytree(HOME / _TYPES, root / _TYPES)
     return root
 
 

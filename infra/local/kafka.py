@@ -70,8 +70,8 @@ appender.o.name=O
 appender.o.layout.type=PatternLayout
 appender.o.layout.pattern=%d %p %c{1} %m%n
 """
-# The full compiler, not `-XX:TieredStopAtLevel=1`: the start takes 0.4 s longer, but every test, bench and demo then meets the
-# broker at its real speed. The serial collector and a small heap keep it near 200 MB.
+# The full compiler, not `-XX:TieredStopAtLevel=1`: the start takes 0.4 s longer, but every bench and demo then meets the
+# broker at its real speed; tests do without. The serial collector and a small heap keep it near 200 MB.
 _JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Djava.awt.headless=true")
 
 

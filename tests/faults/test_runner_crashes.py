@@ -18,7 +18,7 @@ class TestRunnerKilledAnywhere:
         assert found["of_opening"] > 20
         assert found["of_reading"] > 20
         assert found["of_reading_in_several_statements"] > 30
-        assert found["differing"] == []
+        assert found["differing"] == {"opening": [], "reading": [], "several": []}
         # None: there was nobody to overtake, or one who held the others up.
         assert found["overtaken"].count(True) >= 2
         assert False not in found["overtaken"]
