@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from infra.apps.alongside import alongside
 
@@ -224,6 +225,15 @@ class Impatient(HttpToolsProtocol):
             self.transport.close()
 
 
+class Refusing(WebSocketsSansIOProtocol):
+    """A WebSocket that is refused with an answer was answered: uvicorn would log it as an error, and any stranger could fill the log."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -234,7 +244,7 @@ class _Server(uvicorn.Server):
 async def serving(app: FastAPI, listening: socket.socket, http: type[HttpToolsProtocol] = Impatient) -> AsyncIterator[None]:
     """Serve until the block ends; requests under way are finished first."""
     config = uvicorn.Config(app, log_config=None, lifespan="off", access_log=False, timeout_graceful_shutdown=_STOP_SECONDS,
-                            http=http, ws="websockets-sansio", ws_max_size=_LARGEST_SAID, server_header=False)  # fmt: skip
+                            http=http, ws=Refusing, ws_max_size=_LARGEST_SAID, server_header=False)  # fmt: skip
     server = _Server(config)
 
     async def serve() -> None:

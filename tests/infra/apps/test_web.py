@@ -8,9 +8,11 @@ from typing import ClassVar
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI, WebSocket
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from uvicorn.server import ServerState
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from infra.apps.listening import AddressUnavailable, listen
 from infra.apps.web import Impatient, Joined, serving
@@ -134,3 +136,20 @@ class TestWhoTakesNothing:
             await line.aborted.wait()
         assert line.left == []
         protocol.connection_lost(None)
+
+
+class TestAWebSocketThatIsRefused:
+    async def test_is_no_error_of_ours(self, caplog: pytest.LogCaptureFixture) -> None:
+        app = FastAPI()
+
+        @app.websocket("/")
+        async def refuse(socket: WebSocket) -> None:
+            await socket.send_denial_response(PlainTextResponse("not you", 401))
+
+        with listen("127.0.0.1", None, setting="AYBIZA_HTTP_PORT") as listening:
+            async with serving(app, listening), asyncio.timeout(120):
+                host, port = listening.getsockname()
+                with pytest.raises(InvalidStatus) as raised:
+                    await connect(f"ws://{host}:{port}/")
+        assert (raised.value.response.status_code, raised.value.response.body) == (401, b"not you")
+        assert [record for record in caplog.records if record.levelno > logging.INFO] == []
