@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from events.admission import Fence
 from events.positions import Position, Reach, read_reach, write_reach
-from events.recorded import Recorded
+from events.recorded import EventId, Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from projections.live import Live
@@ -159,6 +159,9 @@ class JournalRows(Protocol):
 
     async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         """The facts of a partition behind an offset, in order. -1: from the beginning."""
+
+    async def event(self, tenant: str | None, event_id: EventId) -> Recorded[Fact] | None:
+        """A tenant's event (None: anybody's) by its id; of a topic that was carried over, as it stands on the newer one."""
 
     async def streams(
         self, tenant: str | None, category: str, *, after: str | None = None, limit: int = 100, newest_first: bool = True

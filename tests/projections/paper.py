@@ -5,6 +5,7 @@ import random
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
+from commands.ownership.groups import commit_id_of
 from events.admission import UNCLAIMED, Fence
 from events.codec import Codec
 from events.headers import Kind, RecordHeader
@@ -20,7 +21,10 @@ _BEGIN_MS = int(DAY.timestamp() * 1000)
 
 
 class PaperReader:
-    """`LogReader`, held to its contract beside the real one. Every partition begins with a claim, at offset 0."""
+    """`LogReader`, held to its contract beside the real one. Every partition begins with a claim, at offset 0.
+
+    `claim`: whose commits come next.
+    """
 
     def __init__(self, *, partitions: int = 2, seed: int = 0, largest_batch: int = 1000) -> None:
         self.codec: Codec = prepared_codec()
@@ -33,6 +37,8 @@ class PaperReader:
         }
         self._grown = asyncio.Event()
         self._ms = _BEGIN_MS
+        self._commits = 0
+        self.claim = FENCE
 
     def append(self, stream: StreamId, *facts: Fact, room: str | None = None) -> RawRecord:
         """One commit; returns its last record."""
@@ -52,9 +58,10 @@ class PaperReader:
         self._versions[stream.key] += 1
         version = self._versions[stream.key]
         self._ms += 1000
+        self._commits += not index
         header = RecordHeader(
-            kind=Kind.EVENT, term=FENCE.term, claim_id=FENCE.claim_id, version=version,
-            commit_id=derived_id(str(stream), str(version - index)), index=index, count=count, occurred_at_us=self._ms * 1000,
+            kind=Kind.EVENT, term=self.claim.term, claim_id=self.claim.claim_id, version=version,
+            commit_id=commit_id_of(self.claim, self._commits), index=index, count=count, occurred_at_us=self._ms * 1000,
             command_id=derived_id("command", str(stream), str(version - index)), actor="test",
         )  # fmt: skip
         offset = len(self._records[place])

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 from events.codec import Codec
 from events.headers import Kind
 from events.positions import Position, Reach
-from events.recorded import Recorded
+from events.recorded import EventId, Recorded
 from events.records import recorded
 from events.registry import Fact
 from events.streams import StreamId
+from infra.adapters.postgres.event_ids import EVENT_AT
 from infra.adapters.postgres.over_time import counts_then_of
 from infra.adapters.postgres.packed import AFTER, BEFORE, HOT, NEWEST, OF_STREAM, STREAMS
 from infra.adapters.postgres.rows import unavailable
@@ -41,6 +42,11 @@ SELECT * FROM (
     SELECT * FROM {AFTER}($1, $2, $3, $4, {{}})
 ) entry ORDER BY {_PLACE} LIMIT $4
 """
+# What is not packed is named too: while this is answered no part goes from where it was looked for first to where it was looked for last.
+_EVENT_AT = f"""
+SELECT * FROM (SELECT {_NAMES} FROM {EVENT_AT}($1) UNION ALL {_SELECT} WHERE false) found
+WHERE kind = {_EVENT} AND ($2::text IS NULL OR split_part(stream, '/', 1) = $2) ORDER BY length(topic) DESC, topic DESC LIMIT 1
+"""
 _EVENTS_AFTER, _RECORDS_AFTER = _AFTER.format(f" AND kind = {_EVENT}", "true"), _AFTER.format("", "false")
 
 
@@ -56,6 +62,11 @@ class PostgresJournal:
 
     async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         return self._decoded(await self._read(_EVENTS_AFTER, topic, partition, offset, limit))
+
+    async def event(self, tenant: str | None, event_id: EventId) -> Recorded[Fact] | None:
+        commit_id, index = event_id
+        found = self._decoded(await self._read(_EVENT_AT, commit_id + index.to_bytes(2, "big"), tenant))
+        return found[0] if found else None
 
     async def streams(
         self, tenant: str | None, category: str, *, after: str | None = None, limit: int = 100, newest_first: bool = True

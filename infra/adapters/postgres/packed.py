@@ -54,7 +54,7 @@ OF_STREAM = f'"{view_schema_of(JOURNAL)}".packed_of_stream'
 
 def shown_in(projection: Projection) -> str:
     """The view that is there when all is that readers of a version need."""
-    return f'"{view_schema_of(projection)}".packing' if isinstance(projection, Journal) else view_of(projection)
+    return f'"{view_schema_of(projection)}".commit_runs' if isinstance(projection, Journal) else view_of(projection)
 
 
 async def all_of(connection: Connection, projection: Projection) -> str:

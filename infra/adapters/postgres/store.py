@@ -13,8 +13,8 @@ from infra.adapters.postgres import over_time
 from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.copying import copy_journal
+from infra.adapters.postgres.event_ids import Run, Runs, made, runs_of
 from infra.adapters.postgres.healing import sick
-from infra.adapters.postgres.packed import made, packing_of
 from infra.adapters.postgres.partials import add
 from infra.adapters.postgres.parts import Parts
 from infra.adapters.postgres.shapes import (
@@ -82,6 +82,7 @@ class PostgresStore:
         self._rebuilding = rebuilding
         self._building = building
         self._parts = Parts(pool)
+        self._runs = Runs()
 
     async def open(self, marks: Collection[tuple[Projection, Place]], held: Mapping[Mark, int] | None = None) -> Opened:
         """As the port says. Raises ShapeChanged."""
@@ -97,7 +98,9 @@ class PostgresStore:
                     await _make(connection, projection)
                     await register(connection, projection, building=self._building)
                 await self._parts.opened(connection, {projection for projection, _ in marks})
-                return await _take_over(connection, [(named(projection), place) for projection, place in marks], held)
+                opened = await _take_over(connection, [(named(projection), place) for projection, place in marks], held)
+                await self._runs.opened(connection, marks)
+                return opened
 
     async def rows(self, table: Table[Any], keys: Collection[Key]) -> Mapping[Key, Any]:
         compiled = relation(table)
@@ -111,18 +114,21 @@ class PostgresStore:
     async def write(self, writes: Writes) -> None:
         with raising(StoreUnavailable), _refusing():
             await self._parts.ready(writes)
-            noting = self._parts.noting(writes)
-            single = at_once(writes, self._parts.journal, noting, tells=not self._building)
+            noting, runs = self._parts.noting(writes), self._runs.begun(writes.journal)
+            # A claim's first commit is rare.
+            single = None if runs else at_once(writes, self._parts.journal, noting, tells=not self._building)
             async with self._pool.acquire() as connection:
                 if single is None or not await single.run(connection):
-                    await self._write(connection, writes, noting)
+                    await self._write(connection, writes, noting, runs)
+            self._runs.noted(runs)
 
-    async def _write(self, connection: Connection, writes: Writes, noting: Sequence[Series[Any]]) -> None:
+    async def _write(self, connection: Connection, writes: Writes, noting: Sequence[Series[Any]], runs: Sequence[Run]) -> None:
         async with connection.transaction():
             await step(connection, writes.advances, tells=not self._building)
             await _write_all(connection, writes, self._parts.journal)
             for series in noting:
                 await over_time.note(connection, series, writes.entries[series])
+            await self._runs.note(connection, runs)
 
     async def sick(self, marks: Collection[Mark]) -> Sequence[Sick]:
         with raising(StoreUnavailable):
@@ -178,7 +184,7 @@ async def _make(connection: Connection, projection: Projection) -> None:
             )
     if isinstance(projection, Journal):
         await connection.execute(indexed(projection))
-        if await connection.fetchval("SELECT to_regclass($1)", packing_of(projection)) is None:
+        if await connection.fetchval("SELECT to_regclass($1)", runs_of(projection)) is None:
             await connection.execute(made(projection))
     if isinstance(projection, Series) and by_time:
         await over_time.complete(connection, projection)
