@@ -24,7 +24,10 @@ _CLOSES = ", ".join(f"{each.code} {each.reason}" for each in CLOSES)
 _OPENED = {"type": ["string", "null"], "description": "Personal; null once the person was erased."}
 _ENVELOPE: Mapping[str, dict[str, Any]] = {
     "specversion": {"const": "1.0"},
-    "id": {"type": "string", "description": "The event's name for ever, whichever way it comes, and however often."},
+    "id": {
+        "type": "string",
+        "description": "The event's name for ever, whichever way it comes, and however often; `GET /v1/events/{id}` shows it again.",
+    },
     "source": _TEXT,
     "type": _TEXT,
     "subject": {"type": "string", "description": "The thing that it is about: kind and id."},

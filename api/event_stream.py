@@ -1,18 +1,20 @@
-"""Routes of events: what happens, as it happens, as server-sent events that go on exactly where a program was."""
+"""Routes of events: what happens, as it happens, as server-sent events that go on exactly where a program was; and one by its id."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from api.auth import AnyCaller, Organisation, still_opens
-from api.cloudevents import as_json, cloud_event
+from api.cloudevents import CloudEvent, as_json, cloud_event
 from api.ports import Ports
-from api.problems import BAD_EVENT_ID, EVENT_ID_EXPIRED, READS_UNAVAILABLE, At, Problem, answers
-from api.wire import Wired
+from api.positions import Read
+from api.problems import BAD_EVENT_ID, EVENT_ID_EXPIRED, NOT_FOUND, READS_UNAVAILABLE, At, Problem, answers
+from api.wire import Wired, found
 from events.positions import InvalidPosition
+from events.recorded import EventId
 from events.registry import type_of
 from projections.feed import Feed, Heard, chosen
 from projections.feed_names import Resume, Vectors, VectorsAway, resume_at
@@ -58,6 +60,24 @@ async def follow_events(
     at = await resumed(feed.vectors, last_event_id or after)
     told = _told(ports, feed, organisation, at, chosen(types or ()), wait_seconds, lambda: still_opens(ports, who))
     return EventStream(told, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+
+@router.get("/{event_id}", response_model=CloudEvent, responses=answers(NOT_FOUND))
+async def get_event(
+    event_id: Annotated[
+        str,
+        Path(
+            max_length=100, examples=["0192f3c87b6a4d10a2c5000000000017-0"],
+            description="As events say it, and webhooks in `webhook-id`; in any spelling.",
+        ),
+    ],
+    organisation: Organisation, ports: Wired, read: Read, response: Response,
+) -> Response:  # fmt: skip
+    """One fact, in the envelope in which it was told. What was sealed of a person who was erased is null."""
+    named = EventId.read(event_id)
+    fact = found(None if named is None else await read.event(organisation, named), "event")
+    # The very bytes that listeners get.
+    return Response(as_json(cloud_event(ports.keyring, fact)), media_type="application/json", headers=dict(response.headers))
 
 
 async def _told(

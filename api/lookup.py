@@ -14,6 +14,7 @@ from api.scopes import allows
 from api.sealing import CALLER, Person, e164
 from api.wire import Wire, Wired, found
 from events.identifiers import InvalidIdentifier, read_identifier
+from events.recorded import EventId
 from events.streams import PLATFORM, StreamId
 from projections import (
     agents,
@@ -33,6 +34,9 @@ from projections.table import Table
 router = APIRouter(prefix="/lookup", tags=["lookup"])
 _HEX = re.compile(r"(?:(CALL|AGT|CALLER|INV|CLI|OP|WEBHOOK)[_\-: ]?)?([0-9A-F]{8}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{4}-?[0-9A-F]{12})\Z")
 _KEY = re.compile(r"KEY[_\-: ]?([0-9A-Z]{16})\Z")
+# The carrier's names for a call and for the socket that brings its sound.
+_SID = re.compile(r"(CA|MZ)[_\-: ]?([0-9A-F]{32})\Z")
+_SIDS = {"CA": "call_sid", "MZ": "stream_sid"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}\Z")
 _HEX_IDS: tuple[tuple[str, Table[Any], str, str], ...] = (
     ("call_", calls.CALLS, "call", "/v1/calls"),
@@ -61,7 +65,12 @@ class Thing(Wire):
 @router.get("/{name}", responses=answers(NOT_FOUND))
 async def look_up(
     name: Annotated[
-        str, Path(max_length=100, description="An id, a phone number, a name of a flag or an environment; case and spaces do not matter.")
+        str,
+        Path(
+            max_length=100, examples=["CA0123456789abcdef0123456789abcdef", "+1 (202) 555-0123"],
+            description="An id, also an event's and the carrier's of a call, a phone number, a name of a flag or an environment; case and "
+            "spaces do not matter.",
+        ),
     ],
     who: AnyCaller, organisation: Organisation, ports: Wired, read: Read,
 ) -> Thing:  # fmt: skip
@@ -82,6 +91,12 @@ async def _things(name: str, organisation: str, ports: Ports, read: Reading) -> 
     if match := _HEX.match(compact.upper()):
         async for thing in _by_hex(match[1], match[2].replace("-", "").lower(), organisation, read):
             yield thing
+    if match := _SID.match(compact.upper()):
+        sid: dict[str, Any] = {_SIDS[match[1]]: match[1] + match[2].lower()}
+        for call in (await read.page(calls.CALLS, organisation, limit=1, cursor=None, **sid))[0]:
+            yield Thing(kind="call", id=call.id, href=f"/v1/calls/{call.id}")
+    if (event := EventId.read(compact)) and await read.event(organisation, event) is not None:
+        yield Thing(kind="event", id=str(event), href=f"/v1/events/{event}")
     own = StreamId(organisation, "organisations", organisation)
     if match := _KEY.match(compact.upper()):
         row = await read.row(organisations.ORGANISATIONS, own)

@@ -12,7 +12,7 @@ from api.ports import Ports
 from api.problems import BAD_AS_OF, At, Problem
 from api.wire import Time, read_seen
 from events.positions import InvalidPosition, Position, Reach
-from events.recorded import Recorded
+from events.recorded import EventId, Recorded
 from events.registry import Fact
 from events.streams import PLATFORM, StreamId
 from projections.partial import PartialAggregate, PartialRow
@@ -50,6 +50,14 @@ class Past:
             self.seen[:] = facts[-1:]
             self.response.headers[POSITION] = str(facts[-1].position)
         return facts
+
+    async def event(self, tenant: str, event_id: EventId) -> Recorded[Fact] | None:
+        """As `JournalRows.event`, if it was there."""
+        fact = await self.journal.event(tenant, event_id)
+        if fact is None or not self._was_there(fact):
+            return None
+        self.response.headers[POSITION] = str(fact.position)
+        return fact
 
     async def row(self, table: Table[R], stream: StreamId) -> R | None:
         return table.fold(await self.history(stream))

@@ -13,7 +13,7 @@ from api.problems import BAD_POSITION, At, Problem
 from api.wire import MOST_PLACES, bound, foreign_cursor, is_one_line, read_place, read_seen, unbound, write_place
 from events.admission import UNCLAIMED
 from events.positions import InvalidPosition, Position, write_reach
-from events.recorded import Recorded
+from events.recorded import EventId, Recorded
 from events.registry import Fact
 from events.streams import StreamId
 from projections.partial import PartialAggregate, PartialRow
@@ -122,6 +122,10 @@ class Reading:
         """The first entry of one fact."""
         found, _ = await self.entries(series, stream, after=version - 1, limit=1)
         return next((each for each in found if each.version == version), None)
+
+    async def event(self, tenant: str, event_id: EventId) -> Recorded[Fact] | None:
+        """A tenant's event by its id."""
+        return await (self.ports.journal if self.past is None else self.past).event(tenant, event_id)
 
     async def facts(self, stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[Recorded[Fact]], int | None]:
         """The journal's facts behind a version, as `entries`."""

@@ -319,7 +319,7 @@ def evolve_live(row: LiveCall | None, recorded: Recorded[CallEvent]) -> LiveCall
 CALLS = Table(
     name="calls", version=3, room="calls", category="calls", row=Call, evolve=evolve,
     unmoved_by=(ModelChosen, ToolRequested, ToolAnswered, AgentTurn, AgentHeard, AnswerSpeculated, AnswerAccounted, GuardrailApplied),
-    done=("status", CallStatus.ENDED.value),
+    done=("status", CallStatus.ENDED.value), named_by=("call_sid", "stream_sid"),
 )  # fmt: skip
 CALL_TIMELINE = Series(name="call_timeline", version=1, room="calls", category="calls", row=TimelineEntry, entries=entries)
 LIVE_CALLS = Live(

@@ -66,6 +66,7 @@ class Table(Generic[R]):
     `unmoved_by`: facts of which `evolve` gives the very row that it was given, and which follow a row in every history. They are not
     decoded for it.
     `within`: the projection whose own this is, which stands and falls with it.
+    `named_by`: columns of words by which others name the thing: an organisation's rows are found by them.
     `done`: the column and the value by which a row is done with; the others, few among many, are found without looking at those.
     """
 
@@ -79,6 +80,7 @@ class Table(Generic[R]):
     within: str = ""
     unmoved_by: Collection[type] = ()
     done: tuple[str, str] | None = None
+    named_by: Collection[str] = ()
     columns: tuple[Column, ...] = field(init=False)
     names_its_organisation: bool = field(init=False)
     unmoved_kinds: frozenset[str] = field(init=False)
@@ -88,6 +90,8 @@ class Table(Generic[R]):
         object.__setattr__(self, "columns", columns)
         object.__setattr__(self, "unmoved_kinds", frozenset(type_of_class(each).name for each in self.unmoved_by))
         object.__setattr__(self, "names_its_organisation", any(column.name == ORGANISATION for column in columns))
+        if strange := set(self.named_by) - {each.name for each in columns if each.stored is Stored.TEXT}:
+            raise BadShape(f"{self.name}: rows are named by columns of words, and {min(strange)} is none")
         if self.done is not None and (self.done[0], Stored.TEXT, False) not in [
             (each.name, each.stored, each.nullable) for each in columns
         ]:

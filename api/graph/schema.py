@@ -13,7 +13,7 @@ from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import Info
 
-from api import agents, calls, consents, environments, flags, numbers, organisations, usage, webhooks
+from api import agents, calls, cloudevents, consents, environments, flags, numbers, organisations, usage, webhooks
 from api.graph.costs import LARGEST_PAGE, PAGE
 from api.graph.deriving import SCALARS, derived
 from api.sealing import CALLER
@@ -187,6 +187,7 @@ Flag = _node(flags.Flag, "flags/{}", "name")
 Environment = _node(environments.Environment, "environments/{}", "name")
 Webhook = _node(webhooks.Webhook, "webhooks/{}", "id")
 Caller = _node(consents.Caller, "consents/{}", "id")
+CloudEvent = _node(cloudevents.CloudEvent, "events/{}", "id")
 Organisation = _node(organisations.Organisation, "organisations/{}", "id")
 AgentVersion = derived(agents.AgentVersion)
 Agent = _node(
@@ -252,6 +253,7 @@ _QUERY: dict[str, Any] = {
     "environments": _all(Environment, "/v1/environments", _by("name"), "The organisation's environments, by name."),
     "webhook": _by_name(Webhook, "/v1/webhooks/{}", "A webhook."),
     "webhooks": _all(Webhook, "/v1/webhooks", _by("id"), "Where events are sent."),
+    "event": _by_name(CloudEvent, "/v1/events/{}", "A fact, as it was told, by its id."),
     "organisation": _by_name(Organisation, "/v1/organisations/{}", "An organisation that the key may see."),
 }
 Query = strawberry.type(type("Query", (), {**_QUERY, "__annotations__": {}, "__doc__": "What may be asked.", "__module__": __name__}))
@@ -269,6 +271,6 @@ class _Told(strawberry.Schema):
 
 
 SCHEMA = _Told(
-    query=Query, types=[Flag, Environment, Webhook, Caller, Organisation, Agent, Number, Call],
+    query=Query, types=[Flag, Environment, Webhook, Caller, CloudEvent, Organisation, Agent, Number, Call],
     config=StrawberryConfig(default_resolver=_value, scalar_map=dict(SCALARS)),
 )  # fmt: skip

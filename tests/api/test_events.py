@@ -3,16 +3,24 @@
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from api.limits import MOST_AT_ONCE
+from commands.calls.deciding import CALLS
+from commands.calls.orders import OrderHangUp, Witness
+from commands.dispatch import Order
+from events.calls.talking import CallerTurn
+from events.sealing import Sealed
 from tests.api.asking import refusal
 from tests.api.platform import Platform, Tenant
+from tests.api.test_calls import OVER, call_under_way
 
 _COUNT = itertools.count()
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -135,3 +143,58 @@ class TestFollowEvents:
                 answer = await open_streams.enter_async_context(ears.stream("GET", "/v1/events"))
                 assert answer.status_code == 200
             assert (await ears.get("/v1/flags")).status_code == 200
+
+
+class TestGetEvent:
+    async def test_asks_strangers_for_a_key(self, anonymous: httpx.AsyncClient) -> None:
+        assert refusal(await anonymous.get(f"/v1/events/{'0' * 32}-0")) == (401, "unauthenticated")
+
+    async def test_shows_what_was_heard_by_any_spelling_of_its_id_and_to_nobody_else(self, tenant: Tenant, stranger: Tenant) -> None:
+        for _, event in await live(tenant, "lamp", "door"):
+            commit, _, index = event["id"].partition("-")
+            dashed = f"{commit[:8]}-{commit[8:12]}-{commit[12:16]}-{commit[16:20]}-{commit[20:]}"
+            params = {"min-position": event["aybizaposition"]}
+            for name in (event["id"], event["id"].upper(), commit + index, f"{dashed}-{index}", f"%20{commit}%2D{index}"):
+                answer = await tenant.api.get(f"/v1/events/{name}", params=params)
+                assert (answer.status_code, answer.json()) == (200, event)
+                looked = await tenant.api.get(f"/v1/lookup/{name}", params=params)
+                assert looked.json() == {"kind": "event", "id": event["id"], "href": f"/v1/events/{event['id']}"}
+                for path in ("events", "lookup"):
+                    assert refusal(await stranger.api.get(f"/v1/{path}/{name}", params=params)) == (404, "not-found")
+
+    @pytest.mark.parametrize("name", ["0", "0" * 32, "0" * 32 + "-0", "f" * 32 + "-65536", "0" * 32 + "-٣", "call-1", "%00"])
+    async def test_is_not_found_where_nothing_is(self, tenant: Tenant, name: str) -> None:
+        assert refusal(await tenant.api.get(f"/v1/events/{name}")) == (404, "not-found")
+
+    async def test_is_not_there_before_it_was(self, tenant: Tenant) -> None:
+        *_, (_, event) = await live(tenant, "lamp")
+        path, position = f"/v1/events/{event['id']}", {"min-position": event["aybizaposition"]}
+        then = await tenant.api.get(path, params={"as-of": event["aybizaposition"], **position})
+        assert (then.json(), then.headers["Aybiza-Position"]) == (event, event["aybizaposition"])
+        earlier = await tenant.api.get(path, params={"as-of": "2020-01-01T00:00:00Z", **position})
+        assert refusal(earlier) == (404, "not-found")
+
+    async def test_leads_to_its_cause_and_is_shown_in_part(self, running: Platform, tenant: Tenant) -> None:
+        call = await call_under_way(running, tenant)
+        said = await running.do(CALLS, call, OrderHangUp(reason="shift ends"))
+        order = Order(
+            command_id=os.urandom(16), digest=os.urandom(16), actor="worker:test", occurred_at=datetime.now(UTC),
+            causation=said.facts[0].event_id,
+        )  # fmt: skip
+        over = await running.owners(CALLS, call, OVER, order)
+        params = {"fields": "type,aybizacause", "expand": "cause", "min-position": str(over.position)}
+        answer = (await tenant.api.get(f"/v1/events/{over.facts[0].event_id}", params=params)).json()
+        assert (answer["type"], answer["aybizacause"], len(answer)) == ("call-ended.v1", str(said.facts[0].event_id), 3)
+        assert answer["expanded"]["cause"]["data"] == {"reason": "shift ends"}
+
+    async def test_keeps_quiet_of_a_person_who_was_erased(self, running: Platform, tenant: Tenant) -> None:
+        call = await call_under_way(running, tenant)
+        # Under a key that is not there: as after an erasure.
+        nobodys: Sealed[str] = Sealed("nobody/at-all", b"0" * 40)
+        words = []
+        for sealed in (running.key_ring.seal(f"{tenant.id}/ann", "my name is Ann"), nobodys):
+            said = CallerTurn(turn=2, words=sealed, started_ms=2000, ended_ms=2400, recognised_ms=2450, confidence=0.5)
+            told = await running.do(CALLS, call, Witness(fact=said))
+            params = {"min-position": str(told.position)}
+            words.append((await tenant.api.get(f"/v1/events/{told.facts[0].event_id}", params=params)).json()["data"]["words"])
+        assert words == ["my name is Ann", None]

@@ -25,8 +25,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 LISTS = ("agents", "numbers", "callers", "calls", "flags", "environments", "webhooks", "usages")
 PATHS = {"callers": "/v1/consents", "usages": "/v1/usage", "ListTimeline": "/v1/calls/{call_id}/timeline"}
 NODES = {
-    "agents": "agent_id", "calls": "call_id", "consents": "caller", "environments": "name", "flags": "name", "numbers": "number",
-    "organisations": "organisation_id", "webhooks": "webhook_id",
+    "agents": "agent_id", "calls": "call_id", "consents": "caller", "environments": "name", "events": "event_id", "flags": "name",
+    "numbers": "number", "organisations": "organisation_id", "webhooks": "webhook_id",
 }  # fmt: skip
 
 
@@ -36,11 +36,13 @@ def query(ids: dict[str, str], cursor: str) -> str:
         f"n{at}: node(id: {json.dumps(f'{kind}/{ids[name]}')}) {{ nodeId ... on Call {{ caller timeline {{ nodes {{ kind words }} }}"
         " events(first: 9) { nodes { data } } usage { lines { quantity } } agent { id name } }"
         " ... on Agent { name allVersions { nodes { configuration } } } ... on Flag { description } ... on Webhook { description url }"
-        " ... on Number { number agent { name } } ... on Caller { number } ... on Organisation { name id } }"
+        " ... on Number { number agent { name } } ... on Caller { number }"
+        " ... on CloudEvent { subject data aybizaactor } ... on Organisation { name id } }"
         for at, (kind, name) in enumerate(NODES.items())
     )
     named = (
-        f'call(id: "{ids["call_id"]}") {{ caller }} agent(id: "{ids["agent_id"]}") {{ name }} flag(id: "{ids["name"]}") {{ description }}'
+        f'call(id: "{ids["call_id"]}") {{ caller }} agent(id: "{ids["agent_id"]}") {{ name }} flag(id: "{ids["name"]}") {{ description }} '
+        f'event(id: "{ids["event_id"]}") {{ data }}'
     )
     lists = " ".join(f"{name}(first: 9) {{ nodes {{ __typename {_marked(name)} }} edges {{ cursor }} }}" for name in LISTS)
     place = unbound("/v1/agents", cursor)
@@ -67,7 +69,8 @@ async def by_graph(platform: Platform, key: str | None, ids: dict[str, str], cur
 async def by_grpc(platform: Platform, key: str | None, ids: dict[str, str], cursor: str) -> tuple[set[str], str]:
     """The codes that there were, and all that was said: of every unary method that there is."""
     codes, said = set(), []
-    ids_of = {"GetCall": "call_id", "ListTimeline": "call_id", "GetAgent": "agent_id", "GetNumber": "number", "GetFlag": "name"}
+    ids_of = {"GetCall": "call_id", "ListTimeline": "call_id", "GetAgent": "agent_id", "GetNumber": "number", "GetFlag": "name",
+              "GetEvent": "event_id"}  # fmt: skip
     async with (
         serving_grpc(create_app(platform.ports), "127.0.0.1:0", monotonic) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,

@@ -1,10 +1,12 @@
 """Any name of a thing leads to it, for whoever may see it."""
 
+import os
+
 import httpx
 import pytest
 
 from commands.calls.deciding import CALLS
-from commands.calls.orders import ReceiveCall
+from commands.calls.orders import AnswerCall, ReceiveCall
 from events.streams import StreamId
 from tests.api.asking import refusal, seen
 from tests.api.platform import Platform, Tenant, fresh_call_id
@@ -58,6 +60,22 @@ class TestLookUp:
         assert (await thing(tenant.api, "Night-Shift", flag))["id"] == "night-shift"
         assert (await thing(tenant.api, tenant.id.lower().replace("-", " ").replace("0", "o")))["id"] == tenant.id
 
+    async def test_finds_a_call_by_the_names_that_the_carrier_has_for_it(self, running: Platform, tenant: Tenant, stranger: Tenant) -> None:
+        call_id, sealed = fresh_call_id(), running.key_ring.seal(f"{tenant.id}/caller", "+14155550166")
+        call_sid, stream_sid = f"CA{os.urandom(16).hex()}", f"MZ{os.urandom(16).hex()}"
+        ring = ReceiveCall(
+            call_sid=call_sid, caller=sealed, caller_ref="ref", number=sealed, number_ref="number", agent_id="agt_1", agent_version="1",
+            agent_version_hash="0" * 64,
+        )  # fmt: skip
+        stream = StreamId(tenant.id, "calls", call_id)
+        await running.do(CALLS, stream, ring)
+        answer = AnswerCall(stream_sid=stream_sid, worker="w", recogniser="r", model_provider="m", voice="v", embedded=True)
+        params = {"min-position": str((await running.do(CALLS, stream, answer)).position)}
+        for name in (call_sid, call_sid.upper(), f"ca {call_sid[2:]}", stream_sid, stream_sid.lower()):
+            found = await tenant.api.get(f"/v1/lookup/{name}", params=params)
+            assert found.json() == {"kind": "call", "id": call_id, "href": f"/v1/calls/{call_id}"}
+            assert refusal(await stranger.api.get(f"/v1/lookup/{name}", params=params)) == (404, "not-found")
+
     async def test_finds_whatever_else_has_an_id_or_a_name(self, tenant: Tenant, stranger: Tenant) -> None:
         hook = await tenant.api.post("/v1/webhooks", json={"url": "https://example.com/"})
         export = await tenant.api.post("/v1/exports", json={"types": ["flag-set"]})
@@ -83,6 +101,8 @@ class TestLookUp:
         async with running.client(issued["key"]) as client:
             assert refusal(await client.get(f"/v1/lookup/{made.json()['id']}", params=seen(made))) == (404, "not-found")
 
-    @pytest.mark.parametrize("name", ["agt_1", "nothing", "AYB-0000-0000-0000", "+1", "%00", "0" * 32, "key_0000000000000000"])
+    @pytest.mark.parametrize(
+        "name", ["agt_1", "nothing", "AYB-0000-0000-0000", "+1", "%00", "0" * 32, "key_0000000000000000", "CA" + "0" * 32, "0" * 33]
+    )
     async def test_finds_nothing_where_nothing_is(self, tenant: Tenant, name: str) -> None:
         assert refusal(await tenant.api.get(f"/v1/lookup/{name}"))[0] in {404, 422}

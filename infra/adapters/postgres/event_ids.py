@@ -19,7 +19,7 @@ from projections.ports import Place, Projection
 
 # In the packed header: the commit's id and the index in it lie together, most significant first, and so sort as they are counted.
 _BEGINNING = slice(34, 44)
-_FIRST_TEN, _ID = 'substring({} FROM 35 FOR 10)', 'substring({} FROM 35 FOR 18)'
+_FIRST_TEN, _ID = "substring({} FROM 35 FOR 10)", "substring({} FROM 35 FOR 18)"
 _SECONDS = 3600.0
 EVENT_AT = f'"{view_schema_of(JOURNAL)}".event_at'
 """(commit id and index): the record with that id, of every topic that has it, for who may see it."""
@@ -65,14 +65,17 @@ class Runs:
     def begun(self, records: Iterable[RawRecord]) -> Sequence[Run]:
         """The runs that begin in a batch."""
         last, now, found = self._last, dict[tuple[str, int], bytes](), []
-        here: tuple[str, int, bytes] | None = None
+        before: tuple[str, int, bytes] | None = None
         for topic, partition, offset, _, _, _, _, packed in records:
-            if packed is None or (topic, partition, packed[_BEGINNING]) == here:
+            if packed is None:
                 continue
-            here = topic, partition, beginning = topic, partition, packed[_BEGINNING]
-            if now.get(here[:2], last.get(here[:2])) != beginning:
-                now[here[:2]] = beginning
-                found.append(Run(topic, partition, offset, beginning))
+            beginning = packed[_BEGINNING]
+            here = topic, partition, beginning
+            if here != before:
+                before, place = here, (topic, partition)
+                if now.get(place, last.get(place)) != beginning:
+                    now[place] = beginning
+                    found.append(Run(topic, partition, offset, beginning))
         return found
 
     async def note(self, connection: Connection, runs: Sequence[Run]) -> None:

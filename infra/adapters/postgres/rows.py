@@ -72,7 +72,9 @@ class PostgresRows:
             conditions.append(f"{ORGANISATION} = {given(organisation)}")
         for name, value in where.items():
             column = _column(table, name)
-            conditions.append(f'"{name}" IS NOT DISTINCT FROM {given(column.lower(value) if column.lower else value)}')
+            lowered = column.lower(value) if column.lower and value is not None else value
+            # The other spelling for both would find no index.
+            conditions.append(f'"{name}" IS NULL' if lowered is None else f'"{name}" = {given(lowered)}')
         if after is not None:
             last_id, last_tenant = read_cursor(after)
             conditions.append(f"(id, tenant) {'<' if newest_first else '>'} ({given(last_id)}, {given(last_tenant)})")

@@ -139,6 +139,7 @@ def _created(projection: Projection) -> str:
         statements.append(f"CREATE INDEX ON {relation} ({ORGANISATION}, id, tenant)")
         if projection.done is not None:
             statements.append(indexed_rest(projection))
+        statements += indexed_names(projection)
     return "; ".join(statements)
 
 
@@ -150,6 +151,14 @@ def indexed(journal: Journal) -> str:
 def indexed_rest(table: Table[Any]) -> str:
     """The statement by which the rows that are not done are found among all others, newest first."""
     return f"CREATE INDEX IF NOT EXISTS {table.name}_not_done ON {relation_of(table)} (id) WHERE {not_done(table)}"
+
+
+def indexed_names(table: Table[Any]) -> Sequence[str]:
+    """The statements by which an organisation's rows are found by what others name them."""
+    key = f"{ORGANISATION}, {{0}}, id, tenant"
+    return [
+        f"CREATE INDEX IF NOT EXISTS {table.name}_by_{name} ON {relation_of(table)} ({key.format(name)})" for name in table.named_by
+    ]  # fmt: skip
 
 
 def not_done(table: Table[Any]) -> str:

@@ -23,6 +23,7 @@ from infra.adapters.postgres.shapes import (
     columns_of,
     created,
     indexed,
+    indexed_names,
     indexed_rest,
     relation,
     relation_of,
@@ -190,6 +191,8 @@ async def _make(connection: Connection, projection: Projection) -> None:
         await over_time.complete(connection, projection)
     if isinstance(projection, Table) and projection.done is not None:
         await connection.execute(indexed_rest(projection))
+    if isinstance(projection, Table):
+        await connection.execute("; ".join(indexed_names(projection)))
     # What is looked at by time has its wall in its views: compressed rows know no policies.
     if not by_time and not await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = $1::regclass", name):
         await connection.execute(walled(projection))

@@ -35,7 +35,7 @@ _MOST_TYPES = 50
 _PATHS: Mapping[str, str] = {
     "GetCall": "/v1/calls/{id}", "ListCalls": "/v1/calls", "ListTimeline": "/v1/calls/{id}/timeline", "GetAgent": "/v1/agents/{id}",
     "ListAgents": "/v1/agents", "GetNumber": "/v1/numbers/{id}", "ListNumbers": "/v1/numbers", "GetFlag": "/v1/flags/{id}",
-    "ListFlags": "/v1/flags",
+    "ListFlags": "/v1/flags", "GetEvent": "/v1/events/{id}",
 }  # fmt: skip
 _EVENTS = "/v1/events"
 _TOLD = ("aybiza-as-of", "aybiza-position", "etag", "warning")
