@@ -125,7 +125,13 @@ class Reading:
 
     async def event(self, tenant: str, event_id: EventId) -> Recorded[Fact] | None:
         """A tenant's event by its id."""
-        return await (self.ports.journal if self.past is None else self.past).event(tenant, event_id)
+        if self.past is not None:
+            return await self.past.event(tenant, event_id)
+        fact = await self.ports.journal.event(tenant, event_id)
+        if fact is not None and (noted := seen.get()) is not None:
+            # It never changes: what is shown was whole once it was written.
+            noted.note(write_reach({fact.position[:2]: fact.position.offset + 1}))
+        return fact
 
     async def facts(self, stream: StreamId, *, after: int, limit: int) -> tuple[Sequence[Recorded[Fact]], int | None]:
         """The journal's facts behind a version, as `entries`."""

@@ -11,8 +11,7 @@ import asyncpg
 
 from infra.adapters.postgres import hypertables, over_time
 from infra.adapters.postgres.connections import Connection, Pool, raising
-from infra.adapters.postgres.event_ids import shown
-from infra.adapters.postgres.packed import shown_in
+from infra.adapters.postgres.event_ids import shown, shown_in
 from infra.adapters.postgres.shapes import READ_SIDE, SqlColumn, columns_of, schema_of, view_of, view_schema_of
 from infra.adapters.postgres.walls import seen_by_readers
 from projections.journal import Journal

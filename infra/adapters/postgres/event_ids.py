@@ -12,7 +12,7 @@ from events.records import RawRecord
 from infra.adapters.postgres import packed as packs
 from infra.adapters.postgres.connections import Connection
 from infra.adapters.postgres.packed import packed_of, packing_of, unpacked_of, whole_of
-from infra.adapters.postgres.shapes import names, relation_of, schema_of, view_schema_of
+from infra.adapters.postgres.shapes import names, relation_of, schema_of, view_of, view_schema_of
 from infra.adapters.postgres.walls import READER
 from projections.journal import JOURNAL, Journal
 from projections.ports import Place, Projection
@@ -37,6 +37,11 @@ class Run(NamedTuple):
 def runs_of(journal: Journal) -> str:
     """The relation of a build's runs."""
     return f'"{schema_of(journal)}".commit_runs'
+
+
+def shown_in(projection: Projection) -> str:
+    """The view that is there when all is that readers of a version need."""
+    return f'"{view_schema_of(projection)}".commit_runs' if isinstance(projection, Journal) else view_of(projection)
 
 
 class Runs:

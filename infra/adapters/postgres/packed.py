@@ -4,7 +4,7 @@ A piece is a row of arrays, which PostgreSQL compresses itself: so it is Postgre
 """
 
 from infra.adapters.postgres.connections import Connection
-from infra.adapters.postgres.shapes import JOURNAL_COLUMNS, names, relation_of, schema_of, view_of, view_schema_of
+from infra.adapters.postgres.shapes import JOURNAL_COLUMNS, names, relation_of, schema_of, view_schema_of
 from infra.adapters.postgres.walls import READER, visible
 from projections.journal import JOURNAL, Journal
 from projections.ports import Projection
@@ -50,11 +50,6 @@ BEFORE = f'"{view_schema_of(JOURNAL)}".packed_before'
 """The same, up to an offset, the last first."""
 OF_STREAM = f'"{view_schema_of(JOURNAL)}".packed_of_stream'
 """(stream, version): packed events and receipts of a stream from a version on, in no order."""
-
-
-def shown_in(projection: Projection) -> str:
-    """The view that is there when all is that readers of a version need."""
-    return f'"{view_schema_of(projection)}".commit_runs' if isinstance(projection, Journal) else view_of(projection)
 
 
 async def all_of(connection: Connection, projection: Projection) -> str:
