@@ -37,6 +37,7 @@ from api import (
 )
 from api.gate import GUARDED, Gate
 from api.graph import route as graph
+from api.negotiating import HEAD
 from api.ports import Ports
 from api.routing import Direct
 from api.shapes import shapes_of
@@ -53,6 +54,7 @@ _ALWAYS = problems.answers(
     problems.UNKNOWN_EXPANSION, problems.UNKNOWN_VERSION, problems.REQUEST_TIMEOUT, problems.BODY_TOO_LARGE,
     problems.BODY_TOO_DEEP, problems.INVALID_REQUEST, problems.TOO_MANY, problems.TOO_MANY_AT_ONCE, problems.KEY_REUSED,
     problems.TOO_LARGE, problems.INTERNAL, problems.LOG_UNAVAILABLE, problems.IN_DOUBT, problems.IN_FLIGHT, problems.READS_UNAVAILABLE,
+    problems.NOT_ACCEPTABLE, problems.UNSUPPORTED_MEDIA_TYPE,
 )  # fmt: skip
 
 
@@ -98,13 +100,14 @@ def _methods_at(path: str) -> set[str]:
         *(("", way_in.router) for way_in in _WAYS_IN),
         *((GUARDED, room.router) for room in _ROOMS),
     ]
-    return {
+    there_are = {
         method
         for prefix, router in routers
         for route in router.routes
         if isinstance(route, APIRoute) and route.path_regex.match(path.removeprefix(prefix))
         for method in route.methods or ()
     }
+    return there_are | {HEAD} if "GET" in there_are else there_are
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -4,13 +4,16 @@ import asyncio
 import re
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from fastapi.responses import Response
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import ON_BEHALF, Caller, permit, recognise
 from api.limiter import Limiter
+from api.negotiating import HEAD, without_body
 from api.ports import Ports
 from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
 from api.trace import HEADER, begin, trace_of
@@ -50,6 +53,9 @@ class Gate:
             await self._app(scope, receive, send)
         elif asker is not None:
             await self._within(asker, scope, receive, send)
+        elif scope["method"] == HEAD:
+            with suppress(ClientDisconnect):
+                await self._request({**scope, "method": "GET"}, receive, without_body(send))
         else:
             await self._request(scope, receive, send)
 

@@ -29,6 +29,8 @@ Voice agents that answer the phone, where everything that happens is an event on
 * **The past.** Reads take `as-of`, a time or any position, and answer as they would have then; `Aybiza-Position` says up to where.
 * **Lists** stand in an order that stays when things come in. Calls stand newest first; so does what was made without `Idempotency-Key`.
   With one an id follows from the key, and the place from the id. A `cursor` is good for the list that gave it.
+* **Known already.** `HEAD` is answered wherever `GET` is. `If-None-Match` with the `ETag` of one thing is answered with 304 while that is
+  its version; what rests on other things as well, as with `expand`, is always sent.
 * **What of it.** `fields=id,status` answers with these alone; `expand=agent` adds what a thing refers to, under `expanded`, as far as
   the key may see it. `PATCH` takes a JSON merge patch (RFC 7396). Long work is answered with 202 and an operation that tells how it goes.
 * **Versions.** A key is answered in the date version of its making, and its bodies are taken in it; `Aybiza-Version` names another. What
@@ -101,10 +103,18 @@ _SEEN = {
     "schema": {"type": "string"},
 }
 _ETAG = {"description": "The version of the thing.", "schema": {"type": "string"}}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match", "in": "header", "required": False, "description": "The `ETag` that the asker has; 304 while it is right.",
+    "schema": {"type": "string", "maxLength": 200},
+}  # fmt: skip
 _LOCATION = {"description": "Where the new thing is found.", "schema": {"type": "string", "format": "uri-reference"}}
 _LIMIT = {"description": "What remains of the quota, and in how many seconds it is whole again.", "schema": {"type": "string"}}
 _POLICY = {"description": "The quota that counts here, and its window in seconds.", "schema": {"type": "string"}}
 _TRACE = {"description": "The trace of this request.", "schema": {"type": "string"}}
+_UNCHANGED = {
+    "description": "The asker has this version already.",
+    "headers": {"ETag": _ETAG, "Aybiza-Position": _SEEN, "Aybiza-Trace-Id": _TRACE, "RateLimit": _LIMIT, "RateLimit-Policy": _POLICY},
+}
 
 
 def install(app: FastAPI, always: Mapping[int | str, dict[str, Any]], shapes: Sequence[Shape], versions: Versions) -> None:
@@ -168,6 +178,7 @@ def _document(app: FastAPI, always: Mapping[int | str, dict[str, Any]]) -> dict[
         schemas.pop(unused, None)
     shared = {str(status): answer for status, answer in always.items()}
     document["components"]["responses"] = {f"Problem{status}": answer for status, answer in shared.items()}
+    document["components"]["responses"]["Unchanged"] = _UNCHANGED
     for operations in document["paths"].values():
         for method, operation in operations.items():
             _dress(method, operation, shared)
@@ -175,6 +186,8 @@ def _document(app: FastAPI, always: Mapping[int | str, dict[str, Any]]) -> dict[
 
 
 def _dress(method: str, operation: dict[str, Any], shared: dict[str, Any]) -> None:
+    if method == "get" and operation.get("security"):
+        operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
     for status, answer in operation["responses"].items():
         if answer == shared.get(status):
             operation["responses"][status] = {"$ref": f"#/components/responses/Problem{status}"}
@@ -186,5 +199,9 @@ def _dress(method: str, operation: dict[str, Any], shared: dict[str, Any]) -> No
             answer["headers"].update({"Aybiza-Position": _POSITION, "ETag": _ETAG})
         if method == "get" and status.startswith("2") and operation.get("security"):
             answer["headers"]["Aybiza-Position"] = _SEEN
+        if status == "200" and method == "get" and operation.get("security"):
+            answer["headers"]["ETag"] = _ETAG
         if status == "201":
             answer["headers"]["Location"] = _LOCATION
+    if method == "get" and operation.get("security"):
+        operation["responses"]["304"] = {"$ref": "#/components/responses/Unchanged"}

@@ -91,6 +91,8 @@ NOT_FOUND = _kind("not-found", 404, "There is no such thing here, or it is not y
 METHOD_NOT_ALLOWED = _kind(
     "method-not-allowed", 405, "The address is right and the method is not; the header `Allow` lists those that are."
 )
+NOT_ACCEPTABLE = _kind("not-acceptable", 406, "`Accept` allows no media type in which this is answered; `application/json` is.")
+UNSUPPORTED_MEDIA_TYPE = _kind("unsupported-media-type", 415, "The body is of no media type that is taken; `Accept` lists them.")
 REQUEST_TIMEOUT = _kind("request-timeout", 408, "The body came too slowly. Send it again.", retryable=True)
 PRECONDITION_FAILED = _kind(
     "precondition-failed",
@@ -118,7 +120,7 @@ FILES_EXPIRED = _kind(
 )
 BAD_PRECONDITION = _kind(
     "bad-precondition", 400,
-    '`If-Match` takes one strong version as `ETag` gave it, such as `"7"`, `"0"` for what was never there. `If-None-Match` is not taken.',
+    '`If-Match` takes versions as `ETag` gave them, such as `"7"`, `"0"` for what was never there. `If-None-Match` is for reads.',
 )  # fmt: skip
 BAD_REQUEST = _kind("bad-request", 400, "The request cannot be read.")
 UNKNOWN_FIELD = _kind("unknown-field", 400, "`fields` names something that the answer does not have; `possible` lists what it has.")

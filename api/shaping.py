@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import Caller, permit
+from api.negotiating import is_known, must_be_acceptable, must_be_json
 from api.ports import Ports
 from api.positions import POSITION
 from api.problems import READS_UNAVAILABLE, UNKNOWN_EXPANSION, UNKNOWN_FIELD, UNKNOWN_VERSION, At, Problem, render
@@ -62,6 +64,11 @@ class Conventions:
             return
         try:
             asked = self._asked(scope)
+            given = Headers(scope=scope)
+            must_be_json(scope["method"], given)
+            if scope["method"] not in _READS:
+                # What changes something is answered in nothing else, and would have changed it when that is seen.
+                must_be_acceptable(given, _JSON)
         except Problem as problem:
             await _refuse(scope, problem, receive, send)
             return
@@ -72,9 +79,12 @@ class Conventions:
         seen.set(noted)
         kept: Message | None = None
         body = bytearray()
+        over = False
 
         async def shaped(message: Message) -> None:
-            nonlocal kept
+            nonlocal kept, over
+            if over:
+                return
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 # No route gives it itself, so it is not looked for among the others.
@@ -85,6 +95,12 @@ class Conventions:
                     headers.update(told)
                 if noted is not None and whole is None and message["status"] < 500:
                     _tell(headers, noted, scope["app"].state.ports)
+                if noted is not None and whole is None and message["status"] == 200:
+                    other = _instead(scope, given, asked, noted, headers)
+                    if other is not None:
+                        over = True
+                        await other(scope, receive, send)
+                        return
                 if shape is not None and self._wants(asked, shape) and _is_whole(message, headers):
                     kept = message
                     return
@@ -211,6 +227,23 @@ class Conventions:
         async with places:
             await self(asking, nothing, take)
         return Fetched(status, json.loads(body) if status == 200 else None)
+
+
+def _instead(scope: Scope, given: Headers, asked: Asked, noted: Seen, headers: MutableHeaders) -> Response | None:
+    """Another answer to a read that found what it was asked for: that it is known, or that nobody would take it.
+
+    The tag is the version of one stream: of an answer that others had a part in it does not tell whether it is the same.
+    """
+    tag, has = headers.get("etag"), given.get("if-none-match")
+    if has is not None and tag is not None and noted.reads == 1 and not asked.expand and is_known(has, tag):
+        kept = {name: value for name, value in headers.items() if not name.startswith("content-")}
+        return Response(status_code=304, headers=kept)
+    if headers.get("content-type", "").startswith(_JSON):
+        try:
+            must_be_acceptable(given, *([_JSON, PARTIAL] if asked.fields else [_JSON]))
+        except Problem as problem:
+            return render(scope["path"], trace_of(scope).trace_id.hex(), problem)
+    return None
 
 
 def _tell(headers: MutableHeaders, noted: Seen, ports: Ports) -> None:

@@ -282,7 +282,7 @@ def writing_of(request: Request, response: Response, ports: Ports, person_id: st
     seed = ports.draw(16)
     intent = Intent(seed=seed, digest=derived_id("sign-in", seed), began_ms=int(now.timestamp() * 1000))
     who = Caller(organisation_id=None, actor=f"person:{person_id}" if person_id else "anonymous", is_operator=False, person_id=person_id)
-    return Writing(dispatch=ports.dispatch, who=who, intent=intent, expected_version=None, now=now, request=request, response=response)
+    return Writing(dispatch=ports.dispatch, who=who, intent=intent, expected_versions=(), now=now, request=request, response=response)
 
 
 def _over(detail: str) -> Problem:

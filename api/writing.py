@@ -1,7 +1,7 @@
 """How a route changes something: one command, decided where its stream is owned, and the answer's headers."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,11 +13,11 @@ from api.auth import Caller
 from api.idempotency import IdempotencyKey, Intent, intent
 from api.ports import Ports
 from api.positions import POSITION
-from api.preconditions import IfMatch, expected_version, tag
+from api.preconditions import IfMatch, expected_versions, tag
 from api.problems import IN_FLIGHT, At, Problem
 from api.trace import trace_of
 from commands.decider import Decider
-from commands.dispatch import Committed, Dispatch, Order
+from commands.dispatch import Committed, Dispatch, ExpectedVersionMismatch, Order
 from events.streams import StreamId
 from projections.queries import RowsUnavailable
 
@@ -31,7 +31,7 @@ class Writing:
     dispatch: Dispatch
     who: Caller
     intent: Intent
-    expected_version: int | None
+    expected_versions: Sequence[int]
     now: datetime
     request: Request
     response: Response
@@ -51,8 +51,18 @@ class Writing:
             command_id=command_id, digest=self.intent.digest, actor=self.who.actor, occurred_at=self.now,
             correlation_id=trace.trace_id, trace_id=trace.trace_id, span_id=trace.span_id,
         )  # fmt: skip
-        expected = None if step else self.expected_version
-        committed = await self._alone_or_in_time(self.dispatch(decider, stream, command, order, expected_version=expected))
+        expected = () if step else self.expected_versions
+
+        async def send() -> Committed:
+            try:
+                return await self.dispatch(decider, stream, command, order, expected_version=expected[0] if expected else None)
+            except ExpectedVersionMismatch as mismatch:
+                if mismatch.found not in expected:
+                    raise
+                # Another of those that the caller would have had.
+                return await self.dispatch(decider, stream, command, order, expected_version=mismatch.found)
+
+        committed = await self._alone_or_in_time(send())
         if not aside:
             self.response.headers[POSITION] = str(committed.position)
             tag(self.response, committed.version)
@@ -99,7 +109,7 @@ async def writing(request: Request, response: Response, idempotency_key: Idempot
         dispatch=ports.dispatch,
         who=who,
         intent=await intent(request, who, ports, idempotency_key),
-        expected_version=expected_version(request.method, if_match, request.headers.get("if-none-match")),
+        expected_versions=expected_versions(request.method, if_match, request.headers.get("if-none-match")),
         now=ports.clock(),
         request=request,
         response=response,

@@ -29,15 +29,20 @@ asked_for: ContextVar[str] = ContextVar("asked_for", default="")
 
 
 class Seen:
-    """Up to where an answer is true: of every partition that was read for it, what its rows were made of; the least, where several were."""
+    """Up to where an answer is true: of every partition that was read for it, what its rows were made of; the least, where several were.
 
-    __slots__ = ("_told",)
+    `reads`: how often something was read for it.
+    """
+
+    __slots__ = ("_told", "reads")
 
     def __init__(self) -> None:
         self._told: list[str] = []
+        self.reads = 0
 
     def note(self, reach: str) -> None:
         """What `write_reach` wrote, of the very moment at which the rows were read, or of an earlier one."""
+        self.reads += 1
         if reach and reach not in self._told:
             self._told.append(reach)
 

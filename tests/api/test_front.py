@@ -54,7 +54,7 @@ class TestGate:
     async def test_names_the_methods_that_there_are(self, tenant: Tenant) -> None:
         answer = await tenant.api.put("/v1/agents")
         assert refusal(answer) == (405, "method-not-allowed")
-        assert answer.headers["Allow"] == "GET, POST"
+        assert answer.headers["Allow"] == "GET, HEAD, POST"
 
     async def test_takes_no_body_that_is_too_large(self, tenant: Tenant) -> None:
         body = b'{"name": "' + b"x" * LARGEST_BODY_BYTES + b'"}'
