@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from events.calls.ending import CallEnded, EndedBy, Stage
 from events.calls.talking import AgentTurn, Latency
@@ -30,10 +31,11 @@ from infra.adapters.postgres.rows import digest_of
 from infra.adapters.postgres.store import PostgresStore
 from infra.adapters.postgres.walls import Wall, behind_the_wall
 from infra.apps.beside import build_beside
+from infra.apps.doctor import the_series
 from infra.local.stack import Addresses
 from infra.settings import Settings
 from projections.measures import CALL_MEASURES, TURN_MEASURES, USAGE_MEASURES
-from projections.ports import named
+from projections.ports import Place, StoreUnavailable, named
 from projections.queries import EVERYBODY, asked_for
 from projections.runner import Runner
 from projections.series import OverTime
@@ -58,6 +60,10 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_temp'
 _NO_EXTENSION = """
 CREATE FUNCTION no_extension() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege; END $$;
 CREATE EVENT TRIGGER no_extension ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION no_extension()
+"""
+_LEFT_BEHIND = """
+INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+SELECT 1000000, 'timescaledb', 10, oid, false, '2.29.2' FROM pg_namespace WHERE nspname = 'public'
 """
 _MANY = """
 INSERT INTO p_turn_measures_v1.turn_measures SELECT tenant, id, version + 100 * many, n, occurred_at, model, band_ms, response_ms,
@@ -290,6 +296,14 @@ class TestKeeping:
         )
         assert await pool.fetchval(catalogue) == 1
 
+    async def test_is_told_of_by_the_doctor(self, settings: Settings, dsn: str, pool: Pool) -> None:
+        await fold(history(), pool)
+        async with pool.acquire() as connection:
+            words = "of our own" if await is_native(connection, TURN_MEASURES) else "hypertables"
+        finding = await the_series(settings.model_copy(update={"database_url": SecretStr(dsn)}))
+        assert (finding.state, finding.remedy) == ("well", None)
+        assert words in finding.words
+
     async def test_goes_on_when_the_planner_knows_its_tables(self, pool: Pool) -> None:
         reader = history(partitions=32)
         await fold(reader, pool)
@@ -362,7 +376,7 @@ class TestTimescaleThatComesLater:
         async with database(timescale) as dsn:
             yield dsn
 
-    async def test_is_used_by_what_is_built_beside(self, dsn: str) -> None:
+    async def test_is_used_by_what_is_built_beside(self, settings: Settings, dsn: str) -> None:
         reader = history()
         second = replace(TURN_MEASURES, build=2)
         async with connected(dsn, purpose="test", durable=False) as pool:
@@ -371,6 +385,9 @@ class TestTimescaleThatComesLater:
             await refresh(pool, TURN_MEASURES)
             await pool.execute("DROP FUNCTION no_extension CASCADE")
             before = {level: await counted(pool, level) for level in LEVELS}
+            finding = await the_series(settings.model_copy(update={"database_url": SecretStr(dsn)}))
+            assert finding.state == "doubtful"
+            assert "turn_measures, call_measures, usage_measures in ranges of our own" in finding.words
             await come_late(reader, pool)
             await build_beside(reader, pool, second)
             async with pool.acquire() as connection:
@@ -387,3 +404,16 @@ class TestTimescaleThatComesLater:
                 await builds.switch(pool, build, [TURN_MEASURES])
                 assert {level: await counted(pool, level) for level in LEVELS} == seen
                 await refresh(pool, chosen)
+
+
+class TestTimescaleThatIsGone:
+    """A database of hypertables on a server that does not load TimescaleDB: each word about them would end the connection."""
+
+    async def test_is_said_by_the_store_and_by_the_doctor(self, settings: Settings, stack: Addresses) -> None:
+        async with database(stack.postgres) as dsn, connected(dsn, purpose="test", durable=False) as pool:
+            await pool.execute(_LEFT_BEHIND)
+            with pytest.raises(StoreUnavailable, match="shared_preload_libraries = 'timescaledb'"):
+                await PostgresStore(pool).open([(TURN_MEASURES, Place("calls", 0))])
+            finding = await the_series(settings.model_copy(update={"database_url": SecretStr(dsn)}))
+            assert finding.state == "wrong"
+            assert "shared_preload_libraries = 'timescaledb'" in finding.words

@@ -18,10 +18,16 @@ from projections.series import Series
 OLDEST = (2, 13)
 """Earlier ones do not know all that we ask for."""
 _DAY = timedelta(days=1)
-_AVAILABLE = """
-SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-    AND 'timescaledb' = ANY (string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ','))
+_LOADED = "'timescaledb' = ANY (string_to_array(replace(current_setting('shared_preload_libraries'), ' ', ''), ','))"
+_OFFERED = f"""
+SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'timescaledb' AND {_LOADED}
+    AND coalesce(current_setting('timescaledb.license', true), 'timescale') = 'timescale'
 """
+_LOST = f"SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') AND NOT {_LOADED}"
+LOST = (
+    "this database has TimescaleDB's tables, and its server does not load TimescaleDB: set shared_preload_libraries = 'timescaledb' in its "
+    "postgresql.conf, and start it again"
+)
 _VERSION = "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'"
 _SIZES = """
 SELECT schema, sum(bytes)::bigint AS bytes FROM (
@@ -34,9 +40,24 @@ SELECT schema, sum(bytes)::bigint AS bytes FROM (
 """
 
 
+async def offered(connection: Connection) -> str | None:
+    """The version of TimescaleDB that what is made now would use, as far as can be seen without making it."""
+    version = await connection.fetchval(_OFFERED)
+    return version if version is not None and _numbers(version) >= OLDEST else None
+
+
+async def lost(connection: Connection) -> bool:
+    """Whether there is what this server cannot read: it would end the connection at the first word about it."""
+    return bool(await connection.fetchval(_LOST))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("-", maxsplit=1)[0].split(".")[:2])
+
+
 async def version_of(connection: Connection) -> str | None:
     """TimescaleDB's version, where it is there with all that we ask of it; makes the extension where we may."""
-    if not await connection.fetchval(_AVAILABLE):
+    if await connection.fetchval(_OFFERED) is None:
         return None
     try:
         async with connection.transaction():
@@ -47,8 +68,7 @@ async def version_of(connection: Connection) -> str | None:
             version = str(await connection.fetchval(_VERSION))
     except asyncpg.PostgresError:
         return None
-    numbers = tuple(int(number) for number in version.split("-", maxsplit=1)[0].split(".")[:2])
-    return version if numbers >= OLDEST else None
+    return version if _numbers(version) >= OLDEST else None
 
 
 def created(series: Series[Any]) -> Sequence[str]:
@@ -57,7 +77,7 @@ def created(series: Series[Any]) -> Sequence[str]:
     listed_by = ", ".join(["tenant", *(f'"{name}"' for name in of.by)])
     by = f"1, {listed_by}"
     aggregate = "WITH (timescaledb.continuous, timescaledb.materialized_only = true)"
-    packed = "timescaledb.compress, timescaledb.compress_segmentby = 'tenant', timescaledb.compress_orderby = 'occurred_at'"
+    packed = "timescaledb.compress, timescaledb.compress_segmentby = 'tenant', timescaledb.compress_orderby = 'occurred_at, id, version, n'"
     statements = [
         f"SELECT create_hypertable('{relation}', by_range('occurred_at', INTERVAL '{of.days} days'), create_default_indexes => false)",
         f"CREATE INDEX ON {relation} (occurred_at)",

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from events.admission import Fence
-from infra.adapters.postgres import over_time
+from infra.adapters.postgres import hypertables, over_time
 from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
 from infra.adapters.postgres.copying import copy_journal
@@ -89,6 +89,8 @@ class PostgresStore:
         """As the port says. Raises ShapeChanged."""
         with raising(StoreUnavailable):
             async with self._pool.acquire() as connection, connection.transaction():
+                if await hypertables.lost(connection):
+                    raise StoreUnavailable(hypertables.LOST)
                 if not self._rebuilding:
                     await connection.execute("SELECT pg_advisory_xact_lock_shared($1)", REBUILDING, timeout=_FOR_EVER)
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", OPENING)
