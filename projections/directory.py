@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
 from events.positions import Position
+from events.records import RawRecord
 from events.streams import PLATFORM, topic_of
 from projections.access import ACCESS, Access
 from projections.agents import AGENT_VERSIONS, AGENTS, Agent, AgentVersion
@@ -178,6 +179,9 @@ class Directory:
     async def rows(self, table: Table[Any], keys: Collection[Key]) -> Mapping[Key, Any]:
         rows = self._rows[table]
         return {key: rows[key] for key in keys if key in rows}
+
+    async def prepare(self, journal: Sequence[RawRecord]) -> None:
+        """Here is no journal."""
 
     async def write(self, writes: Writes) -> None:
         for table, changed in writes.rows.items():

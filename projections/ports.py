@@ -182,6 +182,9 @@ class Store(Protocol):
     async def rows(self, table: Table[Any], keys: Collection[Key]) -> Mapping[Key, Any]:
         """The rows that there are."""
 
+    async def prepare(self, journal: Sequence[RawRecord]) -> None:
+        """Do ahead, while a write is under way, what can be done of the next one, which has these in its journal. Writes nothing."""
+
     async def write(self, writes: Writes) -> None:
         """Write everything and step the checkpoints in one transaction, then tell who waits.
 

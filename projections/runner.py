@@ -168,6 +168,8 @@ class Runner:
                     await self._heal(rows, opened.epochs)
                 before = await rows.load(keys_of(group.wanted))
                 outcome = await _fold(group.wanted, before, self._parked)
+                if writing is not None and not writing.done():
+                    await self._store.prepare(group.journal)
                 if writing is not None and await writing:
                     # What it was folded upon is not what was written.
                     before = await rows.load(keys_of(group.wanted))

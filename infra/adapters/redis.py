@@ -13,6 +13,7 @@ from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError
 
 from events.admission import Fence
+from events.records import RawRecord
 from projections.columns import Stored, building, lowering
 from projections.live import Live
 from projections.ports import Advance, Checkpoint, Mark, Opened, Place, Projection, Sick, StoreUnavailable, Superseded, Writes, named
@@ -155,6 +156,9 @@ class RedisStore:
         with _raising(StoreUnavailable):
             found = await _hashes(self._client, [self._names.row(table, key) for key in keys])
         return {key: _built(table, stored) for key, stored in zip(keys, found, strict=True) if stored}
+
+    async def prepare(self, journal: Sequence[RawRecord]) -> None:
+        """Here is no journal."""
 
     async def write(self, writes: Writes) -> None:
         rows = [

@@ -1,9 +1,10 @@
 """Admitted records as PostgreSQL's binary COPY takes the journal's entries, of the records' own bytes: no row and no value in between."""
 
+import asyncio
 import struct
 from collections.abc import AsyncIterator, Sequence
 
-from events.leaves import leaf_hash
+from events.leaves import leaf_of
 from events.records import RawRecord
 from infra.adapters.postgres.connections import Connection
 from infra.adapters.postgres.shapes import JOURNAL_COLUMNS, schema_of
@@ -27,16 +28,34 @@ _BEFORE_LEAF = _INTEGER.pack(32)
 _MANY = 1 << 16
 
 
-async def copy_journal(connection: Connection, journal: Journal, records: Sequence[RawRecord]) -> None:
-    """Write the entries of some records into a build of the journal."""
-    await connection.copy_to_table(
-        journal.name, schema_name=schema_of(journal), columns=_COLUMNS, source=_messages(records), format="binary"
-    )  # fmt: skip
+class Copying:
+    """Writes the entries of records into builds of the journal; made ahead while the database is busy, they go to it as they are."""
+
+    def __init__(self) -> None:
+        self._records: Sequence[RawRecord] = ()
+        self._ahead: list[bytes] = []
+
+    async def prepare(self, records: Sequence[RawRecord]) -> None:
+        """Make ahead what `copy` will be told of next."""
+        self._records, self._ahead = records, []
+        for at in range(0, len(records), _ROWS):
+            self._ahead.append(_rows(records[at : at + _ROWS]))
+            await asyncio.sleep(0)
+
+    async def copy(self, connection: Connection, journal: Journal, records: Sequence[RawRecord]) -> None:
+        ahead: Sequence[bytes] = ()
+        if self._records is records:
+            ahead, self._records, self._ahead = self._ahead, (), []
+        await connection.copy_to_table(
+            journal.name, schema_name=schema_of(journal), columns=_COLUMNS, source=_messages(records, ahead), format="binary"
+        )  # fmt: skip
 
 
-async def _messages(records: Sequence[RawRecord]) -> AsyncIterator[bytes]:
+async def _messages(records: Sequence[RawRecord], ahead: Sequence[bytes]) -> AsyncIterator[bytes]:
     yield _SIGNATURE
-    for at in range(0, len(records), _ROWS):
+    for message in ahead:
+        yield message
+    for at in range(len(ahead) * _ROWS, len(records), _ROWS):
         yield _rows(records[at : at + _ROWS])
     yield _END
 
@@ -52,11 +71,11 @@ def _rows(records: Sequence[RawRecord]) -> bytes:
         begin = begins.get((topic, partition))
         if begin is None:
             begin = begins[topic, partition] = _begin(topic, partition)
-        leaf = leaf_hash(key=key, timestamp_ms=timestamp_ms, ce_type=ce_type, packed_header=packed, value=value)
+        kind, told = _TYPES.get(ce_type) or _type(ce_type)
         parts += (
             begin, _LONG.pack(offset), _STREAMS.get(key) or _stream(key), _BEFORE_VERSION, packed[_VERSION], _BEFORE_KIND, packed[_KIND],
-            _TYPES.get(ce_type) or _type(ce_type), _TIME.pack(8, timestamp_ms, len(packed)), packed, _INTEGER.pack(len(value)), value,
-            _BEFORE_LEAF, leaf,
+            kind, _TIME.pack(8, timestamp_ms, len(packed)), packed, _INTEGER.pack(len(value)), value, _BEFORE_LEAF,
+            leaf_of(key, timestamp_ms, told, packed, value),
         )  # fmt: skip
     return b"".join(parts)
 
@@ -72,7 +91,8 @@ def _field(text: str) -> bytes:
 
 # Fields that come again and again; whoever invents keys without end costs us time, but no memory.
 _STREAMS: dict[bytes, bytes] = {}
-_TYPES: dict[str, bytes] = {}
+# Each type as a field, and as it is spelt in a leaf.
+_TYPES: dict[str, tuple[bytes, bytes]] = {}
 
 
 def _stream(key: bytes) -> bytes:
@@ -82,8 +102,8 @@ def _stream(key: bytes) -> bytes:
     return field
 
 
-def _type(ce_type: str) -> bytes:
+def _type(ce_type: str) -> tuple[bytes, bytes]:
     if len(_TYPES) >= _MANY:
         _TYPES.clear()
-    field = _TYPES[ce_type] = _field(stored_type(ce_type))
-    return field
+    both = _TYPES[ce_type] = _field(stored_type(ce_type)), ce_type.encode()
+    return both

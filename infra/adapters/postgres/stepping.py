@@ -66,7 +66,7 @@ def at_once(writes: Writes, journal: Journal, noted: Sequence[Series[Any]], *, t
 
     At a few hundred commands a second a transaction is a record or two, and most of its cost is the asking and the answering.
     """
-    if writes.healed or writes.parked or _size(writes) > FEW:
+    if writes.healed or writes.parked or not is_little(_size(writes)):
         return None
     values = _steps(writes.advances)
     inserts = []
@@ -75,6 +75,11 @@ def at_once(writes: Writes, journal: Journal, noted: Sequence[Series[Any]], *, t
         values += columns
     statement = _statement(STEP, tuple(inserts), tells=tells)
     return AtOnce(statement, [*values, len(writes.advances)]) if len(statement) <= _LONGEST else None
+
+
+def is_little(rows: int) -> bool:
+    """Whether so many are written at once."""
+    return rows <= FEW
 
 
 def _size(writes: Writes) -> int:

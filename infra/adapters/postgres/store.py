@@ -9,10 +9,11 @@ from typing import Any
 import asyncpg
 
 from events.admission import Fence
+from events.records import RawRecord
 from infra.adapters.postgres import hypertables, over_time
 from infra.adapters.postgres.builds import OPENING, register
 from infra.adapters.postgres.connections import Connection, Pool, raising
-from infra.adapters.postgres.copying import copy_journal
+from infra.adapters.postgres.copying import Copying
 from infra.adapters.postgres.event_ids import Run, Runs, made, runs_of
 from infra.adapters.postgres.healing import sick
 from infra.adapters.postgres.partials import add
@@ -29,7 +30,7 @@ from infra.adapters.postgres.shapes import (
     relation_of,
     schema_of,
 )
-from infra.adapters.postgres.stepping import at_once, step
+from infra.adapters.postgres.stepping import at_once, is_little, step
 from infra.adapters.postgres.walls import OPENED, ensure_reader, walled
 from projections.journal import Journal
 from projections.partial import PartialAggregate
@@ -84,6 +85,7 @@ class PostgresStore:
         self._building = building
         self._parts = Parts(pool)
         self._runs = Runs()
+        self._copying = Copying()
 
     async def open(self, marks: Collection[tuple[Projection, Place]], held: Mapping[Mark, int] | None = None) -> Opened:
         """As the port says. Raises ShapeChanged."""
@@ -125,10 +127,19 @@ class PostgresStore:
                     await self._write(connection, writes, noting, runs)
             self._runs.noted(runs)
 
+    async def prepare(self, journal: Sequence[RawRecord]) -> None:
+        if not is_little(len(journal)):
+            await self._copying.prepare(journal)
+
+    async def _write_all(self, connection: Connection, writes: Writes) -> None:
+        if writes.journal:
+            await self._copying.copy(connection, self._parts.journal, writes.journal)
+        await _write_rest(connection, writes)
+
     async def _write(self, connection: Connection, writes: Writes, noting: Sequence[Series[Any]], runs: Sequence[Run]) -> None:
         async with connection.transaction():
             await step(connection, writes.advances, tells=not self._building)
-            await _write_all(connection, writes, self._parts.journal)
+            await self._write_all(connection, writes)
             for series in noting:
                 await over_time.note(connection, series, writes.entries[series])
             await self._runs.note(connection, runs)
@@ -149,7 +160,7 @@ class PostgresStore:
                         try:
                             with _refusing():
                                 async with connection.transaction():
-                                    await _write_all(connection, single, self._parts.journal)
+                                    await self._write_all(connection, single)
                         except RowsRefused as cause:
                             refused.setdefault((named(projection), key), str(cause))
                 finally:
@@ -226,9 +237,7 @@ async def _take_over(connection: Connection, marks: Sequence[Mark], held: Mappin
     return Opened(checkpoints=checkpoints, epochs=epochs, parked=parked)
 
 
-async def _write_all(connection: Connection, writes: Writes, journal: Journal) -> None:
-    if writes.journal:
-        await copy_journal(connection, journal, writes.journal)
+async def _write_rest(connection: Connection, writes: Writes) -> None:
     for series, entries in writes.entries.items():
         if entries:
             await _copy(connection, series, relation(series).columns, map(relation(series).values, entries))
