@@ -58,7 +58,7 @@ TAGS = [
     {"name": "environments", "description": "Where which version of which agent answers."},
     {"name": "operations", "description": "Long work: what was asked for, how far it is, and what came of it."},
     {"name": "exports", "description": "An organisation's facts as files."},
-    {"name": "events", "description": "What happens, as it happens."},
+    {"name": "events", "description": "What happens, as it happens; and one event, by its id."},
     {"name": "webhooks", "description": "Addresses to which events are sent."},
     {"name": "lookup", "description": "Any name that a thing has leads to it."},
     {"name": "upkeep", "description": "What the platform's operator orders where a projection could not take a fact."},

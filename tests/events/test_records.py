@@ -18,6 +18,23 @@ from events.streams import StreamId
 CODEC = prepared_codec()
 FACT = FlagSet(enabled=True, variant="on")
 STREAM = StreamId("AYB-TEST-TEST-TEST", "flags", "greeting")
+
+
+class TestEventId:
+    @given(st.binary(min_size=16, max_size=16), st.integers(0, 2**16 - 1))
+    def test_is_read_in_any_spelling(self, commit_id: bytes, index: int) -> None:
+        event_id, digits = EventId(commit_id, index), commit_id.hex()
+        dashed = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        for text in (str(event_id), str(event_id).upper(), f"{digits}{index}", f"{dashed}-{index}", f" {digits} : {index}"):
+            assert EventId.read(text) == event_id
+
+    @pytest.mark.parametrize(
+        "text", ["", "0" * 32, "0" * 31 + "-0", "g" * 32 + "-0", "0" * 32 + "-65536", "0" * 32 + "--0", "0" * 32 + "-x"]
+    )
+    def test_is_no_other_text(self, text: str) -> None:
+        assert EventId.read(text) is None
+
+
 PACKED = RecordHeader(
     kind=Kind.EVENT, term=7, claim_id=b"c" * 16, version=12, commit_id=b"k" * 16, index=1, count=3, command_id=b"o" * 16,
     occurred_at_us=1_700_000_000_123_456, causation_id=b"w" * 16, causation_index=2, correlation_id=b"r" * 16, depth=1, actor="api",

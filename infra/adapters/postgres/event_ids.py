@@ -70,17 +70,18 @@ class Runs:
     def begun(self, records: Iterable[RawRecord]) -> Sequence[Run]:
         """The runs that begin in a batch."""
         last, now, found = self._last, dict[tuple[str, int], bytes](), []
-        before: tuple[str, int, bytes] | None = None
+        name, number, before = "", -1, b""
         for topic, partition, offset, _, _, _, _, packed in records:
             if packed is None:
                 continue
             beginning = packed[_BEGINNING]
-            here = topic, partition, beginning
-            if here != before:
-                before, place = here, (topic, partition)
-                if now.get(place, last.get(place)) != beginning:
-                    now[place] = beginning
-                    found.append(Run(topic, partition, offset, beginning))
+            if beginning == before and partition == number and topic == name:
+                continue
+            name, number, before = topic, partition, beginning
+            place = topic, partition
+            if now.get(place, last.get(place)) != beginning:
+                now[place] = beginning
+                found.append(Run(topic, partition, offset, beginning))
         return found
 
     async def note(self, connection: Connection, runs: Sequence[Run]) -> None:

@@ -204,7 +204,7 @@ async def _make(connection: Connection, projection: Projection) -> None:
         await over_time.complete(connection, projection)
     if isinstance(projection, Table) and projection.done is not None:
         await connection.execute(indexed_rest(projection))
-    if isinstance(projection, Table):
+    if isinstance(projection, Table) and projection.named_by:
         await connection.execute("; ".join(indexed_names(projection)))
     # What is looked at by time has its wall in its views: compressed rows know no policies.
     if not by_time and not await connection.fetchval("SELECT relrowsecurity FROM pg_class WHERE oid = $1::regclass", name):

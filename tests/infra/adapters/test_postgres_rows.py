@@ -60,6 +60,38 @@ async def desk(database: str) -> AsyncIterator[Desk]:
         yield Desk(PostgresRows(pool, STORED, progress), PostgresJournal(pool, log.codec), log, PostgresStore(pool))
 
 
+class TestNames:
+    async def test_that_others_have_for_a_call_lead_to_it_by_an_index_which_an_older_table_is_given(self, database: str) -> None:
+        log = PaperReader()
+        log.append(CALL, *whole_call())
+        asked: list[tuple[str, tuple[object, ...]]] = []
+        async with connected(database, purpose="test", durable=False) as pool, following(pool, STORED) as progress:
+
+            class Heard:
+                async def fetch(self, query: str, *values: object) -> object:
+                    asked.append((query, values))
+                    return await pool.fetch(query, *values)
+
+            rows = PostgresRows(pool, STORED, progress, Heard())  # type: ignore[arg-type]
+            for name in ("call_sid", "stream_sid"):
+                await Runner(log, PostgresStore(pool), STORED, journal_rooms=ROOMS).run(stop_at_end=True)
+                (call,) = await rows.find(CALLS, organisation=AYB)
+                sid = getattr(call, name)
+                assert [each.id for each in await rows.find(CALLS, organisation=AYB, where={name: sid})] == [CALL.id]
+                assert not await rows.find(CALLS, organisation=OTHER, where={name: sid})
+                assert not await rows.find(CALLS, organisation=AYB, where={name: None})
+                query, values = asked[-3]
+                for there in (True, False):
+                    async with pool.acquire() as connection, connection.transaction():
+                        # One row is quicker read than looked up.
+                        await connection.execute("SET LOCAL enable_seqscan = off")
+                        plan = await connection.fetch(f"EXPLAIN {query}", *values)
+                        assert (f"calls_by_{name}" in " ".join(line[0] for line in plan)) is there
+                    await pool.execute(f"DROP INDEX p_calls_v3.calls_by_{name}" if there else "SELECT 1")
+                await Runner(log, PostgresStore(pool), STORED, journal_rooms=ROOMS).run(stop_at_end=True)
+                assert await pool.fetchval("SELECT to_regclass($1)", f"p_calls_v3.calls_by_{name}") is not None
+
+
 class TestFind:
     async def test_gives_an_organisations_rows_and_nobody_elses(self, desk: Desk) -> None:
         await desk.know(flag("a"), ON)
