@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.auth import ON_BEHALF, Caller, permit, recognise
 from api.limiter import Limiter
 from api.negotiating import HEAD, without_body
+from api.origins import asked_beforehand, read_by_page
 from api.ports import Ports
 from api.problems import BODY_TOO_DEEP, BODY_TOO_LARGE, REQUEST_TIMEOUT, UNAUTHENTICATED, Problem, render
 from api.trace import HEADER, begin, trace_of
@@ -53,6 +54,8 @@ class Gate:
             await self._app(scope, receive, send)
         elif asker is not None:
             await self._within(asker, scope, receive, send)
+        elif (beforehand := asked_beforehand(scope["method"], Headers(scope=scope), self._ports.browser_origins)) is not None:
+            await beforehand(scope, receive, send)
         elif scope["method"] == HEAD:
             with suppress(ClientDisconnect):
                 await self._request({**scope, "method": "GET"}, receive, without_body(send))
@@ -78,6 +81,7 @@ class Gate:
                     admitted = None
                 # No route gives these itself, so none is looked for among the others.
                 ours = {**standing, HEADER: trace.trace_id.hex(), "X-Content-Type-Options": "nosniff"}
+                ours |= read_by_page(headers.get("origin"), scope["state"].get("caller"), self._ports.browser_origins)
                 if b"cache-control" not in answered:
                     ours["Cache-Control"] = "no-store"
                 added = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in ours.items()]

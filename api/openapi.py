@@ -31,6 +31,8 @@ Voice agents that answer the phone, where everything that happens is an event on
   With one an id follows from the key, and the place from the id. A `cursor` is good for the list that gave it.
 * **Known already.** `HEAD` is answered wherever `GET` is. `If-None-Match` with the `ETag` of one thing is answered with 304 while that is
   its version; what rests on other things as well, as with `expand`, is always sent.
+* **Browsers.** Pages of the origins that the installation names may ask with tokens of people and programs. An answer to an API key is none
+  that a page may read.
 * **What of it.** `fields=id,status` answers with these alone; `expand=agent` adds what a thing refers to, under `expanded`, as far as
   the key may see it. `PATCH` takes a JSON merge patch (RFC 7396). Long work is answered with 202 and an operation that tells how it goes.
 * **Versions.** A key is answered in the date version of its making, and its bodies are taken in it; `Aybiza-Version` names another. What

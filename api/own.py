@@ -1,6 +1,6 @@
 """What a person reads of themselves, now and as it was: from memory, or folded anew from the streams that are their own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -39,6 +39,12 @@ class OwnJournal:
     async def stream_events(self, stream: StreamId, *, after_version: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
         with _asked(stream.tenant):
             return await self._journal.stream_events(stream, after_version=after_version, limit=limit)
+
+    async def events_of(self, streams: Sequence[StreamId], projection: str) -> Mapping[StreamId, Sequence[Recorded[Fact]]]:
+        if not streams:
+            return {}
+        with _asked(streams[0].tenant):
+            return await self._journal.events_of(streams, projection)
 
     async def streams(self, tenant: str | None, category: str, **more: Any) -> Sequence[StreamId]:
         with _asked(tenant or ""):

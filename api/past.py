@@ -45,7 +45,15 @@ class Past:
 
     async def history(self, stream: StreamId, *, after: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
         """A stream's facts behind a version, of those that were there. Notes in the answer's headers up to where it is true."""
-        facts = [each for each in await self.journal.stream_events(stream, after_version=after, limit=limit) if self._was_there(each)]
+        return self._then(await self.journal.stream_events(stream, after_version=after, limit=limit))
+
+    async def histories(self, streams: Sequence[StreamId], projection: str) -> Sequence[Sequence[Recorded[Fact]]]:
+        """The same of whole streams that a projection is made of, one by one, asked for together."""
+        found = await self.journal.events_of(streams, projection)
+        return [self._then(found.get(stream, ())) for stream in streams]
+
+    def _then(self, found: Sequence[Recorded[Fact]]) -> Sequence[Recorded[Fact]]:
+        facts = [each for each in found if self._was_there(each)]
         if facts and (not self.seen or facts[-1].appended_at >= self.seen[0].appended_at):
             self.seen[:] = facts[-1:]
             self.response.headers[POSITION] = str(facts[-1].position)
@@ -79,8 +87,8 @@ class Past:
         looked = 0
         while len(found) < limit and looked < _MOST_STREAMS:
             streams = await self.journal.streams(tenant, table.category, after=after, limit=_AT_ONCE, newest_first=newest_first)
-            for stream in streams:
-                row = await self.row(table, stream)
+            for facts in await self.histories(streams, table.name):
+                row = table.fold(facts)
                 if row is None or (organisation is not None and table.organisation(row) != organisation):
                     continue
                 if all(getattr(row, column) == value for column, value in where.items()):
@@ -125,8 +133,8 @@ class Past:
         looked, last = 0, None
         while True:
             streams = await self.journal.streams(tenant, aggregate.category, after=last, limit=_AT_ONCE)
-            for stream in streams:
-                rows = aggregate.fold(await self.history(stream))
+            for facts in await self.histories(streams, aggregate.name):
+                rows = aggregate.fold(facts)
                 added += [row for row in rows if all(getattr(row, name) == value for name, value in where.items())]
             looked += len(streams)
             if len(streams) < _AT_ONCE:

@@ -129,6 +129,7 @@ class Ports:
     `limits` counts what each key asks, within the quotas `reads`, `writes` and `dear`. `topics`: those from which the read models are made.
     `webhooks_private`: whether webhooks may be sent in clear, and to one's own network. `graph_queries`: by their SHA-256, those alone
     that the GraphQL view answers; None: all.
+    `browser_origins`: the sites whose pages may ask, such as `https://app.example`.
     `access` is held in memory as `api_keys` is. Without `passwords` nobody signs in by one.
     What `last_use` was told becomes facts where it is run.
     """
@@ -151,6 +152,7 @@ class Ports:
     writes: Policy = WRITES
     dear: Policy = DEAR
     webhooks_private: bool = False
+    browser_origins: Collection[str] = frozenset()
     sign_ins: Sequence[Policy] = SIGN_INS
     sign_ins_to_one: Policy = SIGN_INS_TO_ONE
     sign_ins_from_one: Policy = SIGN_INS_FROM_ONE

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     # Whether webhooks are sent to addresses of this network too, which is for work on one's own machine.
     webhooks_private: bool = False
 
+    # The sites whose pages may ask the API from a browser, with short-lived tokens: `https://app.example`, with commas between.
+    browser_origins: str = Field("", pattern=r"^(https?://[a-z0-9.-]+(:[0-9]+)?(,https?://[a-z0-9.-]+(:[0-9]+)?)*)?$")
+
     # A JSON array of the only queries that the GraphQL view answers; None: any.
     graph_queries_file: Path | None = None
 

@@ -162,6 +162,9 @@ class JournalRows(Protocol):
     async def stream_events(self, stream: StreamId, *, after_version: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
         """A stream's facts in order."""
 
+    async def events_of(self, streams: Sequence[StreamId], projection: str) -> Mapping[StreamId, Sequence[Recorded[Fact]]]:
+        """The facts of several streams, each one's in order; of those that have none, nothing. `projection`: one that reads their topic."""
+
     async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         """The facts of a partition behind an offset, in order. -1: from the beginning."""
 

@@ -85,6 +85,7 @@ async def opened_ports(
         feed=feed, health=health, webhook_addresses=LookedUp(), clock=lambda: datetime.now(UTC), draw=secrets.token_bytes,
         operator_key_hash=hashlib.sha256(installation.operator_key.encode()).digest(),
         limits=limits, webhooks_private=footing.settings.webhooks_private,
+        browser_origins=frozenset(filter(None, footing.settings.browser_origins.split(","))),
         access=directory.access, passwords=passwords,
         graph_queries=listed_queries(footing.settings.graph_queries_file), verified=Verified(read_rate_tables()),
     )  # fmt: skip

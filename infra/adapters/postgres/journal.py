@@ -1,5 +1,6 @@
 """The journal's records, decoded again."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -29,12 +30,22 @@ _EVENT = int(Kind.EVENT)
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 # A second or two of looking up.
 _MOST_ENTRIES = 200_000
+# So long the loop is held by decoding, where each of them is long.
+_STREAMS_AT_ONCE = 25
 _PLACE = 'topic, partition, "offset"'
 # Each of what is not packed and of what is packed, in one statement: nobody who reads sees a part neither here nor there.
 _OF_STREAM = f"""
 SELECT * FROM ({_SELECT} WHERE stream = $1 AND version > $2 AND kind = {_EVENT} UNION ALL
     SELECT * FROM {OF_STREAM}($1, $2 + 1) WHERE kind = {_EVENT}) entry
 ORDER BY version LIMIT $3
+"""
+# Only the parts of the streams' topic are looked through. One statement for all: a page of the past is of a hundred streams.
+_OF_STREAMS = f"""
+SELECT * FROM (
+    {_SELECT} WHERE topic = ANY(ARRAY(SELECT DISTINCT topic FROM {READ_SIDE}.checkpoints WHERE projection = {LIVE.replace("'{}'", "$2")}))
+        AND stream = ANY($1) AND kind = {_EVENT} UNION ALL
+    SELECT cold.* FROM unnest($1::text[]) wanted CROSS JOIN LATERAL {OF_STREAM}(wanted, 1) cold WHERE cold.kind = {_EVENT}
+) entry ORDER BY stream, version
 """
 _AFTER = f"""
 SELECT * FROM (
@@ -59,6 +70,14 @@ class PostgresJournal:
 
     async def stream_events(self, stream: StreamId, *, after_version: int = 0, limit: int | None = None) -> Sequence[Recorded[Fact]]:
         return self._decoded(await self._read(_OF_STREAM, str(stream), after_version, limit))
+
+    async def events_of(self, streams: Sequence[StreamId], projection: str) -> Mapping[StreamId, Sequence[Recorded[Fact]]]:
+        found: defaultdict[StreamId, list[Recorded[Fact]]] = defaultdict(list)
+        for at in range(0, len(streams), _STREAMS_AT_ONCE):
+            some = [str(each) for each in streams[at : at + _STREAMS_AT_ONCE]]
+            for fact in self._decoded(await self._read(_OF_STREAMS, some, projection)):
+                found[fact.stream].append(fact)
+        return found
 
     async def events_after(self, topic: str, partition: int, offset: int, *, limit: int = 100) -> Sequence[Recorded[Fact]]:
         return self._decoded(await self._read(_EVENTS_AFTER, topic, partition, offset, limit))

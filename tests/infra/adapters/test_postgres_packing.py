@@ -68,6 +68,8 @@ class Desk:
         for newest_first in (True, False):
             told.append(await journal.streams(AYB, "flags", limit=5, newest_first=newest_first))
             told.append(await journal.streams(None, "flags", after="flag-3", limit=50, newest_first=newest_first))
+        together = await journal.events_of([*FLAGS, StreamId(AYB, "flags", "never-there")], JOURNAL.name)
+        assert together == {stream: await journal.stream_events(stream) for stream in FLAGS}
         return told
 
     async def digest(self) -> str:
