@@ -23,6 +23,8 @@ from realtime.loop.figures import JOURNAL_COLD, JOURNAL_LAG, PROJECTION_LAG
 
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 5.0
+# Longer than a look that was broken off in time; one that holds a connection to a silent database may take for ever to be broken off.
+_LONG_SECONDS = 15.0
 
 
 class LagUnknown(Exception):
@@ -73,13 +75,20 @@ class SeenLag:
         return 0 if self.last is None else self.last.cold
 
     async def follow(self, reader: KafkaLogReader, pool: Pool) -> None:
-        """Look every few seconds, until cancelled."""
-        while True:
-            try:
-                self.last, self.why = await lag_of(reader, pool), ""
-            except LagUnknown as cause:
-                self.last, self.why = None, str(cause)
-            await asyncio.sleep(_LOOK_SECONDS)
+        """Look every few seconds, until cancelled. What was seen is not known any more while a look does not come back."""
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                look = looks.create_task(self._look(reader, pool), name="look how far the tables are")
+                if not (await asyncio.wait([look], timeout=_LONG_SECONDS))[0]:
+                    self.last, self.why = None, "the tables are silent"
+                    await asyncio.wait([look])
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _look(self, reader: KafkaLogReader, pool: Pool) -> None:
+        try:
+            self.last, self.why = await lag_of(reader, pool), ""
+        except LagUnknown as cause:
+            self.last, self.why = None, str(cause)
 
 
 @asynccontextmanager

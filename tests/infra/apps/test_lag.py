@@ -1,12 +1,17 @@
 """How far the tables are behind the log."""
 
+import asyncio
+from typing import cast
+
 import pytest
 
 from events.flags import FlagSet
 from events.rooms import ROOMS
 from events.streams import StreamId
-from infra.adapters.postgres.connections import connected
+from infra.adapters.kafka.reader import KafkaLogReader
+from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.store import PostgresStore
+from infra.apps import lag
 from infra.apps.health import of_lag
 from infra.apps.lag import Lag, LagUnknown, SeenLag, lag_of
 from projections.journal import JOURNAL
@@ -37,6 +42,24 @@ class TestLag:
             pool.terminate()
             with pytest.raises(LagUnknown, match="PostgreSQL is away"):
                 await lag_of(log.reader, pool, log.topic_of)
+
+    async def test_is_not_known_any_more_while_a_look_does_not_come_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def silent(*_: object) -> Lag:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        monkeypatch.setattr(lag, "lag_of", silent)
+        monkeypatch.setattr(lag, "_LONG_SECONDS", 0.01)
+        seen = SeenLag()
+        seen.last = Lag(journal=0, slowest=0)
+        following = asyncio.create_task(seen.follow(cast(KafkaLogReader, None), cast(Pool, None)))
+        async with asyncio.timeout(120):
+            while seen.why != "the tables are silent":
+                await asyncio.sleep(0.01)
+        following.cancel()
+        await asyncio.wait([following])
+        (check,) = await of_lag(seen)()
+        assert (check.ready, check.why) == (False, "not known: the tables are silent")
 
     async def test_is_said_in_health(self) -> None:
         seen = SeenLag()
