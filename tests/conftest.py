@@ -6,7 +6,7 @@ import gc
 import os
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,10 +61,16 @@ def pytest_sessionstart() -> None:
     give_way()
 
 
-def pytest_collection_finish() -> None:
-    """What was imported and collected stays: a million objects, through which a collector would look again each time it is called."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported and collected stays: a million objects, through which a collector would look again each time it is called."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def _unheard(_part: str, _words: str) -> None:
