@@ -262,7 +262,9 @@ class Owners:
 
 def decide_owners(command: OwnersCommand, owners: Owners) -> Sequence[OwnersEvent]:
     """Nobody stops being an owner without having been here: so whoever is seen as one and was not released is one still."""
-    left = {each.person_id: each.version for each in command.owners if each.version > owners.released.get(each.person_id, 0)}
+    # Whoever was seen twice was an owner as of the later time.
+    seen = {each.person_id: each.version for each in sorted(command.owners, key=lambda each: each.version)}
+    left = {person_id: version for person_id, version in seen.items() if version > owners.released.get(person_id, 0)}
     as_of = left.pop(command.person_id, None)
     if as_of is None:
         return ()

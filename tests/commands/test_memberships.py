@@ -108,6 +108,12 @@ class TestOwner:
         given(OWNERS).when(ReleaseOwner(person_id="USR-1", owners=both[:1])).then_refused(LastOwner)
         given(OWNERS).when(ReleaseOwner(person_id="USR-3", owners=both)).then()
 
+    def test_is_released_as_of_the_later_time_when_seen_twice(self) -> None:
+        seen = (Owner(person_id="USR-1", version=2), Owner(person_id="USR-1", version=1), Owner(person_id="USR-2", version=1))
+        order, released = ReleaseOwner(person_id="USR-1", owners=seen), OwnerReleased(person_id="USR-1", as_of=2)
+        given(OWNERS).when(order).then(released)
+        given(OWNERS, released).when(order).then()
+
     def test_counts_again_when_they_are_made_one_again(self) -> None:
         released = OwnerReleased(person_id="USR-1", as_of=1)
         again = ReleaseOwner(person_id="USR-2", owners=(Owner(person_id="USR-1", version=3), Owner(person_id="USR-2", version=4)))
