@@ -61,11 +61,12 @@ class Runs:
         if not places:
             return
         of_places = [each.topic for each in places], [each.partition for each in places]
-        for each in await connection.fetch(_ends(self._journal), *of_places, timeout=_SECONDS):
-            if each["newest"] != each["beginning"]:
-                since = each["first_offset"] or 0
-                await connection.execute(_filled(self._journal), each["topic"], each["partition"], since, timeout=_SECONDS)
-            self._last[each["topic"], each["partition"]] = each["newest"]
+        ends = await connection.fetch(_ends(self._journal), *of_places, timeout=_SECONDS)
+        left_out = [(each["topic"], each["partition"], each["first_offset"] or 0) for each in ends if each["newest"] != each["beginning"]]
+        if left_out:
+            # All in one, which reads the journal as it lies.
+            await connection.execute(_filled(self._journal), *map(list, zip(*left_out, strict=True)), timeout=_SECONDS)
+        self._last.update(((each["topic"], each["partition"]), each["newest"]) for each in ends)
 
     def begun(self, records: Iterable[RawRecord]) -> Sequence[Run]:
         """The runs that begin in a batch."""
@@ -222,10 +223,13 @@ def _ends(journal: Journal) -> str:
 def _filled(journal: Journal) -> str:
     return f"""
         INSERT INTO {runs_of(journal)}
-        SELECT $1, $2, "offset", beginning FROM (
-            SELECT "offset", beginning, lag(beginning) OVER (ORDER BY "offset") AS before FROM (
-                SELECT "offset", {_FIRST_TEN.format("header")} AS beginning FROM {whole_of(journal)}
-                WHERE topic = $1 AND partition = $2 AND "offset" >= $3
+        SELECT topic, partition, "offset", beginning FROM (
+            SELECT topic, partition, "offset", beginning,
+                lag(beginning) OVER (PARTITION BY topic, partition ORDER BY "offset") AS before
+            FROM (
+                SELECT j.topic, j.partition, j."offset", {_FIRST_TEN.format("j.header")} AS beginning FROM {whole_of(journal)} j
+                JOIN unnest($1::text[], $2::integer[], $3::bigint[]) m (topic, partition, since)
+                    ON j.topic = m.topic AND j.partition = m.partition AND j."offset" >= m.since
             ) told
         ) compared WHERE beginning IS DISTINCT FROM before ON CONFLICT DO NOTHING
     """
