@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
+from events import codec, registry, upcasting
 from events.flags import FlagSet
 from events.recorded import Recorded
-from events.rooms import ROOMS
+from events.registry import event
+from events.rooms import ROOMS, prepared_codec
 from events.streams import PLATFORM, StreamId
+from events.upcasting import upcast
 from events.upkeep import DiscardOrdered, RedriveOrdered
 from infra.adapters.postgres.connections import Pool, connected
 from infra.adapters.postgres.rebuilding import drop, picture
@@ -36,6 +42,17 @@ def broken(row: Flag | None, recorded: Recorded[Any]) -> Flag | None:
 BROKEN: Sequence[Projection] = (
     JOURNAL, Table(name="flags", version=1, room="flags", category="flags", row=Flag, evolve=broken), UPKEEP_ORDERS
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagSetV0:
+    """As some release wrote it, which no fold takes as it is."""
+
+    variant: str
+
+
+def first(old: FlagSetV0) -> FlagSet:
+    return FlagSet(enabled=True, variant=old.variant)
 
 
 def poisoned() -> PaperReader:
@@ -99,6 +116,27 @@ class TestRedrive:
             reader.append(FLAG, FlagSet(enabled=True, variant="fourth"))
             await run(reader, pool, MENDED)
             assert (await variants(pool))["greeting"] == "fourth"
+
+    async def test_folds_what_is_read_through_an_upcaster_by_now(self, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module, name in ((registry, "_BY_TYPE"), (registry, "_BY_CLASS"), (upcasting, "_STEPS")):
+            monkeypatch.setattr(module, name, dict(getattr(module, name)))
+        monkeypatch.setattr(FlagSetV0, "__module__", FlagSet.__module__)
+        event("flag-set", version=0, record="FlagSet")(FlagSetV0)
+        reader = PaperReader(partitions=1)
+        reader.append(FLAG, FlagSet(enabled=True, variant="first"))
+        reader.append(FLAG, FlagSetV0(variant="poison"), room="flags")
+        reader.append(FLAG, FlagSetV0(variant="third"), room="flags")
+        async with connected(database, purpose="test") as pool:
+            await run(reader, pool, BROKEN)
+            assert await parked(pool) == [(str(FLAG), 2, False, ""), (str(FLAG), 3, True, "")]
+            upcast(first)
+            # As in the next release's process, which has compiled nothing yet.
+            monkeypatch.setattr(codec, "_compiled", codec._Kind)  # noqa: SLF001
+            reader.codec = prepared_codec()
+            order(reader)
+            await run_until_tried(reader, pool, MENDED, "flags.v1/1")
+            assert await parked(pool) == []
+            assert await variants(pool) == {"greeting": "third"}
 
     async def test_is_not_done_unless_it_is_ordered(self, database: str) -> None:
         reader = poisoned()
