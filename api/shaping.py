@@ -94,7 +94,7 @@ class Conventions:
                 for told in ([] if shape is None else [each.headers() for each in shape.deprecated]) or [ageing]:
                     headers.update(told)
                 if noted is not None and whole is None and message["status"] < 500:
-                    _tell(headers, noted, scope["app"].state.ports)
+                    _tell(headers, noted, scope)
                 if noted is not None and whole is None and message["status"] == 200:
                     other = _instead(scope, given, asked, noted, headers)
                     if other is not None:
@@ -167,7 +167,7 @@ class Conventions:
         headers["Content-Length"] = str(len(content))
         if (noted := seen.get()) is not None and SEEN not in scope:
             # What was added has its own.
-            _tell(headers, noted, scope["app"].state.ports)
+            _tell(headers, noted, scope)
         if asked.fields:
             headers["Content-Type"] = PARTIAL
         await send(start)
@@ -246,9 +246,10 @@ def _instead(scope: Scope, given: Headers, asked: Asked, noted: Seen, headers: M
     return None
 
 
-def _tell(headers: MutableHeaders, noted: Seen, ports: Ports) -> None:
+def _tell(headers: MutableHeaders, noted: Seen, scope: Scope) -> None:
     """Up to where it is true, of an answer of the present; what is of the past says so itself, and nothing is noted for it."""
     if reach := str(noted):
+        ports: Ports = scope["app"].state.ports
         headers[POSITION] = write_seen(reach, ports.clock())
 
 
