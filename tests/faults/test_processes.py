@@ -114,6 +114,8 @@ class TestASenderOfWebhooksThatWasFrozen:
             for place in reached[-1].cursor:
                 offsets = [at.next_offset(place) for at in reached]
                 assert offsets == sorted(offsets)
+            first.kill()
+            await first.wait()
 
 
 class Address:
