@@ -85,7 +85,8 @@ async def opened(settings: Settings) -> AsyncIterator[House]:
         for child in left:
             child.send_signal(signal.SIGTERM)
         async with asyncio.timeout(SECONDS):
-            ends = [await child.communicate() for child in left]
+            # All at once: who waits for another's end while that one's pipe is full would wait for ever.
+            ends = await asyncio.gather(*(child.communicate() for child in left))
         assert [child.returncode for child in left] == [0] * len(left)
         assert not [err for _, err in ends if b"Traceback" in err]
         assert processes(settings.state_dir) == []

@@ -66,10 +66,12 @@ async def call_and_kill(house: House, url: str, folder: Path) -> Told:
         ring(house.installation, url, number=NUMBER, caller=CALLER, lines=_LINES, patience_ms=7000, ear=folder), name="caller"
     )
 
-    def second_turn(found: Recorded[Fact]) -> bool:
-        return isinstance(found.fact, CallerTurn) and found.fact.turn == 2 and found.stream not in known
+    def second_turn_or_end(found: Recorded[Fact]) -> bool:
+        second = isinstance(found.fact, CallerTurn) and found.fact.turn == 2
+        return (second or isinstance(found.fact, CallEnded)) and found.stream not in known
 
-    turn = await on_the_log(house.reader, "calls", second_turn)
+    turn = await on_the_log(house.reader, "calls", second_turn_or_end)
+    assert isinstance(turn.fact, CallerTurn), f"the call ended before there was anything to kill: {turn.fact}"
     answered = next(each.fact for each in await house.everything() if each.stream == turn.stream and isinstance(each.fact, CallAnswered))
     await asyncio.sleep(_INTO_THE_REPLY_SECONDS)
     house.signal(int(answered.worker.rpartition("-")[2]), signal.SIGKILL)

@@ -57,7 +57,7 @@ class FetchAnswer(NamedTuple):
 class _Response:
     @staticmethod
     def decode(stream: Any) -> FetchAnswer:
-        # Whole, and not what is left of it: that would copy up to 4 MiB.
+        # Whole, and not what is left of it: that would copy up to 1 MiB.
         data, at = stream.getvalue(), stream.tell()
         _throttled, code, session = _ANSWER.unpack_from(data, at)
         at += _ANSWER.size
