@@ -93,7 +93,8 @@ class Conventions:
                 # What ends for everybody is told before what ends for this version.
                 for told in ([] if shape is None else [each.headers() for each in shape.deprecated]) or [ageing]:
                     headers.update(told)
-                if noted is not None and whole is None and message["status"] < 500:
+                # What is put on record before it is answered names its own fact, of which the rows had not heard yet.
+                if noted is not None and whole is None and message["status"] < 500 and POSITION not in headers:
                     _tell(headers, noted, scope)
                 if noted is not None and whole is None and message["status"] == 200:
                     other = _instead(scope, given, asked, noted, headers)
