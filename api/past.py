@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.ports import Ports
 from api.problems import BAD_AS_OF, At, Problem
-from api.wire import Time, read_seen
+from api.wire import POSITION, Time, read_seen
 from events.positions import InvalidPosition, Position, Reach
 from events.recorded import EventId, Recorded
 from events.registry import Fact
@@ -23,7 +23,6 @@ from projections.table import StreamRow, Table
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
 A = TypeVar("A", bound=PartialRow)
-POSITION = "Aybiza-Position"
 AS_OF = "Aybiza-As-Of"
 _TIME: TypeAdapter[datetime] = TypeAdapter(Time)
 # Streams looked through for one page, where a list is of more than the organisation's own streams.

@@ -24,7 +24,6 @@ from projections.table import StreamRow, Table
 R = TypeVar("R", bound=StreamRow)
 E = TypeVar("E", bound=EntryRow)
 A = TypeVar("A", bound=PartialRow)
-POSITION = "Aybiza-Position"
 _WAIT_SECONDS = 5.0
 _MOST_POSITIONS = 8
 _ALL: Mapping[str, str] = {}

@@ -16,12 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.auth import Caller, permit
 from api.negotiating import is_known, must_be_acceptable, must_be_json
 from api.ports import Ports
-from api.positions import POSITION
 from api.problems import READS_UNAVAILABLE, UNKNOWN_EXPANSION, UNKNOWN_FIELD, UNKNOWN_VERSION, At, Problem, render
 from api.shapes import EXPANDED, PARTIAL, Mask, Shape, mask_of, masked, must_be_references, names_in
 from api.trace import trace_of
 from api.versions import HEADER, SENT, NoSuchVersion, Versions
-from api.wire import write_seen
+from api.wire import POSITION, write_seen
 from api.within import SEEN, WITHIN
 from projections.queries import Seen, seen
 

@@ -19,6 +19,8 @@ from events.positions import InvalidPosition, Reach, read_reach, write_reach
 
 T = TypeVar("T")
 LARGEST_PAGE = 100
+POSITION = "Aybiza-Position"
+"""The header in which an answer says its place on the log: a change, where it stands; a read, up to where it is true."""
 MOST_PLACES = 1024
 """More partitions than any answer is of."""
 _MARK = 8

@@ -12,10 +12,10 @@ from fastapi import Depends, Request, Response
 from api.auth import Caller
 from api.idempotency import IdempotencyKey, Intent, intent
 from api.ports import Ports
-from api.positions import POSITION
 from api.preconditions import IfMatch, expected_versions, tag
 from api.problems import IN_FLIGHT, At, Problem
 from api.trace import trace_of
+from api.wire import POSITION
 from commands.decider import Decider
 from commands.dispatch import Committed, Dispatch, ExpectedVersionMismatch, Order
 from events.streams import StreamId

@@ -13,10 +13,10 @@ from api.auth import AnyCaller, Organisation
 from api.graph.costs import TooCostly, must_be_affordable
 from api.graph.queries import KnownQueries, QueryForbidden, QueryUnknown
 from api.graph.schema import SCHEMA, Asked
-from api.positions import POSITION, Read
+from api.positions import Read
 from api.problems import INVALID_REQUEST, TOLD, At, Problem
 from api.trace import trace_of
-from api.wire import Wire, Wired, write_seen
+from api.wire import POSITION, Wire, Wired, write_seen
 from api.within import Asker
 from projections.queries import Seen
 
